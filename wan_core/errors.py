@@ -22,7 +22,12 @@ class WanError(Exception):
 
 
 class InputError(WanError):
-    """A value of `field` cannot be used. `context` holds the limits fal sends along (`{"le": 121}`)."""
+    """A value of `field` cannot be used.
+
+    `context` holds the limits fal sends along (`{"le": 121}`); `others` the further faults of the same request.
+    """
+
+    others: "tuple[InputError, ...]" = ()
 
     def __init__(self, field: str, type: str, message: str, context: Mapping[str, object] | None = None) -> None:
         super().__init__(message)

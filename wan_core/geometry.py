@@ -1,0 +1,93 @@
+"""Sizes: resolution × aspect ratio × picture → width and height, and how a picture is cropped to them.
+
+Pure arithmetic on whole pixels plus one resize. Guarantees: sides are multiples of 16, nothing is stretched, the crop
+is central. The three areas and the table of sizes are the endpoint's (480p, 580p, 720p).
+"""
+
+import math
+from dataclasses import dataclass
+
+from PIL import Image
+
+from wan_core.schema import AspectRatio, Resolution
+
+MULTIPLE = 16  # VAE stride 8 × patch 2
+NEAR = 0.03  # a picture this close to a named ratio gets that ratio's size
+WIDEST = 21 / 9
+
+
+@dataclass(frozen=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}"
+
+    @property
+    def turned(self) -> "Size":
+        return Size(self.height, self.width)
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@dataclass(frozen=True)
+class Box:
+    """The part of a picture that is kept, in the picture's own pixels (may be fractional)."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+LANDSCAPE: dict[Resolution, Size] = {"480p": Size(832, 480), "580p": Size(1024, 576), "720p": Size(1280, 720)}
+SQUARE: dict[Resolution, Size] = {"480p": Size(624, 624), "580p": Size(768, 768), "720p": Size(960, 960)}
+
+
+def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size) -> Size:
+    """Width and height of the video: the resolution's area at the chosen ratio, in multiples of 16."""
+    named = {"16:9": LANDSCAPE[resolution], "9:16": LANDSCAPE[resolution].turned, "1:1": SQUARE[resolution]}
+    if aspect_ratio != "auto":
+        return named[aspect_ratio]
+    ratio = picture.width / picture.height
+    for word, size in named.items():
+        across, down = map(int, word.split(":"))
+        if abs(ratio * down / across - 1) <= NEAR:
+            return size
+    ratio = min(max(ratio, 1 / WIDEST), WIDEST)
+    area = LANDSCAPE[resolution].pixels
+    return Size(_multiple(math.sqrt(area * ratio)), _multiple(math.sqrt(area / ratio)))
+
+
+def crop_box(picture: Size, target: Size) -> Box:
+    """The central part of `picture` that has the ratio of `target`."""
+    scale = min(picture.width / target.width, picture.height / target.height)
+    width, height = target.width * scale, target.height * scale
+    left, top = (picture.width - width) / 2, (picture.height - height) / 2
+    return Box(left, top, left + width, top + height)
+
+
+def fit(picture: Image.Image, target: Size) -> Image.Image:
+    """`picture` (RGB, upright) cropped centrally and resized (Lanczos) to exactly `target`, never stretched."""
+    box = crop_box(Size(*picture.size), target)
+    return picture.resize(
+        (target.width, target.height), Image.Resampling.LANCZOS, box=(box.left, box.top, box.right, box.bottom)
+    )
+
+
+def rendered_size(target: Size, divisor: int) -> Size:
+    """What an engine samples for `target`: a `divisor`-th of each side, rounded up to a multiple of 16."""
+    return Size(_multiple_up(target.width / divisor), _multiple_up(target.height / divisor))
+
+
+def _multiple(length: float) -> int:
+    return MULTIPLE * round(length / MULTIPLE)
+
+
+def _multiple_up(length: float) -> int:
+    return MULTIPLE * math.ceil(length / MULTIPLE)

@@ -1,0 +1,303 @@
+"""The request and the result of fal's `fal-ai/wan/v2.2-a14b/image-to-video`, declared once.
+
+Fields, order, defaults, bounds, choices and help texts stand here and nowhere else: the page's controls, the HTTP
+routes, OpenAPI, the MCP tool, presets, share links, the call to fal, the README table and the tests derive from it.
+It knows nothing of pages, jobs or engines. Our two knowing additions to fal's schema: seeds lie in 0…2^53-1 (what
+JavaScript keeps exactly) and each prompt has at most 4,000 characters (UMT5 reads 512 tokens).
+
+Source: the endpoint's public documentation, https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
+"""
+
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from wan_core.errors import InputError
+
+ENDPOINT = "fal-ai/wan/v2.2-a14b/image-to-video"
+EXAMPLE_IMAGE_URL = "https://storage.googleapis.com/falserverless/model_tests/wan/dragon-warrior.jpg"
+EXAMPLE_PROMPT = (
+    "The white dragon warrior stands still, eyes full of determination and strength. The camera slowly moves closer or "
+    "circles around the warrior, highlighting the powerful presence and heroic spirit of the character."
+)
+MAX_PROMPT_CHARS = 4_000
+MAX_SEED = 2**53 - 1
+MAX_IMAGE_URL_CHARS = 35_000_000  # a 25 MB picture as a base64 data URI
+
+Resolution = Literal["480p", "580p", "720p"]
+AspectRatio = Literal["auto", "16:9", "9:16", "1:1"]
+Acceleration = Literal["none", "regular"]
+InterpolatorModel = Literal["none", "film", "rife"]
+VideoQuality = Literal["low", "medium", "high", "maximum"]
+VideoWriteMode = Literal["fast", "balanced", "small"]
+
+
+def _no_truth_value(value: object) -> object:
+    """`true` is no number: pydantic would read it as 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "is a truth value")
+    return value
+
+
+Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
+WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_no_truth_value)]
+RealNumber = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
+
+
+class ImageToVideoInput(BaseModel):
+    """The 20 inputs of the endpoint. Unknown fields are ignored, as fal does; presets refuse them themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", title="ImageToVideoInput")
+
+    image_url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_IMAGE_URL_CHARS)] = Field(
+        title="Image URL",
+        description="URL of the input image. If the input image does not match the chosen aspect ratio, it is resized "
+        "and center cropped.",
+        examples=[EXAMPLE_IMAGE_URL],
+    )
+    prompt: Prompt = Field(
+        title="Prompt",
+        description="The text prompt to guide video generation.",
+        examples=[EXAMPLE_PROMPT],
+    )
+    num_frames: WholeNumber = Field(
+        81,
+        ge=17,
+        le=121,
+        title="Number of frames",
+        description="Number of frames to generate. Must be between 17 to 121 (inclusive).",
+        examples=[81],
+    )
+    frames_per_second: WholeNumber = Field(
+        16,
+        ge=4,
+        le=60,
+        title="Frames per second",
+        description="Frames per second of the generated video. Must be between 4 to 60. When using interpolation and "
+        "`adjust_fps_for_interpolation` is set to true (default true,) the final FPS will be multiplied by the number "
+        "of interpolated frames plus one. For example, if the generated frames per second is 16 and the number of "
+        "interpolated frames is 1, the final frames per second will be 32. If `adjust_fps_for_interpolation` is set to "
+        "false, this value will be used as-is.",
+        examples=[16],
+    )
+    negative_prompt: Prompt = Field(
+        "",
+        title="Negative prompt",
+        description="Negative prompt for video generation.",
+    )
+    seed: Seed | None = Field(
+        None,
+        title="Seed",
+        description="Random seed for reproducibility. If None, a random seed is chosen.",
+    )
+    resolution: Resolution = Field(
+        "720p",
+        title="Resolution",
+        description="Resolution of the generated video (480p, 580p, or 720p).",
+        examples=["720p"],
+    )
+    aspect_ratio: AspectRatio = Field(
+        "auto",
+        title="Aspect ratio",
+        description="Aspect ratio of the generated video. If 'auto', the aspect ratio will be determined automatically "
+        "based on the input image.",
+        examples=["auto"],
+    )
+    num_inference_steps: WholeNumber = Field(
+        27,
+        ge=2,
+        le=40,
+        title="Number of inference steps",
+        description="Number of inference steps for sampling. Higher values give better quality but take longer.",
+        examples=[27],
+    )
+    enable_safety_checker: bool = Field(
+        False,
+        title="Enable safety checker",
+        description="If set to true, input data will be checked for safety before processing.",
+        examples=[True],
+    )
+    enable_prompt_expansion: bool = Field(
+        False,
+        title="Enable prompt expansion",
+        description="Whether to enable prompt expansion. This will use a large language model to expand the prompt "
+        "with additional details while maintaining the original meaning.",
+        examples=[False],
+    )
+    acceleration: Acceleration = Field(
+        "regular",
+        title="Acceleration",
+        description="Acceleration level to use. The more acceleration, the faster the generation, but with lower "
+        "quality. The recommended value is 'regular'.",
+        examples=["regular"],
+    )
+    guidance_scale: RealNumber = Field(
+        3.5,
+        ge=1,
+        le=10,
+        title="Guidance scale (1st stage)",
+        description="Classifier-free guidance scale. Higher values give better adherence to the prompt but may "
+        "decrease quality.",
+        examples=[3.5],
+    )
+    guidance_scale_2: RealNumber = Field(
+        3.5,
+        ge=1,
+        le=10,
+        title="Guidance scale (2nd stage)",
+        description="Guidance scale for the second stage of the model. This is used to control the adherence to the "
+        "prompt in the second stage of the model.",
+        examples=[3.5],
+    )
+    shift: RealNumber = Field(
+        5,
+        ge=1,
+        le=10,
+        title="Shift",
+        description="Shift value for the video. Must be between 1.0 and 10.0.",
+        examples=[5],
+    )
+    interpolator_model: InterpolatorModel = Field(
+        "film",
+        title="Interpolator model",
+        description="The model to use for frame interpolation. If None, no interpolation is applied.",
+        examples=["film"],
+    )
+    num_interpolated_frames: WholeNumber = Field(
+        1,
+        ge=0,
+        le=4,
+        title="Number of interpolated frames",
+        description="Number of frames to interpolate between each pair of generated frames. Must be between 0 and 4.",
+        examples=[1],
+    )
+    adjust_fps_for_interpolation: bool = Field(
+        True,
+        title="Adjust FPS for interpolation",
+        description="If true, the number of frames per second will be multiplied by the number of interpolated frames "
+        "plus one. For example, if the generated frames per second is 16 and the number of interpolated frames is 1, "
+        "the final frames per second will be 32. If false, the passed frames per second will be used as-is.",
+        examples=[True],
+    )
+    video_quality: VideoQuality = Field(
+        "high",
+        title="Video quality",
+        description="The quality of the output video. Higher quality means better visual quality but larger file size.",
+        examples=["high"],
+    )
+    video_write_mode: VideoWriteMode = Field(
+        "balanced",
+        title="Video write mode",
+        description="The write mode of the output video. Faster write mode means faster results but larger file size, "
+        "balanced write mode is a good compromise between speed and quality, and small write mode is the slowest but "
+        "produces the smallest file size.",
+        examples=["balanced"],
+    )
+
+    @model_validator(mode="after")
+    def _prompt_is_given(self) -> Self:
+        if not self.prompt.strip() and not self.enable_prompt_expansion:
+            raise PydanticCustomError("string_too_short", "is empty", {"min_length": 1})
+        return self
+
+
+class File(BaseModel):
+    """A file of the result. `url` is public and needs no key."""
+
+    url: str = Field(description="The URL where the file can be downloaded from.")
+    content_type: str | None = Field(None, description="The mime type of the file.", examples=["video/mp4"])
+    file_name: str | None = Field(None, description="The name of the file.")
+    file_size: int | None = Field(None, description="The size of the file in bytes.")
+
+
+class ImageToVideoOutput(BaseModel):
+    """The three outputs of the endpoint."""
+
+    video: File = Field(
+        description="The generated video file.",
+        examples=[{"url": "https://v3.fal.media/files/lion/Fbuh3lO_HMT-pS0DATbio_tmp08c3v477.mp4"}],
+    )
+    prompt: str = Field("", description="The text prompt used for video generation.", examples=[EXAMPLE_PROMPT])
+    seed: int = Field(description="The seed used for generation.")
+
+
+FIELDS = ImageToVideoInput.model_fields
+EMPTY = {
+    "image_url": "is empty: give the web address of a picture, or a data URI.",
+    "prompt": "is empty: say what should move, or turn prompt expansion on to have one written from the picture.",
+}
+JSON_SCHEMA = ImageToVideoInput.model_json_schema()
+DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS.items() if not field.is_required()}
+
+
+def parse(values: object) -> ImageToVideoInput:
+    """The request that `values` describe; else the `InputError` of the first faulty field, the rest in `.others`."""
+    try:
+        return ImageToVideoInput.model_validate(values)
+    except ValidationError as error:
+        first, *others = (_input_error(fault) for fault in error.errors(include_url=False))
+        first.others = tuple(others)
+        raise first from None
+
+
+def choices(field: str) -> tuple[str, ...]:
+    """The words an enum field allows, in fal's order; empty for the other fields."""
+    annotation = FIELDS[field].annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def bounds(field: str) -> tuple[float, float] | None:
+    """Smallest and largest value of a number field, both allowed; `None` for the other fields."""
+    facts = _number_facts(field)
+    return (facts["minimum"], facts["maximum"]) if facts else None
+
+
+def is_whole(field: str) -> bool:
+    """Whether a number field takes whole numbers only."""
+    return _number_facts(field).get("type") == "integer"
+
+
+def _number_facts(field: str) -> dict[str, Any]:
+    facts: dict[str, Any] = JSON_SCHEMA["properties"][field]
+    facts = facts.get("anyOf", [facts])[0]
+    return facts if facts["type"] in ("integer", "number") else {}
+
+
+def _input_error(fault: ErrorDetails) -> InputError:
+    field = str(fault["loc"][0]) if fault["loc"] else "body" if fault["type"] == "model_type" else "prompt"
+    context = {name: limit for name, limit in fault.get("ctx", {}).items() if name != "error"}
+    if field not in FIELDS:
+        return InputError("body", fault["type"], "The request must be a JSON object with fal's fields.")
+    return InputError(field, fault["type"], f"{field} {_advice(field, fault)}", context)
+
+
+def _advice(field: str, fault: ErrorDetails) -> str:
+    """What is wrong with the value of `field` and what would be right: the rest of a sentence that starts with it."""
+    limits, words = bounds(field), choices(field)
+    if fault["type"] == "missing":
+        return "is required."
+    if fault["type"] == "string_too_short":
+        return EMPTY[field]
+    if limits:
+        kind = "a whole number" if is_whole(field) else "a number"
+        return f"must be {kind} from {limits[0]:g} to {limits[1]:.0f}; you sent {_shown(fault['input'])}."
+    if words:
+        return f"must be one of {', '.join(words)}; you sent {_shown(fault['input'])}."
+    if fault["type"] == "string_too_long":
+        return f"may have at most {fault['ctx']['max_length']:,} characters; yours has {len(fault['input']):,}."
+    if fault["type"] == "string_unicode":
+        return "contains a broken character (half of a surrogate pair); send valid Unicode text."
+    if FIELDS[field].annotation is bool:
+        return f"must be true or false; you sent {_shown(fault['input'])}."
+    return f"must be a text; you sent {_shown(fault['input'])}."
+
+
+def _shown(value: object) -> str:
+    """A short, single-line, harmless form of what a visitor sent."""
+    if isinstance(value, int) and abs(value) > 10**20:
+        return "a number with too many digits"
+    if not isinstance(value, str | int | float | None):
+        return f"a {type(value).__name__}"
+    return ascii(value)[:40]

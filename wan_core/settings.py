@@ -1,0 +1,103 @@
+"""What the host decides, read from the environment once; the only file that looks there.
+
+Every limit has its one home here, in `Limits`. Secrets are `SecretStr`, so no log line or page can show them by
+accident. Nothing here is required: with an empty environment the app runs on loopback with what the machine offers.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere ./data is used
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every limit of the app. Bytes, seconds, counts; the reasons stand beside them."""
+
+    max_body_bytes: int = 35_000_000  # a 25 MB picture as a data URI, on submit
+    max_upload_bytes: int = 25_000_000
+    max_other_body_bytes: int = 64_000
+    max_clip_bytes: int = 500_000_000  # a clip fetched from fal
+    waiting_jobs: int = 50
+    waiting_jobs_per_client: int = 2
+    running_jobs_per_client: int = 1
+    attempts: int = 2  # a job that killed its worker twice is not tried again
+    heartbeat_timeout_s: float = 120  # beats come at each step, and every 10 s while loading or compiling
+    min_job_s: float = 20 * 60
+    job_estimate_factor: float = 3
+    keep_results_s: float = 24 * 3600
+    keep_bytes: int = 10 * 10**9
+    free_disk_bytes: int = 2 * 10**9
+    fal_deadline_s: float = 60 * 60
+
+
+class Settings(BaseSettings):
+    """The environment variables of the README. Unknown ones are nobody's business here."""
+
+    model_config = SettingsConfigDict(env_prefix="WAN_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    engine: str | None = None
+    preset: str | None = None
+    model: str | None = None
+    model_revision: str | None = None
+    data_dir: Path = Field(default_factory=lambda: SPACE_DISK if SPACE_DISK.is_dir() else Path("data"))
+    api_keys: SecretStr = SecretStr("")
+    public_url: str | None = None
+    force_safety: bool = False
+    fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
+    fal_daily_jobs: int = Field(20, ge=0)
+    fal_daily_dollars: float = Field(5.0, ge=0)
+    fal_client_daily_jobs: int = Field(3, ge=0)
+    hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+    space_id: str | None = Field(None, validation_alias="SPACE_ID")
+    space_host: str | None = Field(None, validation_alias="SPACE_HOST")
+    zero_gpu: bool = Field(False, validation_alias="SPACES_ZERO_GPU")
+    server_name: str = Field("127.0.0.1", validation_alias="GRADIO_SERVER_NAME")
+    safety_model: Literal["freepik", "falconsai"] = "freepik"
+    safety_threshold: float | None = Field(None, ge=0, le=1)
+    expansion_url: str | None = None
+    expansion_model: str | None = None
+    expansion_key: SecretStr | None = None
+
+    @cached_property
+    def limits(self) -> Limits:
+        return Limits()
+
+    @property
+    def accepted_api_keys(self) -> frozenset[str]:
+        """The keys of `WAN_API_KEYS` (separated by commas or blanks), without the word `open`."""
+        return frozenset(self.api_keys.get_secret_value().replace(",", " ").split()) - {"open"}
+
+    @property
+    def api_is_open(self) -> bool:
+        """Whether the HTTP API needs no key: said so knowingly, or the server is bound to loopback."""
+        words = self.api_keys.get_secret_value().replace(",", " ").split()
+        return "open" in words or (not words and self.listens_on_loopback)
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        return self.space_id is None and self.server_name in LOOPBACK
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SystemExit: a variable has a value that cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        raise SystemExit("Check the environment: " + "; ".join(faults)) from None
+
+
+def _variable(loc: tuple[int | str, ...]) -> str:
+    name = str(loc[0])
+    return name if name.isupper() else f"WAN_{name.upper()}"

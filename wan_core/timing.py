@@ -1,0 +1,39 @@
+"""Frames and seconds: how many frames are sampled, how many come out, at which rate. Pure arithmetic."""
+
+from dataclasses import dataclass
+
+from wan_core.schema import ImageToVideoInput
+
+TEMPORAL_STRIDE = 4  # Wan's VAE codes one frame, then four at a time
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`sampled` frames leave the model, the first `generated` are kept, `delivered` are in the file at `fps`."""
+
+    sampled: int
+    generated: int
+    delivered: int
+    fps: int
+
+    @property
+    def seconds(self) -> float:
+        return self.delivered / self.fps
+
+
+def timing(request: ImageToVideoInput) -> Timing:
+    """The clip's frames and rate: n + (n-1)·k frames; fps, or fps·(k+1) when adjusting."""
+    between = interpolated_frames(request)
+    frames = request.num_frames
+    fps = request.frames_per_second * (between + 1 if request.adjust_fps_for_interpolation else 1)
+    return Timing(sampled_frames(frames), frames, frames + (frames - 1) * between, fps)
+
+
+def sampled_frames(num_frames: int) -> int:
+    """The next 4k+1 at or above `num_frames`."""
+    return -(-(num_frames - 1) // TEMPORAL_STRIDE) * TEMPORAL_STRIDE + 1
+
+
+def interpolated_frames(request: ImageToVideoInput) -> int:
+    """New frames between each pair: none when no interpolator is chosen."""
+    return 0 if request.interpolator_model == "none" else request.num_interpolated_frames
