@@ -1,0 +1,101 @@
+"""The miniature is the real pipeline, small: same classes, same weights at every build, finite frames at any size."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanTransformer3DModel
+from PIL import Image
+from transformers import T5TokenizerFast, UMT5EncoderModel
+
+from wan_core.engine import miniature
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> WanImageToVideoPipeline:
+    built = miniature.build()
+    built.set_progress_bar_config(disable=True)
+    return built
+
+
+def render(pipeline: WanImageToVideoPipeline, prompt: str, seed: int, width: int = 64, height: int = 64) -> np.ndarray:
+    ramp = np.linspace(0, 255, width, dtype=np.uint8)
+    picture = Image.fromarray(np.stack([np.tile(ramp, (height, 1))] * 3, axis=-1))
+    return pipeline(
+        picture,
+        prompt,
+        width=width,
+        height=height,
+        num_frames=5,
+        num_inference_steps=2,
+        guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="np",
+    ).frames[0]
+
+
+def test_every_component_has_the_class_a14b_has(pipeline: WanImageToVideoPipeline) -> None:
+    assert isinstance(pipeline.tokenizer, T5TokenizerFast)
+    assert isinstance(pipeline.text_encoder, UMT5EncoderModel)
+    assert isinstance(pipeline.vae, AutoencoderKLWan)
+    assert isinstance(pipeline.scheduler, UniPCMultistepScheduler)
+    assert isinstance(pipeline.transformer, WanTransformer3DModel)
+    assert isinstance(pipeline.transformer_2, WanTransformer3DModel)
+    assert pipeline.image_encoder is None
+    assert pipeline.config.boundary_ratio == 0.9
+    assert (pipeline.vae_scale_factor_spatial, pipeline.vae_scale_factor_temporal) == (8, 4)
+    assert pipeline.transformer.config.in_channels == 36
+    assert pipeline.transformer.config.out_channels == 16
+
+
+def test_two_builds_have_the_same_weights_and_leave_the_random_state_alone(pipeline: WanImageToVideoPipeline) -> None:
+    before = torch.random.get_rng_state()
+    again = miniature.build()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for part in ("vae", "text_encoder", "transformer", "transformer_2"):
+        first, second = getattr(pipeline, part).state_dict(), getattr(again, part).state_dict()
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (112, 48)])
+def test_a_short_clip_is_finite_and_has_the_size_asked_for(
+    pipeline: WanImageToVideoPipeline, width: int, height: int
+) -> None:
+    frames = render(pipeline, "the camera pans left", seed=1, width=width, height=height)
+    assert frames.shape == (5, height, width, 3)
+    assert np.isfinite(frames).all()
+
+
+def test_the_seed_decides_the_clip(pipeline: WanImageToVideoPipeline) -> None:
+    first = render(pipeline, "pan left", seed=1)
+    assert np.array_equal(first, render(pipeline, "pan left", seed=1))
+    assert not np.array_equal(first, render(pipeline, "pan left", seed=2))
+
+
+def test_words_in_any_case_and_before_a_comma_keep_their_token(pipeline: WanImageToVideoPipeline) -> None:
+    tokens = pipeline.tokenizer.tokenize("A cat; Camera PANS left, slowly.")
+    assert tokens == ["▁a", "▁cat", ";", "▁camera", "▁pans", "▁left", ",", "▁slowly", "."]
+
+
+def test_an_unknown_word_is_unknown_and_does_not_borrow_a_move(pipeline: WanImageToVideoPipeline) -> None:
+    assert not {"▁in", "▁out", "▁up"} & set(pipeline.tokenizer.tokenize("xylophone quartz zither"))
+
+
+def test_the_card_is_read_without_torch_and_promises_moves_only_when_trained() -> None:
+    card = miniature.read_card()
+    assert card.sentence.endswith(".")
+    assert miniature.is_trained() == card.trained
+    assert card.trained or not card.moves
+    code = "import sys; from wan_core.engine import miniature as m; m.is_trained(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_weights_stay_small() -> None:
+    sizes = [file.stat().st_size for file in miniature.FOLDER.glob("*.safetensors")]
+    assert all(size < 10 * MEGABYTE for size in sizes)
+    assert sum(sizes) <= 16 * MEGABYTE
