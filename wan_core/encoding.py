@@ -5,8 +5,10 @@ file at `target` appears whole or not at all, with exactly the frames, size and 
 outlives the call; one frame is in memory at a time. Knows nothing of jobs, torch or where the frames come from.
 """
 
+import errno
 import logging
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -88,10 +90,8 @@ def encode(
     _require_even(size)
     part = target.with_name(f".{target.stem}.{uuid4().hex}.part")
     try:
-        with _full_disk_named(), TemporaryDirectory(prefix="wan-encoding-") as folder:
-            notes = Path(folder, "notes.txt")
-            notes.write_text(_ffmetadata(comment), encoding="utf-8", newline="\n")
-            command = _command(notes, part, size, fps, quality, write_mode)
+        with TemporaryDirectory(prefix="wan-encoding-") as folder:
+            command = _command(_notes(Path(folder), comment), part, size, fps, quality, write_mode)
             count = _run_encoder(command, Path(folder, "log.txt"), frames, size, cancelled)
         clip = _checked(part, target, size, fps, count)
         _publish(part, target)
@@ -106,7 +106,7 @@ def enlarged(frame: Frame, size: Size) -> Frame:
     if (width, height) == (size.width, size.height):
         return frame
     if width > size.width or height > size.height:
-        raise BackendError("internal_server_error", f"A frame of {width}×{height} does not fit the clip's {size}.")
+        raise _fault(f"A frame of {Size(width, height)} does not fit the clip's {size}.")
     return np.asarray(geometry.fit(Image.fromarray(frame), size))
 
 
@@ -116,7 +116,7 @@ def probe(path: Path) -> EncodedClip:
     facts = dict(line[1:].split(" 0: ") for line in report.splitlines() if line.startswith("#") and " 0: " in line)
     packets = [line.split(",") for line in report.splitlines() if not line.startswith("#")]
     if not packets:
-        raise BackendError("internal_server_error", "The clip holds no frames.")
+        raise _fault("The clip holds no frames.")
     width, height = map(int, facts["dimensions"].split("x"))
     ticks = sum(int(packet[3]) for packet in packets)
     return EncodedClip(
@@ -139,12 +139,13 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 def read_comment(path: Path) -> str:
     """The text that `encode` put into the file, "" if there is none."""
-    text = _output("-i", str(path), "-f", "ffmetadata", "-").decode()
-    return _parse_ffmetadata(text).get("comment", "")
+    tags = _output("-i", str(path), "-f", "ffmetadata", "-").decode()
+    found = re.search(r"^comment=((?:\\.|[^\\\n])*)$", tags, re.MULTILINE | re.DOTALL)
+    return re.sub(r"\\(.)", r"\1", found.group(1), flags=re.DOTALL) if found else ""
 
 
 def _binary() -> str:
-    return imageio_ffmpeg.get_ffmpeg_exe()
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def _command(
@@ -153,7 +154,8 @@ def _command(
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size.width}x{size.height}", "-r", str(fps), "-i", "pipe:0"]
     x264 = ["-c:v", "libx264", "-preset", PRESET[write_mode], "-crf", str(CRF[quality]), "-pix_fmt", "yuv420p"]
     tags = ["-f", "ffmetadata", "-i", str(notes), "-map", "0:v", "-map_metadata", "1"]  # a file: argv has a limit
-    return [_binary(), "-v", "error", "-y", *raw, *tags, *x264, "-vf", BT709, "-movflags", "+faststart", "-f", "mp4", str(part)]  # fmt: skip
+    mp4 = ["-vf", BT709, "-movflags", "+faststart", "-f", "mp4", str(part)]
+    return [_binary(), "-v", "error", "-y", *raw, *tags, *x264, *mp4]
 
 
 def _run_encoder(
@@ -166,7 +168,7 @@ def _run_encoder(
     if status != 0:
         raise _encoder_error(status, logfile.read_text(errors="replace"))
     if count == 0:
-        raise BackendError("internal_server_error", "There were no frames to encode.")
+        raise _fault("There were no frames to encode.")
     return count
 
 
@@ -197,7 +199,7 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Frame], size: Size,
 def _write(process: subprocess.Popen[bytes], frame: Frame) -> bool:
     """Hand one frame over; False if the encoder is gone (its exit status tells why)."""
     assert process.stdin is not None
-    rest = memoryview(np.ascontiguousarray(frame)).cast("B")
+    rest = memoryview(frame.tobytes())
     try:
         while rest:
             rest = rest[process.stdin.write(rest) :]
@@ -223,17 +225,15 @@ def _of_one_shape(frames: Iterable[Frame]) -> Iterator[Frame]:
     for frame in frames:
         shape = shape or frame.shape
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
-            raise BackendError(
-                "internal_server_error", f"A frame is {frame.dtype} {frame.shape}; the clip needs uint8 {shape}."
-            )
+            raise _fault(f"A frame is {frame.dtype} {frame.shape}; all must be uint8 (H, W, 3) of one size.")
         yield frame
 
 
 def _checked(part: Path, target: Path, size: Size, fps: int, count: int) -> EncodedClip:
     found = probe(part)
-    if (found.size, found.frames, found.fps) != (size, count, fps):
-        log.error("encoded %s frames of %s at %s instead of %s of %s at %s", found.frames, found.size, found.fps, count, size, fps)  # fmt: skip
-        raise BackendError("internal_server_error", "The encoded clip does not hold what was put into it.")
+    if (found.size, found.frames, found.fps) != (size, count, Fraction(fps)):
+        log.error("%s should hold %s frames of %s at %s/s", found, count, size, fps)
+        raise _fault("The encoded clip does not hold what was put into it.")
     return EncodedClip(target, found.size, found.frames, found.fps, found.bytes)
 
 
@@ -241,8 +241,18 @@ def _publish(part: Path, target: Path) -> None:
     """On disk first, then in view: a power cut leaves the whole clip or none."""
     with _full_disk_named():
         _fsync(part)
-        os.replace(part, target)
+        part.replace(target)
         _fsync(target.parent)
+
+
+@contextmanager
+def _full_disk_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise _storage_full() from error
+        raise
 
 
 def _fsync(path: Path) -> None:
@@ -255,14 +265,22 @@ def _fsync(path: Path) -> None:
 
 def _require_even(size: Size) -> None:
     if size.width % 2 or size.height % 2:
-        raise BackendError("internal_server_error", f"A clip of {size} cannot be encoded: both sides must be even.")
+        raise _fault(f"A clip of {size} cannot be encoded: both sides must be even.")
 
 
 def _encoder_error(status: int, report: str) -> BackendError:
     log.error("ffmpeg ended with status %s: %s", status, report.strip())
     if status == -signal.SIGXFSZ or any(sign in report for sign in DISK_FULL):
-        return BackendError("storage_full", "The clip could not be written: the disk is full.")
-    return BackendError("internal_server_error", f"The video encoder stopped before its end (status {status}).")
+        return _storage_full()
+    return _fault(f"The video encoder stopped before its end (status {status}).")
+
+
+def _storage_full() -> BackendError:
+    return BackendError("storage_full", "The clip could not be written: the disk is full.")
+
+
+def _fault(message: str) -> BackendError:
+    return BackendError("internal_server_error", message)
 
 
 def _output(*arguments: str) -> bytes:
@@ -274,12 +292,14 @@ def _output(*arguments: str) -> bytes:
     return done.stdout
 
 
+def _notes(folder: Path, comment: str) -> Path:
+    notes = folder / "notes.txt"
+    with _full_disk_named():
+        notes.write_text(_ffmetadata(comment), encoding="utf-8", newline="\n")
+    return notes
+
+
 def _ffmetadata(comment: str) -> str:
-    """ffmpeg's metadata file: `=`, `;`, `#`, `\\` and newline take a backslash (ffmpeg-formats, "Metadata")."""
-    escaped = "".join(f"\\{letter}" if letter in "=;#\\\n" else letter for letter in comment)
+    """ffmpeg's metadata file: `=`, `;`, `#`, `\\` and line ends take a backslash (ffmpeg-formats, "Metadata")."""
+    escaped = "".join(f"\\{letter}" if letter in "=;#\\\n\r" else letter for letter in comment)
     return f";FFMETADATA1\ncomment={escaped}\n"
-
-
-def _parse_ffmetadata(text: str) -> dict[str, str]:
-    """key → value of an ffmpeg metadata file, the escapes undone."""
-    ...
