@@ -1,0 +1,97 @@
+"""Everything untrusted enters here and nowhere else.
+
+`read` turns whatever a visitor gave as a picture into one upright RGB picture; `Fetcher` fetches a file from an address
+that a stranger typed. Nothing here knows of jobs, pages, settings or models.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from PIL import Image
+
+from wan_core.intake.addresses import AddressRule, public_addresses_only
+from wan_core.intake.data_uris import data_uri_bytes, is_data_uri
+from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
+from wan_core.intake.download import Fetcher, FetchLimits, Resolver
+from wan_core.intake.formats import SUPPORTED_FORMATS
+from wan_core.intake.images import decode
+from wan_core.intake.refusals import Refused, reported_at
+from wan_core.intake.uploads import open_regular, uploaded
+
+__all__ = [
+    "SUPPORTED_FORMATS",
+    "AddressRule",
+    "FetchLimits",
+    "Fetcher",
+    "Local",
+    "PictureLimits",
+    "Resolver",
+    "public_addresses_only",
+    "read",
+]
+
+Local = Callable[[str], Path | None]
+"""Maps a URL that names an upload or result of this server to its file, any other URL to None."""
+
+
+async def read(
+    source: str | Path,
+    *,
+    field: str = "image_url",
+    fetch: Fetcher,
+    local: Local,
+    uploads: Path | None = None,
+    limits: PictureLimits = PICTURE_LIMITS,
+) -> Image.Image:
+    """One upright 8-bit RGB picture: first frame, EXIF turn applied, transparency on white, metadata gone.
+
+    `source` is an http(s) URL or a data URI; a `Path` is taken only if it is a regular file under `uploads` (a `str`
+    is never a path). A URL that `local` knows is read from disk, without a socket. Pictures above
+    `limits.kept_pixels` come out smaller, in the same shape. Raises InputError at `field`, or BackendError
+    `storage_full`.
+    """
+    with reported_at(field):
+        file = await _opened(source, field, fetch, local, uploads, limits.max_bytes)
+        return await decode(file, limits)
+
+
+async def _opened(
+    source: str | Path, field: str, fetch: Fetcher, local: Local, uploads: Path | None, max_bytes: int
+) -> IO[bytes]:
+    if isinstance(source, Path):
+        return open_regular(_own(source, uploads), max_bytes)
+    source = source.strip()
+    if is_data_uri(source):
+        return await asyncio.to_thread(_unpacked, source, max_bytes)
+    path = local(source)
+    if path is not None:
+        return open_regular(path, max_bytes)
+    return await _fetched(source, field, fetch, max_bytes)
+
+
+def _own(path: Path, uploads: Path | None) -> Path:
+    if uploads is None:
+        raise Refused("file_download_error", "Files on this server cannot be named here. Upload the picture.")
+    return uploaded(path, uploads)
+
+
+def _unpacked(source: str, max_bytes: int) -> IO[bytes]:
+    content = data_uri_bytes(source, max_bytes)
+    with ExitStack() as closing:
+        file = closing.enter_context(TemporaryFile())
+        file.write(content)
+        closing.pop_all()
+        return file
+
+
+async def _fetched(url: str, field: str, fetch: Fetcher, max_bytes: int) -> IO[bytes]:
+    """The file at `url`, on disk and already unlinked: 25 MB of a stranger's are not kept in memory."""
+    with ExitStack() as closing:
+        file = closing.enter_context(TemporaryFile())
+        await fetch.fetch(url, file, max_bytes=max_bytes, accept=", ".join(SUPPORTED_FORMATS), field=field)
+        closing.pop_all()
+        return file

@@ -1,0 +1,155 @@
+"""The one picture gate: a file nobody trusts → one upright RGB picture without metadata.
+
+Decoding happens in a short-lived child (`decoder.py`); what comes back is checked like any other stranger's data. Two
+children at most run at a time, whatever the number of visitors; the event loop never waits for one.
+"""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
+
+from PIL import Image
+
+from wan_core.errors import BackendError
+from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
+from wan_core.intake.formats import HEAD_BYTES, check_format
+from wan_core.intake.refusals import Refused
+
+_DECODER = Path(__file__).with_name("decoder.py")
+_ANSWER = re.compile(rb"([a-z_]{1,20}) (\d{1,9}) (\d{1,9})\n")
+_STRIP_ROWS: Final = 256
+
+
+@cache
+def _decoders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
+
+
+async def decode(file: IO[bytes], limits: PictureLimits = PICTURE_LIMITS) -> Image.Image:
+    """The picture in `file`, which is closed in the end. Waits for a free decoder. Raises Refused, BackendError."""
+    work = _decoders().submit(decode_now, file, limits)
+    try:
+        return await asyncio.wrap_future(work)
+    finally:  # a cancelled visitor leaves at once; the file stays open until its decoder is done with it
+        work.add_done_callback(lambda _: file.close())
+
+
+def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
+    """The same, in this thread and at once; `file` stays open. It must be a real file: the child reads it by itself."""
+    file.flush()
+    check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
+    with TemporaryFile() as answer:
+        _run_child(file, answer, limits)
+        answer.seek(0)
+        size = _judged_size(answer.readline(64), limits)
+        return _picture(answer, size)
+
+
+def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits) -> None:
+    command = [sys.executable, "-I", str(_DECODER), json.dumps(asdict(limits))]
+    try:
+        child = subprocess.run(
+            command,
+            stdin=file,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            timeout=limits.wall_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Refused("image_load_error", "The picture took too long to read. Save it again as JPEG.") from error
+    if child.returncode != 0 and os.fstat(answer.fileno()).st_size == 0:
+        raise _damaged(limits, (0, 0))
+
+
+def _judged_size(line: bytes, limits: PictureLimits) -> tuple[int, int]:
+    """Width and height from the child's first line, or the refusal that it stands for."""
+    answer = _ANSWER.fullmatch(line)
+    if answer is None:
+        raise _damaged(limits, (0, 0))
+    word, size = answer[1].decode(), (int(answer[2]), int(answer[3]))
+    if word != "picture" or not 0 < size[0] * size[1] <= limits.kept_pixels:
+        raise _REFUSALS.get(word, _damaged)(limits, size)
+    return size
+
+
+def _picture(pixels: IO[bytes], size: tuple[int, int]) -> Image.Image:
+    """Raw RGB rows → picture, strip by strip: the pixels are never in memory twice."""
+    width, height = size
+    picture = Image.new("RGB", size)
+    for top in range(0, height, _STRIP_ROWS):
+        rows = min(_STRIP_ROWS, height - top)
+        strip = pixels.read(3 * width * rows)
+        if len(strip) != 3 * width * rows:
+            raise BackendError("storage_full", "This server has no room to read the picture. Try again later.")
+        picture.paste(Image.frombytes("RGB", (width, rows), strip), (0, top))
+    return picture
+
+
+def _damaged(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+    return Refused("image_load_error", "The picture is damaged or incomplete. Save it again as JPEG or PNG.")
+
+
+def _too_small(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+    least = limits.min_side
+    return Refused(
+        "image_too_small",
+        f"The picture has {_pixels(size)} pixels; each side needs at least {least}. Give a larger one.",
+        min_width=least,
+        min_height=least,
+    )
+
+
+def _too_wide(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+    most = limits.max_side
+    return Refused(
+        "image_too_large",
+        f"The picture has {_pixels(size)} pixels; each side may have at most {most}. Give a smaller one.",
+        max_width=most,
+        max_height=most,
+    )
+
+
+def _too_many_pixels(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+    return Refused(
+        "image_too_large",
+        f"The picture has more than {limits.max_pixels / 1_000_000:g} megapixels. Give a smaller one.",
+        max_width=limits.max_side,
+        max_height=limits.max_side,
+        max_pixels=limits.max_pixels,
+    )
+
+
+def _too_narrow(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+    """fal has no word for a shape: what is missing is the short side."""
+    least = -(-max(size) // limits.max_ratio)
+    return Refused(
+        "image_too_small",
+        f"The picture is {_pixels(size)}; it may be at most {limits.max_ratio} times as long as wide. Crop it.",
+        min_width=least if size[0] < size[1] else limits.min_side,
+        min_height=least if size[1] < size[0] else limits.min_side,
+    )
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
+
+
+_REFUSALS: Final[dict[str, Callable[[PictureLimits, tuple[int, int]], Refused]]] = {
+    "too_small": _too_small,
+    "too_wide": _too_wide,
+    "too_many_pixels": _too_many_pixels,
+    "too_narrow": _too_narrow,
+}
