@@ -37,6 +37,47 @@ class Limits:
     fal_deadline_s: float = 60 * 60
 
 
+@dataclass(frozen=True)
+class DataFolder:
+    """Where things of a job lie: always named by its id, never by a visitor."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "jobs.db"
+
+    @property
+    def calibration(self) -> Path:
+        return self.root / "calibration.json"
+
+    @property
+    def uploads(self) -> Path:
+        return self._folder("uploads")
+
+    def picture(self, job_id: str) -> Path:
+        return self._folder("pictures") / f"{job_id}.png"
+
+    def frames(self, job_id: str) -> Path:
+        """The raw frames, uint8 (T, H, W, 3) .npy, before interpolation."""
+        return self._folder("frames") / f"{job_id}.npy"
+
+    def interpolated(self, job_id: str) -> Path:
+        """The frames after interpolation by a network; lives until the clip is encoded."""
+        return self._folder("frames") / f"{job_id}.interpolated.npy"
+
+    def preview(self, job_id: str) -> Path:
+        return self._folder("previews") / f"{job_id}.webp"
+
+    def clip(self, job_id: str) -> Path:
+        return self._folder("clips") / f"{job_id}.mp4"
+
+    def _folder(self, name: str) -> Path:
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
 class Settings(BaseSettings):
     """The environment variables of the README. Unknown ones are nobody's business here."""
 
@@ -64,6 +105,10 @@ class Settings(BaseSettings):
     expansion_url: str | None = None
     expansion_model: str | None = None
     expansion_key: SecretStr | None = None
+
+    @property
+    def data(self) -> DataFolder:
+        return DataFolder(self.data_dir.absolute())
 
     @cached_property
     def limits(self) -> Limits:

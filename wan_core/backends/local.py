@@ -1,0 +1,188 @@
+"""Runs jobs in a worker process of this machine, so that a crash of the model code costs one attempt and nothing else.
+
+The worker is started for the first job and kept. Only lines of JSON cross the border: commands in, events out; frames
+and clips stay in files. A worker that says nothing for too long, or runs past its limit, is killed and replaced.
+"""
+
+import json
+import logging
+import queue
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wan_core.errors import BackendError, Cancelled, InputError
+from wan_core.events import Event, Finished, Job, from_json
+from wan_core.settings import Limits
+
+log = logging.getLogger(__name__)
+
+CANCEL_PATIENCE_S = 30.0
+LOST = "The worker process died."
+
+
+class LocalBackend:
+    """`wall_limit_s` says how long a job may take at most. One job at a time; `expand` may run beside it."""
+
+    def __init__(self, limits: Limits, wall_limit_s: Callable[[Job], float]) -> None:
+        self._limits = limits
+        self._wall_limit_s = wall_limit_s
+        self._mutex = threading.Lock()
+        self._worker: Worker | None = None
+
+    def run(self, job: Job) -> Iterator[Event]:
+        worker = self._ready_worker()
+        deadline = time.monotonic() + self._wall_limit_s(job)
+        with worker.talk(job.id, {"run": json.loads(job.to_json())}) as answers:
+            while True:
+                event = self._next_event(worker, answers, job.id, deadline)
+                yield event
+                if isinstance(event, Finished):
+                    return
+
+    def cancel(self, job_id: str) -> None:
+        worker = self._worker
+        if worker is not None and worker.asked_to_stop(job_id):
+            killer = threading.Timer(CANCEL_PATIENCE_S, worker.kill_if_busy, [job_id])
+            killer.daemon = True
+            killer.start()
+
+    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+        worker = self._ready_worker()
+        talk_id = f"expand-{uuid.uuid4()}"
+        deadline = time.monotonic() + self._limits.heartbeat_timeout_s
+        with worker.talk(talk_id, {"expand": {"id": talk_id, "picture": str(picture), "prompt": prompt}}) as answers:
+            answer = _answer(worker, answers, deadline)
+        return str(answer["prompt"]), str(answer["note"])
+
+    def close(self) -> None:
+        with self._mutex:
+            if self._worker is not None:
+                self._worker.kill()
+                self._worker = None
+
+    def _ready_worker(self) -> "Worker":
+        with self._mutex:
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = Worker()
+            return self._worker
+
+    def _next_event(self, worker: "Worker", answers: "Answers", job_id: str, deadline: float) -> Event:
+        beat = time.monotonic() + self._limits.heartbeat_timeout_s
+        answer = _answer(worker, answers, min(beat, deadline))
+        return from_json(str(answer["line"]))
+
+
+Answers = queue.Queue[dict[str, Any] | None]
+
+
+def _answer(worker: "Worker", answers: Answers, deadline: float) -> dict[str, Any]:
+    """The worker's next answer in one talk.
+
+    Raises:
+        InputError, BackendError, Cancelled: what the worker raised; `worker_lost` if it died or fell silent.
+    """
+    try:
+        answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        worker.kill()
+        raise BackendError("worker_lost", "The job took too long and was stopped.") from None
+    if answer is None:
+        raise BackendError("worker_lost", LOST)
+    if "error" in answer:
+        raise _error(answer["error"])
+    return answer
+
+
+def _error(plain: dict[str, Any]) -> InputError | BackendError | Cancelled:
+    if plain["kind"] == "cancelled":
+        return Cancelled()
+    if plain["kind"] == "input":
+        return InputError(plain["field"], plain["type"], plain["message"])
+    return BackendError(plain["type"], plain["message"])
+
+
+class Worker:
+    """The process and its two pipes. Each talk has a queue of its own; `None` in it means the process is gone."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "wan_core.backends.worker"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._mutex = threading.Lock()
+        self._talks: dict[str, Answers] = {}
+        self._stopping: set[str] = set()
+        self._gone = False
+        self._pipe = threading.Lock()
+        threading.Thread(target=self._listen, name="worker-answers", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @contextmanager
+    def talk(self, talk_id: str, command: dict[str, Any]) -> Iterator[Answers]:
+        """Send a command; the answers to it arrive in the queue for as long as the `with` lasts."""
+        answers: Answers = queue.Queue()
+        with self._mutex:
+            self._talks[talk_id] = answers
+            if self._gone:
+                answers.put(None)
+        try:
+            self._send(command)
+            yield answers
+        finally:
+            with self._mutex:
+                self._talks.pop(talk_id, None)
+                self._stopping.discard(talk_id)
+
+    def asked_to_stop(self, job_id: str) -> bool:
+        """Pass a wish to stop on, once; `False` if it was passed on before or the job is not here."""
+        with self._mutex:
+            if job_id not in self._talks or job_id in self._stopping:
+                return False
+            self._stopping.add(job_id)
+        self._send({"cancel": job_id})
+        return True
+
+    def kill_if_busy(self, job_id: str) -> None:
+        with self._mutex:
+            busy = job_id in self._talks
+        if busy:
+            log.warning("job %s did not stop when asked; its worker is killed", job_id)
+            self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, command: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            with self._pipe:
+                self._process.stdin.write(json.dumps(command) + "\n")
+                self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            log.warning("the worker is gone; its jobs will run again")
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            answer = json.loads(line)
+            with self._mutex:
+                talk = self._talks.get(answer["id"])
+            if talk is not None:
+                talk.put(answer)
+        self._process.wait()
+        with self._mutex:
+            self._gone = True
+            for talk in self._talks.values():
+                talk.put(None)

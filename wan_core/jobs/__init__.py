@@ -1,0 +1,149 @@
+"""The one desk where a request becomes a job: page, HTTP, the named endpoint and MCP all come here.
+
+Limits are checked here and nowhere else. Knows no page and no protocol; hands out ids, events and outcomes.
+"""
+
+import asyncio
+import contextvars
+import secrets
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from wan_core import geometry, schema
+from wan_core.errors import BackendError, InputError
+from wan_core.events import Event, Finished, Job, Where
+from wan_core.jobs.limits import Client, refuse_if_full
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.runner import JobRunner
+from wan_core.jobs.store import JobStore
+from wan_core.schema import ImageToVideoInput
+from wan_core.settings import DataFolder, Limits
+
+__all__ = ["FINISHING_FIELDS", "Client", "JobRecord", "Jobs", "Wish"]
+
+FINISHING_FIELDS = (
+    "frames_per_second",
+    "interpolator_model",
+    "num_interpolated_frames",
+    "adjust_fps_for_interpolation",
+    "video_quality",
+    "video_write_mode",
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a request is to be carried out: what the page and presets choose, and HTTP leaves to the defaults."""
+
+    engine: str
+    where: Where = "local"
+    prompt_in_file: bool = True
+
+
+class Jobs:
+    """`read_picture` is the one gate for pictures; `lane_of` says in which lane a new job waits."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        runner: JobRunner,
+        data: DataFolder,
+        limits: Limits,
+        read_picture: Callable[[str | Path], Awaitable[Image.Image]],
+        lane_of: Callable[[Wish], str],
+        *,
+        per_client: bool,
+    ) -> None:
+        self.data = data
+        self._store = store
+        self._runner = runner
+        self._limits = limits
+        self._read_picture = read_picture
+        self._lane_of = lane_of
+        self._per_client = per_client
+
+    async def submit(
+        self, request: ImageToVideoInput, client: Client, wish: Wish, upload: Path | None = None
+    ) -> JobRecord:
+        """Accept `request` as a job. `upload` is the picture's file where the page has received it already.
+
+        Raises:
+            InputError: the picture cannot be used.
+            BackendError: too many jobs, or no room on the disk.
+        """
+        self._refuse_if_full(client)
+        picture = await self._read_picture(upload or request.image_url)
+        self._refuse_if_full(client)  # others may have come while the picture was fetched
+        return await asyncio.to_thread(self._accept, request, client, wish, picture)
+
+    def finish_again(self, source: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
+        """A new job that interpolates and encodes the kept frames of `source` with other settings.
+
+        Raises:
+            InputError: a field that cannot be changed now, or a value out of bounds.
+            BackendError: there are no frames to start from; too many jobs; no room.
+        """
+        self._refuse_if_full(client)
+        for name in changes:
+            if name not in FINISHING_FIELDS:
+                raise InputError(name, "feature_not_supported", f"{name} cannot be changed without a new generation.")
+        if not self.has_frames(source):
+            raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
+        plain = source.job.request.model_dump() | {"image_url": source.job.request.image_url or "kept"}
+        request = schema.parse(plain | dict(changes)).model_copy(update={"image_url": source.job.request.image_url})
+        origin = source.job.frames_of or source.job.id
+        new_id = str(uuid.uuid4())
+        picture = self.data.picture(new_id)
+        shutil.copyfile(source.job.picture, picture)
+        job = Job(new_id, request, picture, source.job.size, source.job.engine, "local", origin)
+        return self._queue(job, client, "local")
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """The job of that id, from memory: cheap enough to ask ten times a second."""
+        return self._runner.records.get(job_id)
+
+    def has_frames(self, record: JobRecord) -> bool:
+        """Whether the raw frames of a finished job are still kept."""
+        over = isinstance(record.outcome, Finished)
+        return over and self.data.frames(record.job.frames_of or record.job.id).is_file()
+
+    async def watch(self, record: JobRecord) -> AsyncIterator[Event]:
+        """All events of a job from the first on, until it is over."""
+        async for event in record.watch():
+            yield event
+
+    def cancel(self, record: JobRecord) -> bool:
+        """Ask a job to stop; `False` if it was over already."""
+        if record.is_over:
+            return False
+        self._runner.cancel(record)
+        return True
+
+    def _accept(self, request: ImageToVideoInput, client: Client, wish: Wish, picture: Image.Image) -> JobRecord:
+        job_id = str(uuid.uuid4())
+        size = geometry.frame_size(request.resolution, request.aspect_ratio, geometry.Size(*picture.size))
+        path = self.data.picture(job_id)
+        picture.save(path, compress_level=1)
+        own: dict[str, object] = {"seed": secrets.randbelow(schema.MAX_SEED + 1) if request.seed is None else request.seed}
+        if not request.image_url.startswith(("http://", "https://")):
+            own["image_url"] = ""  # the bytes lie beside the job; rows and recipes stay small
+        job = Job(
+            job_id, request.model_copy(update=own), path, size, wish.engine, wish.where, None, wish.prompt_in_file
+        )
+        return self._queue(job, client, self._lane_of(wish))
+
+    def _queue(self, job: Job, client: Client, lane: str) -> JobRecord:
+        record = JobRecord.from_row(self._store.add(job, client.id, lane))
+        record.context = contextvars.copy_context()
+        self._runner.add(record)
+        return record
+
+    def _refuse_if_full(self, client: Client) -> None:
+        refuse_if_full(list(self._runner.records.values()), client, self._limits, per_client=self._per_client)
+        if shutil.disk_usage(self.data.root).free < self._limits.free_disk_bytes:
+            raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)

@@ -1,0 +1,134 @@
+"""A job in memory: its state, the events so far, and who is watching. Everything a status poll needs, without a disk.
+
+Written by the runner's threads under the runner's lock, read from anywhere; `watch` hands events to asyncio.
+"""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+from wan_core.events import Event, Failed, Finished, Job, Log, Note, Outcome, Queued, Stage, Status, Step, Stopped
+from wan_core.jobs.store import LogLine, Row
+
+Listener = tuple[asyncio.AbstractEventLoop, asyncio.Event]
+
+
+@dataclass
+class JobRecord:
+    """Times are Unix seconds. `position` is the number of jobs ahead while queued."""
+
+    job: Job
+    client: str
+    lane: str
+    created_at: float
+    status: Status = "queued"
+    attempts: int = 0
+    position: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    events: list[Event] = field(default_factory=list)
+    logs: list[LogLine] = field(default_factory=list)
+    outcome: Outcome | None = None
+    context: contextvars.Context | None = None
+    cancel_requested: bool = False
+    _listeners: set[Listener] = field(default_factory=set)
+    _stages: list[tuple[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def from_row(cls, row: Row) -> "JobRecord":
+        record = cls(row.job, row.client, row.lane, row.created_at, row.status, row.attempts)
+        record.started_at, record.finished_at = row.started_at, row.finished_at
+        record.logs, record.outcome = list(row.logs), row.outcome
+        if row.outcome is not None:
+            record.events.append(row.outcome)
+        return record
+
+    @property
+    def is_over(self) -> bool:
+        return self.outcome is not None
+
+    @property
+    def error(self) -> Failed | None:
+        return self.outcome if isinstance(self.outcome, Failed) else None
+
+    def publish(self, event: Event) -> None:
+        """Take note of `event` and wake the watchers."""
+        match event:
+            case Queued(position):
+                self.position = position
+            case Stage(name, detail):
+                self._stages.append((name, time.monotonic()))
+                self._write(detail or STAGE_SENTENCES[name], "INFO")
+            case Step(stage, done, total):
+                self._write(f"{stage}: {done} of {total}", "INFO")
+            case Log(message, level):
+                self._write(message, level)
+            case Note(message):
+                self._write(message, "WARN")
+            case Failed(_, message):
+                self._write(message, "ERROR")
+        self.events.append(event)
+        self._wake()
+
+    def end(self, outcome: Outcome) -> None:
+        """The last event. A result gets the notes and the stage times that were gathered on the way."""
+        self.status = "cancelled" if isinstance(outcome, Stopped) else "failed"
+        if isinstance(outcome, Finished):
+            self.status = "done"
+            notes = tuple(dict.fromkeys(event.message for event in self.events if isinstance(event, Note)))
+            outcome = Finished(replace(outcome.result, notes=notes, stage_seconds=self.stage_seconds()))
+        self.finished_at = time.time()
+        self.outcome = outcome
+        self.publish(outcome)
+
+    def begin(self, attempt: int) -> None:
+        self.status, self.attempts, self.started_at = "running", attempt, time.time()
+        self._stages.clear()
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds spent in each stage of this attempt, up to now."""
+        ends = [began for _, began in self._stages[1:]] + [time.monotonic()]
+        seconds: dict[str, float] = {}
+        for (name, began), ended in zip(self._stages, ends, strict=True):
+            seconds[name] = round(seconds.get(name, 0) + ended - began, 2)
+        return seconds
+
+    async def watch(self) -> AsyncIterator[Event]:
+        """All events from the first on, then each as it comes, until the job is over."""
+        wake = asyncio.Event()
+        listener = (asyncio.get_running_loop(), wake)
+        self._listeners.add(listener)
+        seen = 0
+        try:
+            while True:
+                wake.clear()
+                while seen < len(self.events):
+                    seen += 1
+                    yield self.events[seen - 1]
+                if self.is_over:
+                    return
+                await wake.wait()
+        finally:
+            self._listeners.discard(listener)
+
+    def _wake(self) -> None:
+        for loop, wake in tuple(self._listeners):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(wake.set)
+
+    def _write(self, message: str, level: str) -> None:
+        self.logs.append(LogLine(message, level, time.time()))
+
+
+STAGE_SENTENCES = {
+    "checking": "Checking picture and prompt.",
+    "expanding": "Expanding the prompt.",
+    "loading": "Loading the model.",
+    "sampling": "Sampling.",
+    "decoding": "Decoding the frames.",
+    "interpolating": "Inserting frames.",
+    "encoding": "Writing the mp4.",
+    "fal": "Running on fal.",
+}

@@ -1,0 +1,192 @@
+"""Runs the queued jobs: claim → backend → finish, each lane in its own threads, every event to whoever watches.
+
+Guarantees: a job whose worker died is tried again, twice in all; a job always ends, with a clip or with a sentence;
+what is written to the store is written before it is shown.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wan_core.backends import Backend
+from wan_core.errors import BackendError, Cancelled, InputError
+from wan_core.events import Beat, Failed, Finished, Log, Note, Outcome, Queued, Stopped
+from wan_core.jobs.limits import in_turn, may_run
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.store import JobStore
+from wan_core.settings import Limits
+
+log = logging.getLogger(__name__)
+
+UNEXPECTED = "Something went wrong on this server. The job's id is in its log; please try again."
+LOCAL_CANNOT = frozenset({"out_of_memory", "quota_exceeded", "engine_unavailable", "worker_lost"})
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A backend and how many jobs it may run at once; 0 means each job at once, in its own thread."""
+
+    backend: Backend
+    at_once: int
+
+
+class JobRunner:
+    """`lanes` by name ("local", "fal"). `per_client`: whether clients have limits of their own."""
+
+    def __init__(self, store: JobStore, lanes: Mapping[str, Lane], limits: Limits, *, per_client: bool) -> None:
+        self.records: dict[str, JobRecord] = {}
+        self._store = store
+        self._lanes = lanes
+        self._limits = limits
+        self._per_client = per_client
+        self._changed = threading.Condition(threading.RLock())
+        self._closing = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Take up what an earlier process left, then run whatever comes."""
+        self._store.release_orphans()
+        for row in self._store.rows():
+            self.records[row.job.id] = JobRecord.from_row(row)
+        for name, lane in self._lanes.items():
+            for number in range(lane.at_once):
+                self._spawn(f"lane-{name}-{number}", self._serve, name)
+        for record in [r for r in self.records.values() if not r.is_over]:
+            self._admit(record)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for lane in self._lanes.values():
+            lane.backend.close()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def add(self, record: JobRecord) -> None:
+        """Queue a record that the store already has."""
+        with self._changed:
+            self.records[record.job.id] = record
+        self._admit(record)
+
+    def cancel(self, record: JobRecord) -> None:
+        """Stop a job: at once while it waits, within a step while it runs."""
+        with self._changed:
+            record.cancel_requested = True
+            waiting = record.status == "queued"
+        if waiting:
+            self._finish(record, Stopped())
+        else:
+            self._lanes[record.lane].backend.cancel(record.job.id)
+
+    def _admit(self, record: JobRecord) -> None:
+        if record.lane not in self._lanes:
+            sentence = f"This server cannot run jobs on {record.lane} any more."
+            self._finish(record, Failed("engine_unavailable", sentence))
+        elif self._lanes[record.lane].at_once == 0:
+            self._spawn(f"job-{record.job.id}", self._run_now, record)
+        else:
+            with self._changed:
+                self._tell_positions(record.lane)
+                self._changed.notify_all()
+
+    def _serve(self, lane: str) -> None:
+        while (record := self._next(lane)) is not None:
+            self._drive(record)
+
+    def _next(self, lane: str) -> JobRecord | None:
+        """Claim the job whose turn it is; waits until there is one. `None` when the app closes."""
+        with self._changed:
+            while not self._closing:
+                here = [record for record in self.records.values() if record.lane == lane]
+                for record in in_turn(here, self._limits, per_client=self._per_client):
+                    if may_run(record, here, self._limits, per_client=self._per_client) and self._claim(record):
+                        self._tell_positions(lane)
+                        return record
+                self._changed.wait()
+        return None
+
+    def _run_now(self, record: JobRecord) -> None:
+        with self._changed:
+            claimed = self._claim(record)
+        if claimed and record.context is not None:
+            record.context.run(self._drive, record)
+        elif claimed:
+            self._drive(record)
+
+    def _claim(self, record: JobRecord) -> bool:
+        attempt = self._store.claim(record.job.id)
+        if attempt is not None:
+            record.begin(attempt)
+        return attempt is not None
+
+    def _drive(self, record: JobRecord) -> None:
+        """Run one claimed job to its end, whatever that is."""
+        if record.attempts > self._limits.attempts and not self._store.remote(record.job.id):
+            self._finish(record, Failed("worker_lost", "The job was begun twice and its worker died both times."))
+            return
+        try:
+            self._finish(record, self._events_of(record))
+        except Cancelled:
+            self._finish(record, Stopped())
+        except InputError as error:
+            self._finish(record, Failed(error.type, error.message, error.field))
+        except BackendError as error:
+            self._cannot(record, error)
+        except Exception:  # the last line of defence: a job always ends, and the next one runs
+            log.exception("job %s failed", record.job.id)
+            self._finish(record, Failed("internal_server_error", UNEXPECTED))
+
+    def _events_of(self, record: JobRecord) -> Outcome:
+        backend = self._lanes[record.lane].backend
+        for event in backend.run(record.job):
+            if isinstance(event, Finished | Failed | Stopped):
+                return event
+            if not isinstance(event, Beat):
+                record.publish(event)
+            if record.cancel_requested:
+                backend.cancel(record.job.id)
+        raise BackendError("worker_lost", "The worker stopped without a result.")
+
+    def _cannot(self, record: JobRecord, error: BackendError) -> None:
+        """Try again, move to fal if the visitor chose so, or end."""
+        if self._closing:
+            self._store.give_back(record.job.id)
+        elif record.cancel_requested:
+            self._finish(record, Stopped())
+        elif error.type == "worker_lost" and record.attempts < self._limits.attempts:
+            self._requeue(record, record.lane, Log(f"{error.message} The job runs again.", "WARN"))
+        elif error.type in LOCAL_CANNOT and record.job.where == "fal_when_needed" and record.lane == "local":
+            self._requeue(record, "fal", Note(f"Ran on fal, because this machine could not: {error.message}"))
+        else:
+            self._finish(record, Failed(error.type, error.message))
+
+    def _requeue(self, record: JobRecord, lane: str, why: Log | Note) -> None:
+        with self._changed:
+            self._store.requeue(record.job.id, lane)
+            record.lane, record.status = lane, "queued"
+            record.publish(why)
+        self._admit(record)
+
+    def _finish(self, record: JobRecord, outcome: Outcome) -> None:
+        with self._changed:
+            if record.is_over:
+                return
+            record.end(outcome)
+            assert record.outcome is not None
+            self._store.finish(record.job.id, record.outcome, record.logs)
+            self._tell_positions(record.lane)
+            self._changed.notify_all()
+
+    def _tell_positions(self, lane: str) -> None:
+        """Tell every waiting watcher of `lane` how many are ahead, where that has changed."""
+        here = [record for record in self.records.values() if record.lane == lane]
+        for position, record in enumerate(in_turn(here, self._limits, per_client=self._per_client)):
+            if not record.events or record.position != position:
+                record.publish(Queued(position))
+
+    def _spawn(self, name: str, target: object, *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)  # type: ignore[arg-type]
+        self._threads = [alive for alive in self._threads if alive.is_alive()] + [thread]
+        thread.start()

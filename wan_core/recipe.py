@@ -1,0 +1,109 @@
+"""The settings of a clip as a text that travels: the mp4's comment tag and the share link. Pure; reads no file.
+
+A recipe holds the request's values, the engine and where it ran. Texts come back from strangers: unknown names are
+dropped, numbers are brought into their bounds, anything else that does not fit is dropped.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+from urllib.parse import urlencode
+
+from pydantic import TypeAdapter, ValidationError
+
+from wan_core import schema
+from wan_core.errors import InputError
+from wan_core.events import Job, Where
+
+APP = "wan-2.2-image-to-video"
+VERSION = 1
+PLACEHOLDER = {"image_url": "https://example.com/", "prompt": "any"}  # lets one value be judged on its own
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`values` holds request fields by fal's names; fields that are not in it are left to their defaults."""
+
+    values: Mapping[str, Any]
+    engine: str | None = None
+    where: Where | None = None
+
+
+def of(job: Job) -> Recipe:
+    """The recipe of a job: every field of its request; the picture only where it has a public address."""
+    values = job.request.model_dump()
+    if not values["image_url"]:
+        del values["image_url"]
+    if not job.prompt_in_file:
+        del values["prompt"], values["negative_prompt"]
+    return Recipe(values, job.engine, job.where)
+
+
+def to_comment(recipe: Recipe, job_id: str) -> str:
+    """JSON for the `comment` tag of the mp4."""
+    plain = {"app": APP, "version": VERSION, "id": job_id, "engine": recipe.engine, "where": recipe.where}
+    return json.dumps(plain | {"request": dict(recipe.values)}, ensure_ascii=False)
+
+
+def from_comment(text: str) -> Recipe:
+    """The recipe in an mp4's comment tag.
+
+    Raises:
+        InputError: the text is no recipe of this app.
+    """
+    try:
+        plain = json.loads(text)
+    except ValueError:
+        plain = None
+    if not isinstance(plain, dict) or plain.get("app") != APP or not isinstance(plain.get("request"), dict):
+        raise InputError("recipe", "feature_not_supported", "This file carries no settings of this app.")
+    return _recipe(plain["request"], plain)
+
+
+def to_query(recipe: Recipe) -> str:
+    """The part of a share link after `?`: what differs from the defaults, and the prompt."""
+    different = {name: value for name, value in recipe.values.items() if value != schema.DEFAULTS.get(name)}
+    if recipe.engine:
+        different["engine"] = recipe.engine
+    if recipe.where and recipe.where != "local":
+        different["where"] = recipe.where
+    return urlencode({name: _plain(value) for name, value in different.items()})
+
+
+def from_query(query: Mapping[str, str]) -> Recipe:
+    """The recipe in a page's query parameters; names that are no field are somebody else's."""
+    return _recipe(query, query)
+
+
+def _recipe(values: Mapping[str, Any], rest: Mapping[str, Any]) -> Recipe:
+    kept = {name: _within(name, values[name]) for name in schema.FIELDS if name in values}
+    engine, where = rest.get("engine"), rest.get("where")
+    return Recipe(
+        {name: value for name, value in kept.items() if value is not None},
+        engine if isinstance(engine, str) else None,
+        where if where in get_args(Where) else None,
+    )
+
+
+def _within(field: str, value: object) -> Any:
+    """`value` as the type of `field`, moved into its bounds; `None` if it cannot be used."""
+    limits = schema.bounds(field)
+    if limits and value is not None:
+        try:
+            number: float = NUMBER.validate_python(value)
+        except ValidationError:
+            return None
+        number = min(max(number, limits[0]), limits[1])
+        value = round(number) if schema.is_whole(field) else number
+    try:
+        return getattr(schema.parse(PLACEHOLDER | {field: value}), field)
+    except InputError:
+        return None
+
+
+NUMBER: TypeAdapter[float] = TypeAdapter(float)
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
