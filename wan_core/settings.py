@@ -12,7 +12,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere ./data is used
+APP_FOLDER = Path(__file__).parents[1]
+SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere `data` in the app's folder is used
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
 
     @property
     def data(self) -> DataFolder:
-        return DataFolder(self.data_dir.absolute())
+        return DataFolder(APP_FOLDER / self.data_dir)
 
     @cached_property
     def limits(self) -> Limits:

@@ -19,7 +19,7 @@ from typing import Any
 
 from wan_core.errors import BackendError, Cancelled, InputError
 from wan_core.events import Event, Finished, Job, from_json
-from wan_core.settings import Limits
+from wan_core.settings import APP_FOLDER, Limits
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,9 @@ class Worker:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "wan_core.backends.worker"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, cwd=APP_FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._mutex = threading.Lock()
         self._talks: dict[str, Answers] = {}
         self._stopping: set[str] = set()

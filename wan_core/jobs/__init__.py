@@ -129,7 +129,7 @@ class Jobs:
         size = geometry.frame_size(request.resolution, request.aspect_ratio, geometry.Size(*picture.size))
         path = self.data.picture(job_id)
         picture.save(path, compress_level=1)
-        own: dict[str, object] = {"seed": secrets.randbelow(schema.MAX_SEED + 1) if request.seed is None else request.seed}
+        own: dict[str, object] = {"seed": secrets.randbelow(schema.MAX_SEED + 1)} if request.seed is None else {}
         if not request.image_url.startswith(("http://", "https://")):
             own["image_url"] = ""  # the bytes lie beside the job; rows and recipes stay small
         job = Job(
