@@ -1,0 +1,105 @@
+"""Latents → frames, a few at a time, and frames → a raw file on disk.
+
+Wan's VAE is causal and decodes one latent frame (four pictures) after the other, keeping what it needs of the past;
+`AutoencoderKLWan.decode` only collects the pieces. Taking them one by one is bit for bit the same, lets the page see
+progress and a cancelled job stop, and never holds the whole clip. The tiled path has no such pieces.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from numpy.typing import NDArray
+
+from wan_core.errors import BackendError
+
+Frames = NDArray[np.uint8]
+"""(T, H, W, 3) uint8 RGB."""
+
+
+class NotFinite(ArithmeticError):
+    """The numbers overflowed: what would come out is black or noise."""
+
+
+def decoded(vae: Any, latents: torch.Tensor) -> Iterator[Frames]:
+    """Normalised latents (1, z, T, h, w) → the frames of one latent frame after the other: 1, then 4 each time.
+
+    Raises:
+        NotFinite: a frame holds NaN or infinity.
+    """
+    if hasattr(vae, "_hf_hook") and hasattr(vae._hf_hook, "pre_forward"):
+        vae._hf_hook.pre_forward(vae)  # as diffusers' apply_forward_hook does for decode()
+    with torch.no_grad():
+        for piece in _pieces(vae, _denormalised(vae, latents)):
+            yield _as_uint8(piece)
+
+
+def _denormalised(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """The latents in the VAE's own scale, by the pipeline's arithmetic to the last bit."""
+    latents = latents.to(vae.post_quant_conv.weight.device, vae.dtype)
+    mean, std = (
+        torch.tensor(numbers).view(1, -1, 1, 1, 1).to(latents.device, latents.dtype)
+        for numbers in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return latents / (1.0 / std) + mean
+
+
+def _pieces(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+    """(1, 3, t, H, W) in [-1, 1], t = 1 and then 4 each; all at once where the VAE tiles."""
+    if vae.use_tiling:
+        yield vae.decode(latents, return_dict=False)[0]
+        return
+    vae.clear_cache()
+    latents = vae.post_quant_conv(latents)
+    for index in range(latents.shape[2]):
+        vae._conv_idx = [0]
+        piece = vae.decoder(
+            latents[:, :, index : index + 1], feat_cache=vae._feat_map, feat_idx=vae._conv_idx, first_chunk=index == 0
+        )
+        if vae.config.patch_size is not None:
+            piece = unpatchify(piece, patch_size=vae.config.patch_size)
+        yield piece.clamp(-1, 1)
+    vae.clear_cache()
+
+
+def _as_uint8(piece: torch.Tensor) -> Frames:
+    if not torch.isfinite(piece).all():
+        raise NotFinite
+    pixels = (piece[0].permute(1, 2, 3, 0) * 0.5 + 0.5).clamp(0, 1).mul(255).round()
+    frames: Frames = pixels.to(torch.uint8).cpu().numpy()
+    return frames
+
+
+def write_frames(target: Path, pieces: Iterator[Frames], count: int) -> None:
+    """The first `count` frames of `pieces` as `target`, uint8 (count, H, W, 3) .npy, there whole or not at all.
+
+    Plain writes, no memory map: on a full disk a map kills the process where a write raises.
+
+    Raises:
+        BackendError: `storage_full`.
+    """
+    partial = target.with_name(target.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            _write(file, pieces, count)
+        partial.replace(target)
+    except OSError as error:
+        raise BackendError("storage_full", "The frames could not be stored: the disk is full.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(file: Any, pieces: Iterator[Frames], count: int) -> None:
+    written = 0
+    for piece in pieces:
+        kept = piece[: count - written]
+        if written == 0:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, *kept.shape[1:])}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(kept.tobytes())
+        written += len(kept)
+    os.fsync(file.fileno())

@@ -1,0 +1,41 @@
+"""The picture as the engine sees it.
+
+An engine that renders smaller rounds its sides up to multiples of 16 and the encoder crops the excess again. So the
+part that survives must be the crop promised on the page, and the excess around it is what the picture shows there.
+"""
+
+import numpy as np
+from PIL import Image
+
+from wan_core.geometry import Box, Size, crop_box
+
+
+def seen_by_engine(picture: Image.Image, promised: Size, rendered: Size) -> Image.Image:
+    """`picture` (RGB, upright) at exactly `rendered`, framed so that its central crop to the ratio of `promised` is
+    the promised crop, never stretched. Beyond the picture its edge is repeated. With equal sizes this is
+    `geometry.fit`.
+    """
+    box = _box(Size(*picture.size), promised, rendered)
+    margin = max(0, -box.left, -box.top)
+    if margin > 0:
+        picture, box = _with_margin(picture, box, int(np.ceil(margin)))
+    corners = (box.left, box.top, box.right, box.bottom)
+    return picture.resize((rendered.width, rendered.height), Image.Resampling.LANCZOS, box=corners)
+
+
+def _box(picture: Size, promised: Size, rendered: Size) -> Box:
+    """The part of the picture that fills `rendered`; may reach over the picture's edges."""
+    crop, kept = crop_box(picture, promised), crop_box(rendered, promised)
+    scale = (crop.right - crop.left) / (kept.right - kept.left)
+    return Box(
+        crop.left - kept.left * scale,
+        crop.top - kept.top * scale,
+        crop.right + kept.left * scale,
+        crop.bottom + kept.top * scale,
+    )
+
+
+def _with_margin(picture: Image.Image, box: Box, margin: int) -> tuple[Image.Image, Box]:
+    padded = np.pad(np.asarray(picture), ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    moved = Box(box.left + margin, box.top + margin, box.right + margin, box.bottom + margin)
+    return Image.fromarray(padded), moved
