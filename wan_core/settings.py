@@ -36,6 +36,7 @@ class Limits:
     keep_bytes: int = 10 * 10**9
     free_disk_bytes: int = 2 * 10**9
     fal_deadline_s: float = 60 * 60
+    expansion_deadline_s: float = 90  # the whole of it: loading, asking, writing
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class Settings(BaseSettings):
     zero_gpu: bool = Field(False, validation_alias="SPACES_ZERO_GPU")
     server_name: str = Field("127.0.0.1", validation_alias="GRADIO_SERVER_NAME")
     safety_model: Literal["freepik", "falconsai"] = "freepik"
-    safety_threshold: float | None = Field(None, ge=0, le=1)
+    safety_level: Literal["low", "medium", "high"] = "medium"  # the mildest that freepik's model may refuse
+    safety_threshold: float | None = Field(None, ge=0, le=1)  # the probability that counts as reached; 0.5 if unset
+    safety_prompt_level: Literal["controversial", "unsafe"] = "unsafe"  # the mildest verdict that refuses a prompt
     expansion_url: str | None = None
     expansion_model: str | None = None
     expansion_key: SecretStr | None = None
