@@ -74,6 +74,21 @@ class DataFolder:
     def clip(self, job_id: str) -> Path:
         return self._folder("clips") / f"{job_id}.mp4"
 
+    def files_of(self, job_id: str) -> tuple[Path, ...]:
+        """Every file a job may have."""
+        return (
+            self.picture(job_id),
+            self.frames(job_id),
+            self.interpolated(job_id),
+            self.preview(job_id),
+            self.clip(job_id),
+        )
+
+    def all_files(self) -> list[Path]:
+        """The files of all jobs, and what is left of jobs that are forgotten; uploads belong to no job."""
+        folders = {path.parent for path in self.files_of("any")}
+        return [path for folder in folders for path in folder.iterdir() if path.is_file()]
+
     def _folder(self, name: str) -> Path:
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 import secrets
 import shutil
+import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Jobs:
         self._read_picture = read_picture
         self._lane_of = lane_of
         self._per_client = per_client
+        self._mutex = threading.Lock()
 
     async def submit(
         self, request: ImageToVideoInput, client: Client, wish: Wish, upload: Path | None = None
@@ -78,7 +80,6 @@ class Jobs:
         """
         self._refuse_if_full(client)
         picture = await self._read_picture(upload or request.image_url)
-        self._refuse_if_full(client)  # others may have come while the picture was fetched
         return await asyncio.to_thread(self._accept, request, client, wish, picture)
 
     def finish_again(self, source: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
@@ -138,9 +139,16 @@ class Jobs:
         return self._queue(job, client, self._lane_of(wish))
 
     def _queue(self, job: Job, client: Client, lane: str) -> JobRecord:
-        record = JobRecord.from_row(self._store.add(job, client.id, lane))
-        record.context = contextvars.copy_context()
-        self._runner.add(record)
+        context = contextvars.copy_context()
+        with self._mutex:  # others may have come while the picture was read
+            try:
+                self._refuse_if_full(client)
+            except BackendError:
+                job.picture.unlink(missing_ok=True)
+                raise
+            record = JobRecord.from_row(self._store.add(job, client.id, lane))
+            record.context = context
+            self._runner.add(record)
         return record
 
     def _refuse_if_full(self, client: Client) -> None:

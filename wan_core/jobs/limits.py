@@ -41,17 +41,24 @@ def refuse_if_full(records: Sequence[JobRecord], client: Client, limits: Limits,
         raise BackendError("too_many_jobs", sentence, retry_after_s=15)
 
 
-def in_turn(records: Sequence[JobRecord], limits: Limits, *, per_client: bool) -> list[JobRecord]:
-    """The queued records of one lane in the order they will run: clients take turns, then first come, first served.
+def in_turn(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
+    """The queued records of one lane in the order they will run.
 
-    A client that has its share running already comes after everybody else.
+    First come, first served; with `per_client` the clients take turns: a client's second job waits until everybody had
+    a first, and who was served last comes after who was served before.
     """
-    ahead = Counter(record.client for record in records if record.status == "running")
-    order: list[tuple[int, float, JobRecord]] = []
-    for record in sorted((r for r in records if r.status == "queued"), key=lambda r: r.created_at):
-        order.append((ahead[record.client] if per_client else 0, record.created_at, record))
-        ahead[record.client] += 1
-    return [record for _, _, record in sorted(order, key=lambda entry: entry[:2])]
+    queued = sorted((record for record in records if record.status == "queued"), key=lambda record: record.created_at)
+    if not per_client:
+        return queued
+    running = Counter(record.client for record in records if record.status == "running")
+    served: dict[str, float] = {}
+    for record in records:
+        served[record.client] = max(served.get(record.client, 0), record.started_at or 0)
+    turn: dict[str, int] = {}
+    for record in queued:
+        turn[record.job.id] = running[record.client]
+        running[record.client] += 1
+    return sorted(queued, key=lambda record: (turn[record.job.id], served[record.client], record.created_at))
 
 
 def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, per_client: bool) -> bool:

@@ -100,7 +100,7 @@ class JobRunner:
         with self._changed:
             while not self._closing:
                 here = [record for record in self.records.values() if record.lane == lane]
-                for record in in_turn(here, self._limits, per_client=self._per_client):
+                for record in in_turn(here, per_client=self._per_client):
                     if may_run(record, here, self._limits, per_client=self._per_client) and self._claim(record):
                         self._tell_positions(lane)
                         return record
@@ -129,7 +129,7 @@ class JobRunner:
         try:
             self._finish(record, self._events_of(record))
         except Cancelled:
-            self._finish(record, Stopped())
+            self._stopped(record)
         except InputError as error:
             self._finish(record, Failed(error.type, error.message, error.field))
         except BackendError as error:
@@ -151,16 +151,23 @@ class JobRunner:
 
     def _cannot(self, record: JobRecord, error: BackendError) -> None:
         """Try again, move to fal if the visitor chose so, or end."""
-        if self._closing:
-            self._store.give_back(record.job.id)
-        elif record.cancel_requested:
-            self._finish(record, Stopped())
+        if self._closing or record.cancel_requested:
+            self._stopped(record)
         elif error.type == "worker_lost" and record.attempts < self._limits.attempts:
             self._requeue(record, record.lane, Log(f"{error.message} The job runs again.", "WARN"))
         elif error.type in LOCAL_CANNOT and record.job.where == "fal_when_needed" and record.lane == "local":
             self._requeue(record, "fal", Note(f"Ran on fal, because this machine could not: {error.message}"))
         else:
             self._finish(record, Failed(error.type, error.message))
+
+    def _stopped(self, record: JobRecord) -> None:
+        """End a job that the visitor stopped; one that the closing app stopped waits for the next start."""
+        if record.cancel_requested:
+            self._finish(record, Stopped())
+        elif self._closing:
+            self._store.give_back(record.job.id)
+        else:
+            self._cannot(record, BackendError("worker_lost", "The job was stopped before its end."))
 
     def _requeue(self, record: JobRecord, lane: str, why: Log | Note) -> None:
         with self._changed:
@@ -182,7 +189,7 @@ class JobRunner:
     def _tell_positions(self, lane: str) -> None:
         """Tell every waiting watcher of `lane` how many are ahead, where that has changed."""
         here = [record for record in self.records.values() if record.lane == lane]
-        for position, record in enumerate(in_turn(here, self._limits, per_client=self._per_client)):
+        for position, record in enumerate(in_turn(here, per_client=self._per_client)):
             if not record.events or record.position != position:
                 record.publish(Queued(position))
 

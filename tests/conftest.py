@@ -1,0 +1,26 @@
+"""What all tests share: a clean environment and a folder for data."""
+
+from pathlib import Path
+
+import pytest
+
+from wan_core.settings import DataFolder
+
+HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test depends on the host's variables, and none writes into the checkout."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("WAN_")] + list(HOST_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WAN_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    folder = DataFolder(tmp_path / "data")
+    folder.root.mkdir()
+    return folder

@@ -1,0 +1,313 @@
+"""The desk: every accepted job ends once, with a clip or with a sentence, and clients take turns."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for_stop
+from tests.support.jobs import NO_FLOOR, WISH, a_house, a_request
+from wan_core.errors import BackendError, InputError
+from wan_core.events import Event, Failed, Finished, Job, Note, Queued, Stage, Step, Stopped
+from wan_core.jobs import Client, Wish
+from wan_core.schema import MAX_SEED
+from wan_core.settings import DataFolder
+
+LOST = BackendError("worker_lost", "The worker process died.")
+
+
+def raising(*errors: Exception, then: FakeBackend) -> Script:
+    """Raises each of `errors` in turn, one an attempt; then makes a clip."""
+    left = list(errors)
+
+    def script(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Stage("loading")
+        if left:
+            raise left.pop(0)
+        yield from then.make_clip(job, stop)
+
+    return script
+
+
+def test_a_job_is_watched_from_its_first_event_to_its_clip(data: DataFolder) -> None:
+    with a_house(data) as house:
+        record = house.submit()
+        events = house.events(record)
+        assert [type(event) for event in events] == [Queued, Stage, Step, Step, Step, Finished]
+        assert record.status == "done" and data.clip(record.job.id).is_file()
+        assert house.events(record) == events, "a late watcher sees the same"
+
+
+def test_a_seed_is_drawn_once_and_reported_and_a_given_one_is_kept(data: DataFolder) -> None:
+    with a_house(data) as house:
+        drawn = house.submit()
+        outcome = house.outcome(drawn)
+        assert isinstance(outcome, Finished)
+        assert outcome.result.seed == drawn.job.request.seed and 0 <= outcome.result.seed <= MAX_SEED
+        assert house.submit(seed=0).job.request.seed == 0
+
+
+def test_the_picture_is_kept_beside_the_job_and_its_ratio_decides_the_size(data: DataFolder) -> None:
+    async def portrait(source: str | Path) -> Image.Image:
+        return Image.fromarray(np.full((640, 360, 3), (200, 30, 30), np.uint8))
+
+    with a_house(data, read_picture=portrait) as house:
+        record = house.submit(image_url="data:image/png;base64,AAAA")
+        assert (record.job.size.width, record.job.size.height) == (480, 832)
+        with Image.open(record.job.picture) as kept:
+            assert kept.size == (360, 640)
+        assert record.job.request.image_url == "", "bytes are not kept in rows"
+
+
+def test_a_picture_that_cannot_be_used_makes_no_job(data: DataFolder) -> None:
+    async def refuse(source: str | Path) -> Image.Image:
+        raise InputError("image_url", "image_load_error", "The picture cannot be read.")
+
+    with a_house(data, read_picture=refuse) as house:
+        with pytest.raises(InputError):
+            house.submit()
+        assert house.store.rows() == [] and not house.runner.records
+
+
+def test_a_running_job_is_cancelled(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["endless"] = wait_for_stop
+    with a_house(data, backend) as house:
+        record = house.submit(prompt="endless")
+
+        async def cancel_when_running() -> None:
+            async for event in house.jobs.watch(record):
+                if isinstance(event, Stage):
+                    assert house.jobs.cancel(record)
+
+        asyncio.run(cancel_when_running())
+        assert house.outcome(record) == Stopped() and record.status == "cancelled"
+        assert not house.jobs.cancel(record), "it is over"
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_never_begun(data: DataFolder) -> None:
+    gate, backend = threading.Event(), FakeBackend(data)
+    backend.scripts["held"] = held_until(gate, backend.make_clip)
+    with a_house(data, backend) as house:
+        first, second = house.submit(prompt="held"), house.submit()
+        assert house.jobs.cancel(second)
+        assert house.outcome(second) == Stopped()
+        gate.set()
+        assert isinstance(house.outcome(first), Finished)
+        assert backend.ran == [first.job.id]
+
+
+def test_waiting_jobs_are_told_how_many_are_ahead(data: DataFolder) -> None:
+    gate, backend = threading.Event(), FakeBackend(data)
+    backend.scripts["held"] = held_until(gate, backend.make_clip)
+    with a_house(data, backend) as house:
+        first = house.submit(prompt="held")
+        second, third = house.submit(), house.submit()
+        gate.set()
+        assert isinstance(house.outcome(first), Finished)
+        positions = [event.position for event in house.events(third) if isinstance(event, Queued)]
+        assert positions == sorted(positions, reverse=True) and positions[-1] == 0
+        assert isinstance(house.outcome(second), Finished)
+
+
+def test_a_job_whose_worker_died_runs_again_and_finishes(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["once"] = raising(LOST, then=backend)
+    with a_house(data, backend) as house:
+        record = house.submit(prompt="once")
+        assert isinstance(house.outcome(record), Finished)
+        assert record.attempts == 2
+
+
+def test_a_job_that_kills_its_worker_twice_fails_and_the_next_one_runs(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["poison"] = raising(LOST, LOST, LOST, then=backend)
+    with a_house(data, backend) as house:
+        poison, honest = house.submit(prompt="poison"), house.submit()
+        outcome = house.outcome(poison)
+        assert isinstance(outcome, Failed) and outcome.type == "worker_lost"
+        assert isinstance(house.outcome(honest), Finished)
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (InputError("prompt", "content_policy_violation", "No."), Failed("content_policy_violation", "No.", "prompt")),
+        (BackendError("out_of_memory", "Too large."), Failed("out_of_memory", "Too large.")),
+    ],
+)
+def test_a_failure_is_told_in_our_words(data: DataFolder, error: Exception, failed: Failed) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["bad"] = raising(error, then=backend)
+    with a_house(data, backend) as house:
+        assert house.outcome(house.submit(prompt="bad")) == failed
+
+
+def test_an_unforeseen_failure_shows_one_fixed_sentence_and_no_detail(
+    data: DataFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["bug"] = raising(ZeroDivisionError("/secret/path"), then=backend)
+    with a_house(data, backend) as house:
+        record = house.submit(prompt="bug")
+        outcome = house.outcome(record)
+        assert isinstance(outcome, Failed) and "secret" not in outcome.message
+        assert record.job.id in caplog.text and "/secret/path" in caplog.text
+
+
+def test_notes_and_stage_times_arrive_with_the_result(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+
+    def noting(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Note("Not checked.")
+        yield Note("Not checked.")
+        yield from backend.make_clip(job, stop)
+
+    backend.scripts["noting"] = noting
+    with a_house(data, backend) as house:
+        outcome = house.outcome(house.submit(prompt="noting"))
+        assert isinstance(outcome, Finished)
+        assert outcome.result.notes == ("Not checked.",)
+        assert list(outcome.result.stage_seconds) == ["sampling"]
+
+
+def test_one_client_cannot_fill_the_queue_and_everyone_is_told_when_it_is_full(data: DataFolder) -> None:
+    gate, backend = threading.Event(), FakeBackend(data)
+    backend.scripts["held"] = held_until(gate, backend.make_clip)
+    limits = replace(NO_FLOOR, waiting_jobs=4)
+    with a_house(data, backend, limits, per_client=True) as house:
+        running = house.submit("greedy", prompt="held")
+        house.wait_until_running(running)
+        for client in ("greedy", "greedy"):
+            house.submit(client)
+        with pytest.raises(BackendError, match="You have 2 jobs waiting") as refusal:
+            house.submit("greedy")
+        assert refusal.value.type == "too_many_jobs" and refusal.value.retry_after_s
+        house.submit("b")
+        house.submit("c")
+        with pytest.raises(BackendError, match="4 jobs are waiting"):
+            house.submit("d")
+        gate.set()
+        assert isinstance(house.outcome(running), Finished)
+
+
+def test_clients_take_turns(data: DataFolder) -> None:
+    gate, backend = threading.Event(), FakeBackend(data)
+    backend.scripts["held"] = held_until(gate, backend.make_clip)
+    with a_house(data, backend, per_client=True) as house:
+        first = house.submit("greedy", prompt="held")
+        greedy = [house.submit("greedy"), house.submit("greedy")]
+        others = [house.submit(client) for client in ("b", "c")]
+        gate.set()
+        for record in (first, *greedy, *others):
+            house.outcome(record)
+        begun = backend.ran
+        assert begun[1:3] == [record.job.id for record in others], "the greedy client waits for everybody's first"
+
+
+def test_a_full_disk_refuses_new_jobs_before_they_cost_anything(data: DataFolder) -> None:
+    with a_house(data, limits=replace(NO_FLOOR, free_disk_bytes=10**18)) as house:
+        with pytest.raises(BackendError, match="disk is full"):
+            house.submit()
+
+
+def test_what_waited_or_ran_when_the_app_died_goes_on_after_a_restart(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["endless"] = wait_for_stop
+    with a_house(data, backend) as house:
+        running, waiting = house.submit(prompt="endless"), house.submit(seed=11)
+        while not backend.ran:
+            threading.Event().wait(0.01)
+    with a_house(data) as house:
+        for old in (running, waiting):
+            record = house.jobs.get(old.job.id)
+            assert record is not None and isinstance(house.outcome(record), Finished)
+            assert record.job == old.job
+
+
+def test_a_finished_job_is_still_known_after_a_restart(data: DataFolder) -> None:
+    with a_house(data) as house:
+        old = house.submit()
+        outcome = house.outcome(old)
+    with a_house(data) as house:
+        record = house.jobs.get(old.job.id)
+        assert record is not None and record.outcome == outcome and house.events(record) == [outcome]
+
+
+def test_finishing_again_keeps_seed_and_picture_and_changes_only_what_was_named(data: DataFolder) -> None:
+    with a_house(data) as house:
+        first = house.submit(seed=5)
+        house.outcome(first)
+        np.save(data.frames(first.job.id), np.zeros((17, 16, 16, 3), np.uint8))
+        again = house.jobs.finish_again(first, {"frames_per_second": 30, "video_quality": "low"}, Client.by_key("a"))
+        assert again.job.frames_of == first.job.id
+        before, after = first.job.request.model_dump(), again.job.request.model_dump()
+        changed = {name for name in before if before[name] != after[name]}
+        assert changed == {"frames_per_second", "video_quality"}
+        assert again.job.picture.is_file() and again.job.picture != first.job.picture
+        house.outcome(again)
+        third = house.jobs.finish_again(again, {"frames_per_second": 60}, Client.by_key("a"))
+        assert third.job.frames_of == first.job.id, "the frames are the first job's"
+        house.outcome(third)
+
+
+def test_finishing_again_needs_frames_and_refuses_what_would_need_a_new_generation(data: DataFolder) -> None:
+    with a_house(data) as house:
+        record = house.submit()
+        house.outcome(record)
+        with pytest.raises(BackendError, match="not kept"):
+            house.jobs.finish_again(record, {}, Client.by_key("a"))
+        with pytest.raises(InputError, match="shift cannot be changed"):
+            house.jobs.finish_again(record, {"shift": 3.0}, Client.by_key("a"))
+        np.save(data.frames(record.job.id), np.zeros((17, 16, 16, 3), np.uint8))
+        with pytest.raises(InputError, match="frames_per_second must be"):
+            house.jobs.finish_again(record, {"frames_per_second": 1000}, Client.by_key("a"))
+
+
+def test_two_lanes_of_work_run_at_once_where_the_backend_can(data: DataFolder) -> None:
+    meeting, backend = threading.Barrier(2, timeout=10), FakeBackend(data)
+
+    def meet(job: Job, stop: threading.Event) -> Iterator[Event]:
+        meeting.wait()
+        yield from backend.make_clip(job, stop)
+
+    backend.scripts["meet"] = meet
+    with a_house(data, backend, at_once=0) as house:
+        records = [house.submit(prompt="meet") for _ in range(2)]
+        assert all(isinstance(house.outcome(record), Finished) for record in records)
+
+
+def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> None:
+    """The limit is checked after the picture was fetched as well: two slow pictures cannot slip in together."""
+    gate, backend = threading.Event(), FakeBackend(data)
+    backend.scripts["held"] = held_until(gate, backend.make_clip)
+
+    async def slowly(source: str | Path) -> Image.Image:
+        await asyncio.sleep(0)
+        return Image.new("RGB", (64, 36))
+
+    with a_house(data, backend, replace(NO_FLOOR, waiting_jobs=1), slowly) as house:
+        running = house.submit(prompt="held")
+        house.wait_until_running(running)
+
+        async def two() -> list[object]:
+            wish, client = Wish("miniature"), Client.by_key("a")
+            both = [house.jobs.submit(a_request(), client, wish) for _ in range(2)]
+            return list(await asyncio.gather(*both, return_exceptions=True))
+
+        results = asyncio.run(two())
+        assert sum(isinstance(result, BackendError) for result in results) == 1
+        gate.set()
+        house.outcome(running)
+
+
+def test_the_wish_travels_with_the_job(data: DataFolder) -> None:
+    with a_house(data) as house:
+        record = house.submit(wish=replace(WISH, where="fal_when_needed", prompt_in_file=False))
+        job = record.job
+        assert (job.engine, job.where, job.prompt_in_file) == ("miniature", "fal_when_needed", False)

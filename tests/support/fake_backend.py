@@ -1,0 +1,70 @@
+"""A backend that follows a script, so that jobs, routes and the page can be tested without a model.
+
+Each job runs the script of its prompt, or the default one: steps, then a clip of a few bytes.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from wan_core.errors import Cancelled
+from wan_core.events import Event, Finished, Job, Result, Stage, Step
+from wan_core.settings import DataFolder
+
+Script = Callable[[Job, threading.Event], Iterator[Event]]
+
+
+class FakeBackend:
+    """`scripts` by prompt; `ran` lists the ids of the jobs that were begun, in order."""
+
+    def __init__(self, data: DataFolder, steps: int = 3) -> None:
+        self.data = data
+        self.steps = steps
+        self.scripts: dict[str, Script] = {}
+        self.ran: list[str] = []
+        self._stops: dict[str, threading.Event] = {}
+
+    def run(self, job: Job) -> Iterator[Event]:
+        self.ran.append(job.id)
+        stop = self._stops.setdefault(job.id, threading.Event())
+        yield from self.scripts.get(job.request.prompt, self.make_clip)(job, stop)
+
+    def cancel(self, job_id: str) -> None:
+        if job_id in self._stops:
+            self._stops[job_id].set()
+
+    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+        return f"{prompt}, expanded", ""
+
+    def close(self) -> None:
+        for stop in self._stops.values():
+            stop.set()
+
+    def make_clip(self, job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Stage("sampling")
+        for step in range(self.steps):
+            if stop.is_set():
+                raise Cancelled()
+            yield Step("sampling", step + 1, self.steps, float(self.steps - step - 1))
+        clip = self.data.clip(job.id)
+        clip.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(1000))
+        assert job.request.seed is not None
+        yield Finished(Result(clip, job.request.prompt, job.request.seed, job.size, 17, 16, job.engine))
+
+
+def wait_for_stop(job: Job, stop: threading.Event) -> Iterator[Event]:
+    """A script that runs until it is cancelled."""
+    yield Stage("sampling")
+    stop.wait()
+    raise Cancelled()
+
+
+def held_until(gate: threading.Event, then: Script) -> Script:
+    """`then`, but only once `gate` opens."""
+
+    def script(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Stage("loading")
+        gate.wait()
+        yield from then(job, stop)
+
+    return script

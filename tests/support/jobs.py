@@ -1,0 +1,98 @@
+"""Jobs and desks for tests: real store, real runner, scripted backend."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tests.support.fake_backend import FakeBackend
+from wan_core import schema
+from wan_core.events import Event, Job, Outcome, Stage
+from wan_core.geometry import Size
+from wan_core.jobs import Client, JobRecord, Jobs, Wish
+from wan_core.jobs.runner import JobRunner, Lane
+from wan_core.jobs.store import JobStore
+from wan_core.settings import DataFolder, Limits
+
+MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk", "resolution": "480p", "num_frames": 17}
+WISH = Wish("miniature")
+NO_FLOOR = replace(Limits(), free_disk_bytes=0)
+
+
+def a_request(**values: Any) -> schema.ImageToVideoInput:
+    return schema.parse(MINIMAL | values)
+
+
+def a_job(**values: Any) -> Job:
+    """A job of a request with `values`, as the desk would make it."""
+    request = a_request(**{"seed": 1} | values)
+    return Job(str(uuid.uuid4()), request, Path("/nowhere.png"), Size(832, 480), "miniature")
+
+
+async def grey_picture(source: str | Path) -> Image.Image:
+    return Image.new("RGB", (640, 360), "grey")
+
+
+@dataclass
+class House:
+    """A desk with everything behind it."""
+
+    jobs: Jobs
+    store: JobStore
+    runner: JobRunner
+    backend: FakeBackend
+
+    def submit(self, client: str = "a", wish: Wish = WISH, **values: Any) -> JobRecord:
+        return asyncio.run(self.jobs.submit(a_request(**values), Client.by_key(client), wish))
+
+    def outcome(self, record: JobRecord) -> Outcome:
+        """How `record` ended; waits for it."""
+        last = self.events(record)[-1]
+        assert record.outcome is last
+        return record.outcome
+
+    def wait_until_running(self, record: JobRecord) -> None:
+        """Until the backend has been given `record`."""
+
+        async def first_stage() -> None:
+            async for event in self.jobs.watch(record):
+                if isinstance(event, Stage):
+                    return
+
+        asyncio.run(first_stage())
+
+    def events(self, record: JobRecord) -> list[Event]:
+        """All events of `record` until it is over."""
+
+        async def collect() -> list[Event]:
+            return [event async for event in self.jobs.watch(record)]
+
+        return asyncio.run(collect())
+
+
+@contextmanager
+def a_house(
+    data: DataFolder,
+    backend: FakeBackend | None = None,
+    limits: Limits = NO_FLOOR,
+    read_picture: Callable[[str | Path], Awaitable[Image.Image]] = grey_picture,
+    *,
+    per_client: bool = False,
+    at_once: int = 1,
+) -> Iterator[House]:
+    """A running desk on `data`; closed at the end as the app would."""
+    backend = backend or FakeBackend(data)
+    store = JobStore(data.database)
+    runner = JobRunner(store, {"local": Lane(backend, at_once)}, limits, per_client=per_client)
+    jobs = Jobs(store, runner, data, limits, read_picture, lambda wish: "local", per_client=per_client)
+    runner.start()
+    try:
+        yield House(jobs, store, runner, backend)
+    finally:
+        runner.close()
+        store.close()

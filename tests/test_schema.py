@@ -1,0 +1,154 @@
+"""The request is fal's, word for word, and every fault is a sentence about one field."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wan_core import schema
+from wan_core.errors import InputError
+
+# The endpoint's facts, copied from its public document: name, type, default, bounds or words.
+REQUIRED = object()
+FACTS: list[tuple[str, str, object, object]] = [
+    ("image_url", "string", REQUIRED, None),
+    ("prompt", "string", REQUIRED, None),
+    ("num_frames", "integer", 81, (17, 121)),
+    ("frames_per_second", "integer", 16, (4, 60)),
+    ("negative_prompt", "string", "", None),
+    ("seed", "integer", None, (0, 2**53 - 1)),  # ours: JavaScript keeps integers only so far
+    ("resolution", "string", "720p", ("480p", "580p", "720p")),
+    ("aspect_ratio", "string", "auto", ("auto", "16:9", "9:16", "1:1")),
+    ("num_inference_steps", "integer", 27, (2, 40)),
+    ("enable_safety_checker", "boolean", False, None),
+    ("enable_prompt_expansion", "boolean", False, None),
+    ("acceleration", "string", "regular", ("none", "regular")),
+    ("guidance_scale", "number", 3.5, (1, 10)),
+    ("guidance_scale_2", "number", 3.5, (1, 10)),
+    ("shift", "number", 5, (1, 10)),
+    ("interpolator_model", "string", "film", ("none", "film", "rife")),
+    ("num_interpolated_frames", "integer", 1, (0, 4)),
+    ("adjust_fps_for_interpolation", "boolean", True, None),
+    ("video_quality", "string", "high", ("low", "medium", "high", "maximum")),
+    ("video_write_mode", "string", "balanced", ("fast", "balanced", "small")),
+]
+NUMBERS = [(name, kind, limits) for name, kind, _, limits in FACTS if kind in ("integer", "number")]
+MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk"}
+
+
+def fault(**values: Any) -> InputError:
+    with pytest.raises(InputError) as caught:
+        schema.parse(MINIMAL | values)
+    return caught.value
+
+
+def test_the_fields_are_the_endpoints_in_its_order() -> None:
+    assert list(schema.FIELDS) == [name for name, *_ in FACTS]
+
+
+@pytest.mark.parametrize(("name", "kind", "default", "limits"), FACTS)
+def test_a_field_has_the_endpoints_type_default_bounds_and_words(
+    name: str, kind: str, default: object, limits: object
+) -> None:
+    facts = schema.JSON_SCHEMA["properties"][name]
+    assert (facts.get("anyOf") or [facts])[0]["type"] == kind
+    assert (name in schema.JSON_SCHEMA["required"]) == (default is REQUIRED)
+    assert default is REQUIRED or (facts["default"] == default and schema.DEFAULTS[name] == default)
+    assert (schema.bounds(name) or schema.choices(name) or None) == limits
+    assert facts["description"] and facts["title"]
+
+
+def test_only_picture_and_prompt_are_needed() -> None:
+    request = schema.parse(MINIMAL)
+    assert request.model_dump() == MINIMAL | schema.DEFAULTS
+
+
+@pytest.mark.parametrize(("name", "kind", "limits"), NUMBERS)
+def test_a_number_is_taken_at_its_bounds_and_refused_beyond_them(
+    name: str, kind: str, limits: tuple[float, float]
+) -> None:
+    step = 1 if kind == "integer" else 1e-6
+    for bound in limits:
+        assert getattr(schema.parse(MINIMAL | {name: bound}), name) == bound
+    assert fault(**{name: limits[0] - step}).type == "greater_than_equal"
+    assert fault(**{name: limits[1] + step}).context == {"le": limits[1]}
+
+
+@pytest.mark.parametrize(("name", "kind", "limits"), NUMBERS)
+@pytest.mark.parametrize("value", [True, False, "many", [], {}, math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_refused_with_a_sentence(name: str, kind: str, limits: object, value: object) -> None:
+    error = fault(**{name: value})
+    assert error.field == name
+    assert error.message.startswith(f"{name} must be ") and error.message.endswith(".")
+
+
+@pytest.mark.parametrize(("name", "kind", "limits"), NUMBERS)
+def test_a_number_of_5000_digits_is_refused_without_being_written_out(name: str, kind: str, limits: object) -> None:
+    assert len(fault(**{name: 10**5000}).message) < 200
+
+
+@pytest.mark.parametrize("name", [name for name, _, default, _ in FACTS if default is not None])
+def test_null_is_refused_where_it_means_nothing(name: str) -> None:
+    assert fault(**{name: None}).field == name
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in FACTS if schema.choices(name)])
+def test_an_enum_takes_its_words_only_and_the_sentence_lists_them(name: str) -> None:
+    for word in schema.choices(name):
+        assert getattr(schema.parse(MINIMAL | {name: word}), name) == word
+    error = fault(**{name: "other"})
+    assert ", ".join(schema.choices(name)) in error.message and "'other'" in error.message
+
+
+@pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
+def test_a_prompt_may_have_4000_characters_and_no_more(name: str) -> None:
+    assert len(getattr(schema.parse(MINIMAL | {name: "é" * 4000}), name)) == 4000
+    assert fault(**{name: "é" * 4001}).message == f"{name} may have at most 4,000 characters; yours has 4,001."
+
+
+@pytest.mark.parametrize("name", ["image_url", "prompt", "negative_prompt"])
+def test_half_a_surrogate_pair_is_refused_and_never_echoed(name: str) -> None:
+    error = fault(**{name: "a\ud800b"})
+    assert error.field == name
+    error.message.encode()
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\n\t"])
+def test_the_prompt_may_be_empty_only_when_one_will_be_written(blank: str) -> None:
+    assert "turn prompt expansion on" in fault(prompt=blank).message
+    assert schema.parse(MINIMAL | {"prompt": blank, "enable_prompt_expansion": True}).prompt == blank
+
+
+def test_unknown_fields_are_ignored_as_fal_does() -> None:
+    assert schema.parse(MINIMAL | {"lora_scale": 3}) == schema.parse(MINIMAL)
+
+
+def test_all_faults_of_a_request_are_reported_in_the_fields_order() -> None:
+    error = fault(num_frames=5, shift=99)
+    assert [error.field, *(other.field for other in error.others)] == ["num_frames", "shift"]
+
+
+@pytest.mark.parametrize("body", [None, [], "text", 5])
+def test_a_body_that_is_no_object_is_refused(body: object) -> None:
+    with pytest.raises(InputError, match="JSON object"):
+        schema.parse(body)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(schema.FIELDS)), json_values))
+def test_any_json_is_accepted_or_refused_with_sentences_that_fit_into_json(values: dict[str, Any]) -> None:
+    try:
+        request = schema.parse(values)
+    except InputError as error:
+        for each in (error, *error.others):
+            json.dumps({"msg": each.message, "ctx": each.context}, allow_nan=False).encode()
+            assert len(each.message) < 300 and "\n" not in each.message
+    else:
+        assert schema.parse(request.model_dump()) == request

@@ -1,0 +1,99 @@
+"""What is thrown away and when: old jobs with their files, frames first when the disk fills, files nobody owns.
+
+Runs at start and every ten minutes. A running or waiting job loses nothing.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.runner import JobRunner
+from wan_core.jobs.store import JobStore
+from wan_core.settings import DataFolder, Limits
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 600.0
+ORPHAN_AGE_S = 3600.0  # a file without a job may belong to one that is just being accepted
+
+
+class Housekeeping:
+    """`now` is the clock, in Unix seconds."""
+
+    def __init__(
+        self,
+        runner: JobRunner,
+        store: JobStore,
+        data: DataFolder,
+        limits: Limits,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._runner, self._store, self._data, self._limits, self._now = runner, store, data, limits, now
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._loop, name="housekeeping", daemon=True).start()
+
+    def close(self) -> None:
+        self._stop.set()
+
+    def tidy(self) -> None:
+        """One round: what is too old, what nobody owns, then what does not fit."""
+        for record in [record for record in self._over() if self._is_old(record)]:
+            self._forget(record)
+        self._remove_orphans()
+        self._make_room()
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                self.tidy()
+            except OSError:
+                log.exception("housekeeping could not finish its round")
+            if self._stop.wait(EVERY_S):
+                return
+
+    def _over(self) -> list[JobRecord]:
+        """Ended jobs, oldest end first."""
+        over = [record for record in self._runner.records.values() if record.is_over]
+        return sorted(over, key=lambda record: record.finished_at or 0)
+
+    def _is_old(self, record: JobRecord) -> bool:
+        return self._now() - (record.finished_at or 0) > self._limits.keep_results_s
+
+    def _forget(self, record: JobRecord) -> None:
+        self._store.remove(record.job.id)
+        self._runner.records.pop(record.job.id, None)
+        for path in self._data.files_of(record.job.id):
+            path.unlink(missing_ok=True)
+
+    def _remove_orphans(self) -> None:
+        for path in self._data.all_files():
+            unowned = path.name.split(".")[0] not in self._runner.records
+            if unowned and self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
+                path.unlink(missing_ok=True)
+
+    def _make_room(self) -> None:
+        """Stay under the quota: raw frames of ended jobs go first, then whole jobs, oldest first."""
+        excess = sum(_size(path) for path in self._data.all_files()) - self._limits.keep_bytes
+        for record in self._over():
+            if excess <= 0:
+                return
+            frames = self._data.frames(record.job.id)
+            excess -= _size(frames)
+            frames.unlink(missing_ok=True)
+        for record in self._over():
+            if excess <= 0:
+                return
+            excess -= sum(_size(path) for path in self._data.files_of(record.job.id))
+            self._forget(record)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
