@@ -10,7 +10,8 @@ import pytest
 from tests.engine.conftest import MakeJob, plain_call
 from wan_core.engine.guidance import course, truncated
 from wan_core.engine.loading import Engine
-from wan_core.engine.sampling import sample
+from wan_core.engine.sampling import prepared, sample
+from wan_core.estimate import forwards as forwards_of
 from wan_core.events import Job
 
 EIGHT_STEPS = [999, 972, 937, 892, 833, 750, 625, 416]
@@ -71,3 +72,13 @@ def make_clip(engine: Engine, job: MakeJob, folder: Path, high_noise: float, low
     asked = eight_steps(job, high_noise, low_noise)
     list(sample(engine, asked, asked.request.prompt, folder / "frames.npy", lambda: False))
     return np.load(folder / "frames.npy")
+
+
+@pytest.mark.parametrize("shift", [1, 3, 5, 10])
+@pytest.mark.parametrize("steps", [2, 8, 27])
+def test_the_estimate_counts_the_forwards_that_will_run(engine: Engine, job: MakeJob, steps: int, shift: float) -> None:
+    for scales in ((3.5, 3.5), (1.0, 3.5), (3.5, 1.0)):
+        request = job(
+            num_inference_steps=steps, shift=shift, guidance_scale=scales[0], guidance_scale_2=scales[1]
+        ).request
+        assert prepared(engine.pipe, request).forwards == forwards_of(request)

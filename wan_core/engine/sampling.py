@@ -92,7 +92,7 @@ def _denoise(engine: Engine, job: Job, prompt: str, size: Size, emit: Emit) -> t
     pipe, request = engine.pipe, job.request
     frames = sampled_frames(request.num_frames)
     emit(Stage("sampling", f"{request.num_inference_steps} steps on {frames} frames of {size}."))
-    course = _prepare(pipe, request)
+    course = prepared(pipe, request)
     for event in _about(course, request):
         emit(event)
     with Image.open(job.picture) as picture:
@@ -116,7 +116,7 @@ def _denoise(engine: Engine, job: Job, prompt: str, size: Size, emit: Emit) -> t
     return latents
 
 
-def _prepare(pipe: Any, request: ImageToVideoInput) -> Course:
+def prepared(pipe: Any, request: ImageToVideoInput) -> Course:
     """Gives the pipeline a scheduler of this request's own and says what its steps will do."""
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
     pipe.scheduler.set_timesteps(request.num_inference_steps)
