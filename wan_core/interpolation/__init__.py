@@ -1,0 +1,141 @@
+"""New frames between the old ones. Importing this loads no torch; `interpolated` does when a network runs.
+
+`choose` says before the first frame which interpolator will run and, if it is not the one asked for, why in one
+sentence. `interpolated` runs it, lazily and frame by frame. film, rife and fallback are siblings: a module here with
+`interpolator(weights, device) -> Interpolate` and, if it has weights, `network()` and a row in `_weights.PUBLISHED`.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Literal, cast
+
+from wan_core.geometry import Size
+from wan_core.interpolation._cuts import is_cut
+from wan_core.interpolation._pairs import Frame, Interpolate, Pair
+from wan_core.interpolation._weights import PUBLISHED, Hub, Shelf, Unavailable, obtain
+from wan_core.schema import InterpolatorModel
+
+__all__ = ["Frame", "Interpolate", "Interpolation", "choose", "estimate_s", "insert_frames", "interpolated", "is_cut"]
+
+Used = Literal["none", "film", "rife", "fallback"]
+
+SECONDS_PER_PIXEL: dict[tuple[str, str], tuple[float, float]] = {
+    ("film", "cpu"): (0, 80e-6),
+    ("rife", "cpu"): (0, 1.0e-6),
+    ("film", "cuda"): (0, 70e-9),
+    ("rife", "cuda"): (0, 8e-9),
+    ("fallback", "cpu"): (0.26e-6, 0.24e-6),
+}
+"""Seconds for a pixel of each pair and of each new frame. CPU: measured on 2 cores; CUDA: from counted operations."""
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """What will run between the frames; where it is not what was asked, `note` is the sentence for page and result."""
+
+    used: Used
+    note: str = ""
+    weights: Path | None = None
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it runs on the card; the fallback is ffmpeg's work, outside any GPU call."""
+        return self.weights is not None
+
+
+def _unheard(done: int) -> None:
+    """Nobody wants to know."""
+
+
+def choose(model: InterpolatorModel, count: int, folder: Path, shelf: Shelf | None = None) -> Interpolation:
+    """What serves `model` with `count` new frames here and now; downloads weights that are missing (no torch).
+
+    `folder` keeps failures and checksums. Weights that are there are used, on a CPU too; where they cannot be had the
+    fallback delivers the clip. Without new frames nothing runs.
+    """
+    if model == "none" or count == 0:
+        return Interpolation("none")
+    try:
+        return Interpolation(model, weights=obtain(model, folder, shelf or Hub()))
+    except Unavailable as error:
+        missing = f"{PUBLISHED[model].title}'s weights could not be downloaded ({error.reason})"
+        return Interpolation("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
+
+
+def interpolated(
+    frames: Iterable[Frame],
+    count: int,
+    interpolation: Interpolation,
+    device: str = "cpu",
+    on_pair: Callable[[int], None] = _unheard,
+) -> Iterator[Frame]:
+    """`frames` with `count` new ones between each pair, by what `choose` chose; see `insert_frames`."""
+    if interpolation.used == "none":
+        return iter(frames)
+    module = import_module(f"{__name__}.{interpolation.used}")
+    interpolate = cast(Interpolate, module.interpolator(interpolation.weights, device))
+    return insert_frames(frames, count, interpolate, on_pair)
+
+
+def insert_frames(
+    frames: Iterable[Frame], count: int, interpolate: Interpolate, on_pair: Callable[[int], None] = _unheard
+) -> Iterator[Frame]:
+    """T frames, uint8 (H, W, 3) → T + (T - 1)·count, one by one; the originals come out untouched at k·(count + 1).
+
+    At a cut the nearer original is repeated instead. `on_pair(done)` hears of each finished pair; what it raises stops
+    the work, as does closing the iterator. Only a few frames are held, whatever the clip's length.
+    """
+    source = iter(frames)
+    if count == 0:
+        yield from source
+        return
+    first = next(source, None)
+    if first is None:
+        return
+    yield first
+    filled = _filled(pairwise(chain([first], source)), count, interpolate)
+    for done, (new, right) in enumerate(filled, 1):
+        yield from new
+        yield right
+        on_pair(done)
+
+
+def _filled(pairs: Iterator[Pair], count: int, interpolate: Interpolate) -> Iterator[tuple[list[Frame], Frame]]:
+    """For each pair what goes between, and its right frame. The interpolator is started once for each shot."""
+    waiting: deque[Pair] = deque()
+    cuts: list[Pair] = []
+
+    def shot() -> Iterator[Pair]:
+        for pair in pairs:
+            if is_cut(*pair):
+                cuts.append(pair)
+                return
+            waiting.append(pair)
+            yield pair
+
+    while True:
+        for new in interpolate(shot(), count):
+            yield new, waiting.popleft()[1]
+        if not cuts:
+            return
+        left, right = cuts.pop()
+        yield [right if 2 * number > count + 1 else left for number in range(1, count + 1)], right
+
+
+def estimate_s(used: Used, size: Size, frames: int, count: int, device: str = "cpu") -> float:
+    """Seconds that `count` new frames between each two of `frames` of `size` take, loading left out."""
+    if used == "none":
+        return 0.0
+    kind = "cuda" if device.startswith("cuda") and used != "fallback" else "cpu"
+    pair, new = SECONDS_PER_PIXEL[used, kind]
+    pixels = size.pixels if used == "fallback" else _padded(size.width) * _padded(size.height)
+    return max(0, frames - 1) * pixels * (pair + count * new)
+
+
+def _padded(side: int) -> int:
+    return 64 * math.ceil(side / 64)

@@ -1,0 +1,124 @@
+"""What both networks share: frames ⇄ tensors, warping, the loop over pairs. Tensors are (B, C, H, W), images in [0, 1].
+
+A network looks at each frame once (`look`) and makes what lies between two looks (`between`). The loop keeps the last
+look for the next pair, so a clip of T frames costs T looks, and holds one short run of pairs in memory whatever the
+clip's length.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from wan_core.errors import BackendError
+from wan_core.interpolation._pairs import Frame, Pair, runs
+
+MULTIPLE = 64
+"""Both networks halve six times in all."""
+MOST_PAIRS_AT_ONCE = 8
+
+Look = list[Tensor]
+"""All that a network needs to know of a batch of frames; each tensor's first dimension is the frame."""
+
+
+class Network(Protocol):
+    """Two verbs on padded images."""
+
+    bytes_per_pixel: int
+    """Memory that one pair needs while it is made, for each padded pixel."""
+
+    def look(self, images: Tensor) -> Look:
+        """(B, 3, H, W) → what `between` needs of them."""
+        ...
+
+    def between(self, left: Look, right: Look, count: int) -> list[Tensor]:
+        """`count` images (B, 3, H, W), at the times i/(count+1) from `left` to `right`; not clamped."""
+        ...
+
+
+def load(network: nn.Module, weights: Path) -> None:
+    """Fill `network` from a safetensors file whose names and shapes must be exactly its own."""
+    network.load_state_dict(load_file(weights), strict=True)
+    network.eval().requires_grad_(False)
+
+
+def in_betweens(
+    network: Network, pairs: Iterable[Pair], count: int, device: str, at_once: int = 0
+) -> Iterator[list[Frame]]:
+    """For each pair `count` new frames; `at_once` pairs in one go, 0: as many as fit the card's free memory."""
+    source = iter(pairs)
+    first = next(source, None)
+    if first is None:
+        return
+    at_once = at_once or pairs_at_once(network, first[0], device)
+    kept: tuple[Frame, Look] | None = None
+    for run in runs(chain([first], source), at_once):
+        known = kept[1] if kept and kept[0] is run[0] else None
+        frames, last = _run(network, run, known, count, device)
+        kept = run[-1], last
+        yield from frames
+
+
+def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
+    """One on a CPU, whose cores one pair keeps busy; on a card as many as half of the free memory holds."""
+    if torch.device(device).type != "cuda":
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    height, width = (side + -side % MULTIPLE for side in frame.shape[:2])
+    room: int = free // 2 // (network.bytes_per_pixel * height * width)
+    return max(1, min(MOST_PAIRS_AT_ONCE, room))
+
+
+@torch.inference_mode()
+def _run(
+    network: Network, run: list[Frame], known: Look | None, count: int, device: str
+) -> tuple[list[list[Frame]], Look]:
+    """The frames between all pairs of a run, and the look at its last frame. `known` is the look at its first."""
+    try:
+        first = network.look(to_images(run[:1], device)) if known is None else known
+        rest = network.look(to_images(run[1:], device))
+        images = network.between(_shifted(first, rest), rest, count)
+        film = [to_frames(image, run[0]) for image in images]
+    except torch.OutOfMemoryError as error:
+        raise BackendError("out_of_memory", "The card's memory is too small for the frames between.") from error
+    return [list(pair) for pair in zip(*film, strict=True)], [part[-1:] for part in rest]
+
+
+def _shifted(first: Look, rest: Look) -> Look:
+    """The looks at the left frames of a run: its first frame, then all of `rest` but the last."""
+    if rest[0].shape[0] == 1:
+        return first
+    return [torch.cat([one, many[:-1]]) for one, many in zip(first, rest, strict=True)]
+
+
+def to_images(frames: list[Frame], device: str) -> Tensor:
+    """uint8 (H, W, 3) each → float32 (B, 3, H', W') in [0, 1], H' and W' multiples of 64, the edge pixels repeated."""
+    batch = torch.from_numpy(np.stack(frames)).to(device).movedim(3, 1).float() / 255
+    height, width = batch.shape[2:]
+    return F.pad(batch, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+
+
+def to_frames(images: Tensor, like: Frame) -> list[Frame]:
+    """(B, 3, H', W') about [0, 1] → B frames of `like`'s size: padding cut off, clamped, rounded, not truncated."""
+    height, width = like.shape[:2]
+    levels = (images[:, :, :height, :width].float().clamp(0, 1) * 255).round().byte()
+    return list(levels.movedim(1, 3).contiguous().cpu().numpy())
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """`image` read at (x + dx, y + dy): bilinear, edges repeated. `flow`: (B, 2, H, W), (dx, dy) in pixels.
+
+    The grid is float32 whatever the image: in half precision it would move pixels by up to a quarter even without flow.
+    """
+    height, width = flow.shape[2:]
+    x = torch.arange(width, device=flow.device) + flow[:, 0].float()
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1].float()
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=3)
+    read = F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return read.to(image.dtype)
