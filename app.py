@@ -18,7 +18,8 @@ def main() -> None:
     machine = profiles.detect(host)
     choice = profiles.choose(host, machine)
     store = JobStore(host.data.database)
-    lanes = {"local": Lane(LocalBackend(host.limits, lambda job: host.limits.min_job_s), at_once=1)}
+    local = LocalBackend(host.limits, lambda job: host.limits.min_job_s)
+    lanes = {"local": Lane(local, at_once=1)}
     per_client = not host.listens_on_loopback
     runner = JobRunner(store, lanes, host.limits, per_client=per_client)
     read_picture = partial(
@@ -27,6 +28,7 @@ def main() -> None:
     jobs = Jobs(store, runner, host.data, host.limits, read_picture, lambda wish: "local", per_client=per_client)
     page = ui.build(jobs, host, machine, choice)
     runner.start()
+    local.start()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt  # Gradio waits in a loop that ends on this

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.support.fake_backend import FakeBackend
 from wan_core import schema
+from wan_core.backends import Backend
 from wan_core.events import Event, Job, Outcome, Stage
 from wan_core.geometry import Size
 from wan_core.jobs import Client, JobRecord, Jobs, Wish
@@ -20,6 +21,7 @@ from wan_core.jobs.store import JobStore
 from wan_core.settings import DataFolder, Limits
 
 MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk", "resolution": "480p", "num_frames": 17}
+SHORT = {"num_inference_steps": 2, "interpolator_model": "none", "video_write_mode": "fast", "aspect_ratio": "1:1"}
 WISH = Wish("miniature")
 NO_FLOOR = replace(Limits(), free_disk_bytes=0)
 
@@ -34,6 +36,14 @@ def a_job(**values: Any) -> Job:
     return Job(str(uuid.uuid4()), request, Path("/nowhere.png"), Size(832, 480), "miniature")
 
 
+def job_with_picture(data: DataFolder, **values: Any) -> Job:
+    """A short job whose picture lies where the desk would have put it."""
+    job = a_job(**SHORT | values)
+    path = data.picture(job.id)
+    Image.linear_gradient("L").convert("RGB").resize((96, 64)).save(path)
+    return replace(job, picture=path)
+
+
 async def grey_picture(source: str | Path) -> Image.Image:
     return Image.new("RGB", (640, 360), "grey")
 
@@ -45,7 +55,7 @@ class House:
     jobs: Jobs
     store: JobStore
     runner: JobRunner
-    backend: FakeBackend
+    backend: Any
 
     def submit(self, client: str = "a", wish: Wish = WISH, **values: Any) -> JobRecord:
         return asyncio.run(self.jobs.submit(a_request(**values), Client.by_key(client), wish))
@@ -78,7 +88,7 @@ class House:
 @contextmanager
 def a_house(
     data: DataFolder,
-    backend: FakeBackend | None = None,
+    backend: Backend | None = None,
     limits: Limits = NO_FLOOR,
     read_picture: Callable[[str | Path], Awaitable[Image.Image]] = grey_picture,
     *,

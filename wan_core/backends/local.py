@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_core.errors import BackendError, Cancelled, InputError
-from wan_core.events import Event, Finished, Job, from_json
+from wan_core.events import Event, Finished, Job, Stage, from_json
 from wan_core.settings import APP_FOLDER, Limits
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,12 @@ class LocalBackend:
         self._mutex = threading.Lock()
         self._worker: Worker | None = None
 
+    def start(self) -> None:
+        """Start the worker before the first job needs it: its imports take seconds."""
+        self._ready_worker()
+
     def run(self, job: Job) -> Iterator[Event]:
+        yield Stage("loading", "Waiting for the model's process.")
         worker = self._ready_worker()
         deadline = time.monotonic() + self._wall_limit_s(job)
         with worker.talk(job.id, {"run": json.loads(job.to_json())}) as answers:

@@ -1,0 +1,80 @@
+"""The worker process makes real clips, stops when asked, and its death costs one attempt and nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.support.jobs import NO_FLOOR, job_with_picture
+from wan_core import encoding
+from wan_core.backends.local import LocalBackend
+from wan_core.errors import BackendError, Cancelled
+from wan_core.events import Event, Finished, Stage, Step
+from wan_core.settings import DataFolder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    return DataFolder(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def backend(folder: DataFolder) -> Iterator[LocalBackend]:
+    """One real worker for the whole file: its start takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAN_DATA_DIR", str(folder.root))
+        backend = LocalBackend(NO_FLOOR, lambda job: 300)
+        backend.start()
+    yield backend
+    backend.close()
+
+
+def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: LocalBackend, folder: DataFolder) -> None:
+    job = job_with_picture(folder, num_frames=18)
+    events = list(backend.run(job))
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    clip = encoding.probe(finished.result.clip)
+    assert (clip.size, clip.frames, clip.fps) == (job.size, 18, 16)
+    assert [event.done for event in events if isinstance(event, Step) and event.stage == "sampling"] == [1, 2]
+    stages = [event.name for event in events if isinstance(event, Stage)]
+    assert stages == ["loading", "loading", "sampling", "decoding", "encoding"]
+    kept = np.load(folder.frames(job.id), mmap_mode="r")
+    assert kept.dtype == np.uint8 and kept.shape[0] == 18
+
+
+def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
+    backend: LocalBackend, folder: DataFolder
+) -> None:
+    job = job_with_picture(folder, num_inference_steps=40)
+    seen: list[Event] = []
+    with pytest.raises(Cancelled):
+        for event in backend.run(job):
+            seen.append(event)
+            if isinstance(event, Step):
+                backend.cancel(job.id)
+    assert sum(isinstance(event, Step) for event in seen) <= 3
+    assert not folder.clip(job.id).exists()
+    assert isinstance(list(backend.run(job_with_picture(folder)))[-1], Finished)
+
+
+def test_an_engine_that_does_not_exist_is_an_error_and_not_a_crash(backend: LocalBackend, folder: DataFolder) -> None:
+    job = replace(job_with_picture(folder), engine="no-such-engine")
+    with pytest.raises(BackendError) as caught:
+        list(backend.run(job))
+    assert caught.value.type == "internal_server_error"
+    assert isinstance(list(backend.run(job_with_picture(folder)))[-1], Finished)
+
+
+def test_a_cancel_for_an_unknown_job_changes_nothing(backend: LocalBackend) -> None:
+    backend.cancel("unknown")
+
+
+def test_a_worker_that_falls_silent_is_given_up(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN_DATA_DIR", str(folder.root))
+    backend = LocalBackend(replace(NO_FLOOR, heartbeat_timeout_s=0.2), lambda job: 300)
+    with pytest.raises(BackendError) as caught:
+        list(backend.run(job_with_picture(folder)))  # the process needs seconds to start
+    backend.close()
+    assert caught.value.type == "worker_lost"

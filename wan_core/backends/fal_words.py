@@ -1,0 +1,125 @@
+"""fal's refusals in our words: which error, which type, which sentence. Pure; asks nobody.
+
+Texts of fal's are shown only where they say what is wrong with a field; everything else has a sentence of ours.
+"""
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from wan_core.backends.fal_wire import Refusal, Standing, Trouble, Unreached, Unreadable, one_line
+from wan_core.errors import BackendError, InputError
+from wan_core.schema import FIELDS
+
+Moment = Literal["sending", "following"]
+"""`sending`: fal has not said that it took the job. `following`: it has."""
+
+WORD = re.compile(r"[a-z][a-z_]{2,60}")
+RETRY_AFTER_S = 60
+OPEN = "It may have taken the job and charge for it, so it was not sent again. Look at the key's requests on fal.ai."
+NOTHING = "Nothing was charged."
+
+KEY_FAULT = BackendError(
+    "unauthorized", "The fal key holds a blank or a character that no key has. Copy it again from fal.ai."
+)
+NO_KEY = BackendError(
+    "unauthorized", "There is no fal key for this job. Give your own, or ask this app's owner to set FAL_KEY."
+)
+
+
+class Fault(BaseModel):
+    """One entry of `detail` in a 422."""
+
+    loc: list[str | int] = []
+    msg: str = ""
+    type: str = ""
+    ctx: dict[str, object] = {}
+
+
+def explained(trouble: Trouble, moment: Moment) -> InputError | BackendError:
+    """The error of ours for a trouble that will not pass."""
+    if isinstance(trouble, Refusal):
+        return _refused(trouble, moment)
+    if isinstance(trouble, Unreached):
+        tail = NOTHING if moment == "sending" else ""
+        return _unavailable(f"fal could not be reached from this server. {tail}")
+    if isinstance(trouble, Unreadable):
+        return BackendError("downstream_service_error", _open("fal's answer could not be read.", moment))
+    return _unavailable(_open("The line to fal broke before its answer was here.", moment))
+
+
+def is_taken(trouble: Trouble) -> bool:
+    """Whether fal may have taken a job although its submission ended in `trouble`."""
+    refused = isinstance(trouble, Refusal) and 300 <= trouble.status < 500
+    return not (refused or isinstance(trouble, Unreached))
+
+
+def failed(standing: Standing) -> BackendError:
+    """For a job that fal calls completed with an error, and whose result says nothing more."""
+    if standing.error_type == "client_cancelled":
+        return BackendError("client_cancelled", "The job was cancelled on fal's side.")
+    return BackendError(_word(standing.error_type, "downstream_service_error"), "The job failed on fal.")
+
+
+def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
+    status = refusal.status
+    if status == 401:
+        return BackendError("unauthorized", "fal does not accept the key. Check it at fal.ai/dashboard/keys.")
+    if status == 403:
+        sentence = "fal does not let this key run the model: its balance may be used up, or its rights too small."
+        return BackendError("forbidden", f"{sentence} Look at fal.ai/dashboard/billing.")
+    if status == 404:
+        return BackendError("not_found", "fal does not know this job any more; it keeps results for an hour.")
+    if status == 429:
+        sentence = "fal takes no more requests from this account for now. Try again in a minute."
+        return BackendError("concurrent_requests_limit", sentence, retry_after_s=RETRY_AFTER_S)
+    faults = _faults(refusal)
+    if faults and status < 500:
+        return faults[0]
+    if status >= 500:
+        return _broken(refusal, moment)
+    return BackendError(_word(refusal.word, "bad_request"), f"fal refused the request ({status}).")
+
+
+def _broken(refusal: Refusal, moment: Moment) -> BackendError:
+    word = "downstream_service_unavailable" if refusal.status in (502, 503, 504) else "downstream_service_error"
+    sentence = _open(f"fal has a fault of its own ({refusal.status}).", moment)
+    return BackendError(_word(refusal.word, word), sentence)
+
+
+def _faults(refusal: Refusal) -> list[InputError]:
+    """What fal finds wrong with the request, each at its field; the first carries the others."""
+    entries = refusal.detail if isinstance(refusal.detail, list) else []
+    errors = [_input_error(fault) for fault in map(_fault, entries[:20]) if fault]
+    if errors:
+        errors[0].others = tuple(errors[1:])
+    return errors
+
+
+def _fault(entry: object) -> Fault | None:
+    try:
+        return Fault.model_validate(entry)
+    except ValidationError:
+        return None
+
+
+def _input_error(fault: Fault) -> InputError:
+    field = next((str(part) for part in fault.loc if part in FIELDS), "body")
+    sentence = one_line(fault.msg).rstrip(".") or "it cannot be used"
+    limits = {name: limit for name, limit in fault.ctx.items() if isinstance(limit, int | float | str)}
+    subject = field if field != "body" else "the request"
+    return InputError(field, _word(fault.type, "value_error"), f"fal refused {subject}: {sentence}.", limits)
+
+
+def _open(sentence: str, moment: Moment) -> str:
+    return f"{sentence} {OPEN}" if moment == "sending" else sentence
+
+
+def _unavailable(sentence: str) -> BackendError:
+    return BackendError("downstream_service_unavailable", sentence.strip())
+
+
+def _word(given: str | None, instead: str) -> str:
+    """fal's word for an error if it is one."""
+    return given if given and WORD.fullmatch(given) else instead
