@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,10 @@ class LocalBackend:
 
     def _ready_worker(self) -> "Worker":
         with self._mutex:
-            if self._worker is None or not self._worker.is_alive():
+            if self._worker is not None and not self._worker.is_alive():
+                self._worker.kill()  # dead already: this gives its pipes back
+                self._worker = None
+            if self._worker is None:
                 self._worker = Worker()
             return self._worker
 
@@ -126,11 +129,10 @@ class Worker:
         self._stopping: set[str] = set()
         self._gone = False
         self._pipe = threading.Lock()
-        threading.Thread(target=self._listen, name="worker-answers", daemon=True).start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+        self._listener = threading.Thread(target=self._listen, name="worker-answers", daemon=True)
+        self._listener.start()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -170,13 +172,15 @@ class Worker:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._listener.join()
+        with self._pipe, suppress(BrokenPipeError):
+            self._stdin.close()
 
     def _send(self, command: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
         try:
             with self._pipe:
-                self._process.stdin.write(json.dumps(command) + "\n")
-                self._process.stdin.flush()
+                self._stdin.write(json.dumps(command) + "\n")
+                self._stdin.flush()
         except (BrokenPipeError, ValueError):
             log.warning("the worker is gone; its jobs will run again")
 
@@ -189,6 +193,7 @@ class Worker:
             if talk is not None:
                 talk.put(answer)
         self._process.wait()
+        self._process.stdout.close()
         with self._mutex:
             self._gone = True
             for talk in self._talks.values():

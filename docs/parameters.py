@@ -1,0 +1,48 @@
+"""Print the README's table of parameters from the schema: `python docs/parameters.py --write` puts it into place."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from wan_core import schema  # noqa: E402  (the path must be set first)
+
+BEGIN, END = "<!-- parameters: begin -->\n", "<!-- parameters: end -->\n"
+
+
+def table() -> str:
+    """One row a field: name, type with its bounds or words, default, fal's help text."""
+    rows = ["| parameter | values | default | what it does |", "|---|---|---|---|"]
+    return "\n".join(rows + [_row(name) for name in schema.FIELDS]) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """`readme` with the table between its two marks renewed."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return before + BEGIN + table() + END + after
+
+
+def _row(name: str) -> str:
+    default = f"`{schema.DEFAULTS[name]!r}`".replace("'", '"') if name in schema.DEFAULTS else "required"
+    default = {"`None`": "random", "`True`": "on", "`False`": "off"}.get(default, default)
+    return f"| `{name}` | {_values(name)} | {default} | {schema.FIELDS[name].description} |"
+
+
+def _values(name: str) -> str:
+    bounds, words = schema.bounds(name), schema.choices(name)
+    if bounds:
+        largest = "2⁵³ − 1" if bounds[1] == schema.MAX_SEED else f"{bounds[1]:g}"
+        return f"{bounds[0]:g} … {largest}"
+    if words:
+        return ", ".join(f"`{word}`" for word in words)
+    return "on, off" if schema.FIELDS[name].annotation is bool else "text"
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    if "--write" in sys.argv:
+        readme.write_text(with_table(readme.read_text("utf-8")), "utf-8")
+    else:
+        sys.stdout.write(table())
