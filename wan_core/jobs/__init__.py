@@ -70,9 +70,16 @@ class Jobs:
         self._mutex = threading.Lock()
 
     async def submit(
-        self, request: ImageToVideoInput, client: Client, wish: Wish, upload: Path | None = None
+        self,
+        request: ImageToVideoInput,
+        client: Client,
+        wish: Wish,
+        upload: Path | None = None,
+        start_within_s: float | None = None,
     ) -> JobRecord:
         """Accept `request` as a job. `upload` is the picture's file where the page has received it already.
+
+        A job that has not begun after `start_within_s` fails with `request_timeout`.
 
         Raises:
             InputError: the picture cannot be used.
@@ -80,7 +87,7 @@ class Jobs:
         """
         self._refuse_if_full(client)
         picture = await self._read_picture(upload or request.image_url)
-        return await asyncio.to_thread(self._accept, request, client, wish, picture)
+        return await asyncio.to_thread(self._accept, request, client, wish, picture, start_within_s)
 
     def finish_again(self, source: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
         """A new job that interpolates and encodes the kept frames of `source` with other settings.
@@ -104,6 +111,11 @@ class Jobs:
         job = Job(new_id, request, picture, source.job.size, source.job.engine, "local", origin)
         return self._queue(job, client, "local")
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not begun."""
+        return sum(record.status == "queued" for record in list(self._runner.records.values()))
+
     def get(self, job_id: str) -> JobRecord | None:
         """The job of that id, from memory: cheap enough to ask ten times a second."""
         return self._runner.records.get(job_id)
@@ -125,7 +137,14 @@ class Jobs:
         self._runner.cancel(record)
         return True
 
-    def _accept(self, request: ImageToVideoInput, client: Client, wish: Wish, picture: Image.Image) -> JobRecord:
+    def _accept(
+        self,
+        request: ImageToVideoInput,
+        client: Client,
+        wish: Wish,
+        picture: Image.Image,
+        start_within_s: float | None,
+    ) -> JobRecord:
         job_id = str(uuid.uuid4())
         size = geometry.frame_size(request.resolution, request.aspect_ratio, geometry.Size(*picture.size))
         path = self.data.picture(job_id)
@@ -136,9 +155,9 @@ class Jobs:
         job = Job(
             job_id, request.model_copy(update=own), path, size, wish.engine, wish.where, None, wish.prompt_in_file
         )
-        return self._queue(job, client, self._lane_of(wish))
+        return self._queue(job, client, self._lane_of(wish), start_within_s)
 
-    def _queue(self, job: Job, client: Client, lane: str) -> JobRecord:
+    def _queue(self, job: Job, client: Client, lane: str, start_within_s: float | None = None) -> JobRecord:
         context = contextvars.copy_context()
         with self._mutex:  # others may have come while the picture was read
             try:
@@ -146,7 +165,7 @@ class Jobs:
             except BackendError:
                 job.picture.unlink(missing_ok=True)
                 raise
-            record = JobRecord.from_row(self._store.add(job, client.id, lane))
+            record = JobRecord.from_row(self._store.add(job, client.id, lane, start_within_s))
             record.context = context
             self._runner.add(record)
         return record

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from wan_core.errors import BackendError
 from wan_core.jobs.record import JobRecord
-from wan_core.settings import Limits
+from wan_core.settings import Limits, Settings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,17 @@ class Client:
     @classmethod
     def by_address(cls, address: str) -> "Client":
         return cls(_hashed("address", address))
+
+
+def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings) -> Client:
+    """Who sends a request without a key: the socket's address, on a Space the last hop its proxy wrote down.
+
+    Addresses of one IPv6 network (/64) are one client: a single visitor owns them all.
+    """
+    hops = [text for name, text in headers.items() if name.lower() == "x-forwarded-for"]
+    if settings.space_id and hops:
+        peer = hops[-1].rsplit(",", 1)[-1].strip()
+    return Client.by_address(_network(peer or "unknown"))
 
 
 def refuse_if_full(records: Sequence[JobRecord], client: Client, limits: Limits, *, per_client: bool) -> None:
@@ -65,6 +77,16 @@ def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, 
     """Whether `record`'s client has fewer jobs running in this lane than one client may."""
     running = sum(other.client == record.client for other in records if other.status == "running")
     return not per_client or running < limits.running_jobs_per_client
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return address
 
 
 def _hashed(kind: str, name: str) -> str:

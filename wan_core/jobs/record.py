@@ -17,7 +17,7 @@ Listener = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 @dataclass
 class JobRecord:
-    """Times are Unix seconds. `position` is the number of jobs ahead while queued."""
+    """Times are Unix seconds. `position` jobs are ahead while queued; not begun by `start_by`, it fails."""
 
     job: Job
     client: str
@@ -28,6 +28,7 @@ class JobRecord:
     position: int = 0
     started_at: float | None = None
     finished_at: float | None = None
+    start_by: float | None = None
     events: list[Event] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -39,7 +40,7 @@ class JobRecord:
     @classmethod
     def from_row(cls, row: Row) -> "JobRecord":
         record = cls(row.job, row.client, row.lane, row.created_at, row.status, row.attempts)
-        record.started_at, record.finished_at = row.started_at, row.finished_at
+        record.started_at, record.finished_at, record.start_by = row.started_at, row.finished_at, row.start_by
         record.logs, record.outcome = list(row.logs), row.outcome
         if row.outcome is not None:
             record.events.append(row.outcome)

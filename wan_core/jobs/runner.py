@@ -6,6 +6,7 @@ what is written to the store is written before it is shown.
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ class JobRunner:
         for name, lane in self._lanes.items():
             for number in range(lane.at_once):
                 self._spawn(f"lane-{name}-{number}", self._serve, name)
+        self._spawn("deadlines", self._keep_deadlines)
         for record in [r for r in self.records.values() if not r.is_over]:
             self._admit(record)
 
@@ -105,6 +107,24 @@ class JobRunner:
                         self._tell_positions(lane)
                         return record
                 self._changed.wait()
+        return None
+
+    def _keep_deadlines(self) -> None:
+        """End the jobs that have not begun in time; looks whenever something changes, and at the next deadline."""
+        with self._changed:
+            while not self._closing:
+                left = [seconds for record in list(self.records.values()) if (seconds := self._time_to_begin(record))]
+                self._changed.wait(min(left, default=None))
+
+    def _time_to_begin(self, record: JobRecord) -> float | None:
+        """Seconds, an hour at most; `None` if nothing is to be watched. A job whose time is up ends here."""
+        if record.start_by is None or record.status != "queued" or record.attempts:
+            return None
+        left = record.start_by - time.time()
+        if left > 0:
+            return min(left, 3600)
+        asked = record.start_by - record.created_at
+        self._finish(record, Failed("request_timeout", f"The request did not start within {asked:g} seconds."))
         return None
 
     def _run_now(self, record: JobRecord) -> None:

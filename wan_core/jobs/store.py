@@ -24,8 +24,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, job TEXT NOT NULL, client TEXT NOT NULL, lane TEXT NOT NULL, status TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, started_at REAL, finished_at REAL,
-    logs TEXT NOT NULL DEFAULT '[]', outcome TEXT, remote TEXT, dollars REAL NOT NULL DEFAULT 0,
-    owner_pays INTEGER NOT NULL DEFAULT 0
+    logs TEXT NOT NULL DEFAULT '[]', outcome TEXT, remote TEXT, start_by REAL,
+    dollars REAL NOT NULL DEFAULT 0, owner_pays INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
 """
@@ -55,6 +55,7 @@ class Row:
     logs: tuple[LogLine, ...]
     outcome: Outcome | None
     remote: dict[str, str] | None
+    start_by: float | None = None
 
 
 class JobStore:
@@ -72,14 +73,16 @@ class JobStore:
             self._db.close()
         self._lock_file.close()
 
-    def add(self, job: Job, client: str, lane: str) -> Row:
+    def add(self, job: Job, client: str, lane: str, start_within_s: float | None = None) -> Row:
         created_at = self._now()
+        start_by = None if start_within_s is None else created_at + start_within_s
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO jobs (id, job, client, lane, status, created_at) VALUES (?, ?, ?, ?, 'queued', ?)",
-                (job.id, job.to_json(), client, lane, created_at),
+                "INSERT INTO jobs (id, job, client, lane, status, created_at, start_by) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                (job.id, job.to_json(), client, lane, created_at, start_by),
             )
-        return Row(job, client, lane, "queued", 0, created_at, None, None, (), None, None)
+        return Row(job, client, lane, "queued", 0, created_at, None, None, (), None, None, start_by)
 
     def claim(self, job_id: str) -> int | None:
         """Mark a queued job as running; the number of this attempt, or `None` if it is queued no more."""
@@ -198,6 +201,7 @@ def _row(found: sqlite3.Row) -> Row:
         logs=tuple(LogLine(**line) for line in json.loads(found["logs"])),
         outcome=cast(Outcome, from_json(found["outcome"])) if found["outcome"] else None,
         remote=json.loads(found["remote"]) if found["remote"] else None,
+        start_by=found["start_by"],
     )
 
 
