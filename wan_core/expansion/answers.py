@@ -1,0 +1,76 @@
+"""What a language model answered → a prompt: plain text on one line, of limited length, or nothing.
+
+The answer is data from outside. It is never read as an instruction, never as HTML or Markdown.
+"""
+
+import re
+import unicodedata
+
+from wan_core.schema import MAX_PROMPT_CHARS
+
+MAX_ANSWER_CHARS = 200_000  # beyond it not even a long chain of thought is looked through
+JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and emoji are written with
+QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "「": "」", "‘": "’"}
+TOKENS = re.compile(r"<\|[^<>|]{1,40}\|>")
+WRAPPERS = re.compile(r"</?(?:answer|output|prompt|response|result|text)>", re.IGNORECASE)
+MARKUP = re.compile(r"<[!/?a-zA-Z]|&(?:#\d+|[a-zA-Z]+);")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+FENCES = re.compile(r"```[a-zA-Z]*|[`*#]+|^\s*>", re.MULTILINE)
+LABEL = re.compile(r"^(?:the |final |expanded |rewritten |revised |video )*prompt\s*[:：]\s*", re.IGNORECASE)
+SENTENCE_ENDS = ".!?。！？"
+
+
+class NotAPrompt(Exception):
+    """The answer holds no text that could be used."""
+
+
+def prompt_in(answer: str) -> str:
+    """The prompt in a raw answer, at most `MAX_PROMPT_CHARS` characters, cut behind a sentence where it is longer.
+
+    Thoughts, control tokens, wrapper tags, code fences, Markdown signs, control characters, a label and quotation marks
+    around the whole are removed.
+
+    Raises:
+        NotAPrompt: nothing is left, or it is HTML or JSON.
+    """
+    text = TOKENS.sub(" ", WRAPPERS.sub(" ", without_thoughts(answer[:MAX_ANSWER_CHARS])))
+    if MARKUP.search(text):
+        raise NotAPrompt
+    line = " ".join(printable(FENCES.sub(" ", text)).split())
+    line = shortened(unquoted(LABEL.sub("", unquoted(line))))
+    if line.startswith("{") or not any(character.isalnum() for character in line):
+        raise NotAPrompt
+    return line
+
+
+def without_thoughts(answer: str) -> str:
+    """What stands behind the last `</think>`; nothing if a thought never ends."""
+    rest = answer.rpartition("</think>")[2]
+    return rest.partition("<think>")[0]
+
+
+def printable(text: str) -> str:
+    """The text without format, private and broken characters, and with a blank for each control character."""
+    return "".join(character for character in CONTROL.sub(" ", text) if is_printable(character))
+
+
+def is_printable(character: str) -> bool:
+    return character in JOINERS or not unicodedata.category(character).startswith("C")
+
+
+def unquoted(line: str) -> str:
+    """The line without a pair of quotation marks around all of it."""
+    line = line.strip()
+    if len(line) > 1 and QUOTES.get(line[0]) == line[-1] and line[0] not in line[1:-1] and line[-1] not in line[1:-1]:
+        return line[1:-1].strip()
+    return line
+
+
+def shortened(line: str) -> str:
+    """The line, or its whole sentences (failing that, words) that fit into `MAX_PROMPT_CHARS` characters."""
+    if len(line) <= MAX_PROMPT_CHARS:
+        return line
+    head = line[:MAX_PROMPT_CHARS]
+    sentence_end = max(head.rfind(mark) for mark in SENTENCE_ENDS) + 1
+    end = sentence_end if sentence_end > MAX_PROMPT_CHARS // 2 else head.rfind(" ")
+    return head[:end].rstrip() if end > 0 else head

@@ -1,0 +1,99 @@
+"""Help with the prompt that needs no model: words Wan knows, its own negative prompt, and what a rewrite changed.
+
+Data and one pure function for the page. Sources: the prompt guide of Wan's makers (Alibaba Model Studio: for
+image-to-video, prompt = motion + camera movement) and `wan/configs/shared_config.py` of Wan-Video/Wan2.2.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+Change = Literal["same", "removed", "added"]
+
+WAN_NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
+    "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+"""What Wan itself takes when the negative prompt is empty; this endpoint, like fal's, then takes none."""
+
+NEGATIVE_PROMPT_NOTE = "A negative prompt counts only where guidance is above 1; the turbo engine ignores it."
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A word on a button and the sentence it adds to the prompt."""
+
+    label: str
+    sentence: str
+
+
+CAMERA = (
+    Chip("Fixed camera", "The camera is fixed."),
+    Chip("Push in", "The camera slowly pushes in."),
+    Chip("Pull back", "The camera slowly pulls back."),
+    Chip("Pan left", "The camera pans left."),
+    Chip("Pan right", "The camera pans right."),
+    Chip("Tilt up", "The camera tilts up."),
+    Chip("Tilt down", "The camera tilts down."),
+    Chip("Tracking shot", "Tracking shot: the camera follows the subject."),
+    Chip("Orbit", "The camera moves in an arc around the subject."),
+    Chip("Crane up", "Crane shot: the camera rises."),
+    Chip("Crane down", "Crane shot: the camera sinks."),
+    Chip("Handheld", "Handheld camera with a slight shake."),
+)
+MOTION = (
+    Chip("Slowly", "Everything moves slowly."),
+    Chip("Gently", "The motion is gentle and smooth."),
+    Chip("Quickly", "The motion is quick and lively."),
+    Chip("Slightly", "The subject moves only slightly."),
+    Chip("Violently", "The motion is violent and sudden."),
+    Chip("Turns the head", "The subject turns the head and looks into the camera."),
+    Chip("Walks forward", "The subject walks forward."),
+    Chip("Hair flutters", "Hair and clothes flutter in the wind."),
+    Chip("Leaves sway", "Leaves sway in the breeze."),
+    Chip("Waves roll in", "Waves roll in and break."),
+    Chip("Smoke drifts", "Smoke drifts past."),
+    Chip("Glass breaks", "The glass breaks into pieces."),
+)
+MOTION_NOTE = "One or two actions are enough for five seconds; the picture already says what things look like."
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of words of a rewrite, with the blanks behind them."""
+
+    change: Change
+    words: str
+
+
+def with_chip(prompt: str, chip: Chip) -> str:
+    """The prompt with the chip's sentence at its end."""
+    start = prompt.rstrip()
+    return f"{start}{'' if start.endswith(tuple('.!?。！？')) else '.'} {chip.sentence}" if start else chip.sentence
+
+
+def difference(before: str, after: str) -> list[Segment]:
+    """What turned `before` into `after`, word by word (Chinese and Japanese: character by character).
+
+    The words of all segments but the added ones give `before` back, those of all but the removed ones `after`.
+    """
+    return list(_segments(_words(before), _words(after)))
+
+
+def _segments(old: list[str], new: list[str]) -> Iterator[Segment]:
+    for kind, start, end, new_start, new_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            yield Segment("same", "".join(old[start:end]))
+            continue
+        if end > start:
+            yield Segment("removed", "".join(old[start:end]))
+        if new_end > new_start:
+            yield Segment("added", "".join(new[new_start:new_end]))
+
+
+def _words(text: str) -> list[str]:
+    """The text cut before each word; blanks stay with the word before them, so joining gives the text back."""
+    return re.findall(r"\s+|[\u3040-\u30ff\u3400-\u9fff]\s*|[^\s\u3040-\u30ff\u3400-\u9fff]+\s*", text)
