@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import resource
 import ssl
 from io import BytesIO
 from pathlib import Path
@@ -341,14 +342,23 @@ def test_a_visitor_who_leaves_takes_the_unfinished_file_along(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_this_servers_fault_and_said_so() -> None:
-    class Full(BytesIO):
-        def write(self, _: object) -> int:
-            raise OSError(28, "No space left on device")
+def test_a_clip_that_does_not_fit_on_the_disk_leaves_no_file_and_is_this_servers_fault(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(BackendError) as failed:
+            _fetched_to(tmp_path / "clip.mp4", answering(bytes(300_000)), max_bytes=300_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failed.value.type == "storage_full"
+    assert list(tmp_path.iterdir()) == []
 
+
+def test_a_full_disk_is_this_servers_fault_and_said_so() -> None:
     async def fetch() -> None:
         async with serving(answering(b"x")) as server:
-            await fetcher(server).fetch(f"http://pictures.example:{server.port}/", Full(), max_bytes=1)
+            with Path("/dev/full").open("wb", buffering=0) as full:
+                await fetcher(server).fetch(f"http://pictures.example:{server.port}/", full, max_bytes=1)
 
     with pytest.raises(BackendError) as failed:
         asyncio.run(fetch())

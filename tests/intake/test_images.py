@@ -18,9 +18,8 @@ from wan_core.intake.images import decode
 
 def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     """Let `program` answer in the decoder's place."""
-    script = tmp_path / "decoder.py"
-    script.write_text(f"import os, sys\n{program}\n")
-    monkeypatch.setattr(images, "_DECODER", script)
+    (tmp_path / "decoder.py").write_text(f"import os, sys\n{program}\ndef main(): pass\n")
+    monkeypatch.setattr(images, "_DECODER_FOLDER", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_the_child_sees_nothing_of_our_environment(tmp_path: Path, monkeypatch: 
 def test_the_child_can_open_nothing_and_grow_no_further_once_it_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = images._DECODER
+    decoder = images._DECODER_FOLDER / "decoder.py"
     impostor(
         tmp_path,
         monkeypatch,

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO
 
 from PIL import Image
@@ -20,6 +19,7 @@ from wan_core.intake.download import Fetcher, FetchLimits, Resolver
 from wan_core.intake.formats import SUPPORTED_FORMATS
 from wan_core.intake.images import decode
 from wan_core.intake.refusals import Refused, reported_at
+from wan_core.intake.storing import stored, unnamed_file
 from wan_core.intake.uploads import open_regular, uploaded
 
 __all__ = [
@@ -66,7 +66,7 @@ async def _opened(
         return open_regular(_own(source, uploads), max_bytes)
     source = source.strip()
     if is_data_uri(source):
-        return await asyncio.to_thread(_unpacked, source, max_bytes)
+        return stored(await asyncio.to_thread(data_uri_bytes, source, max_bytes))
     path = local(source)
     if path is not None:
         return open_regular(path, max_bytes)
@@ -79,19 +79,10 @@ def _own(path: Path, uploads: Path | None) -> Path:
     return uploaded(path, uploads)
 
 
-def _unpacked(source: str, max_bytes: int) -> IO[bytes]:
-    content = data_uri_bytes(source, max_bytes)
-    with ExitStack() as closing:
-        file = closing.enter_context(TemporaryFile())
-        file.write(content)
-        closing.pop_all()
-        return file
-
-
 async def _fetched(url: str, field: str, fetch: Fetcher, max_bytes: int) -> IO[bytes]:
     """The file at `url`, on disk and already unlinked: 25 MB of a stranger's are not kept in memory."""
     with ExitStack() as closing:
-        file = closing.enter_context(TemporaryFile())
+        file = closing.enter_context(unnamed_file())
         await fetch.fetch(url, file, max_bytes=max_bytes, accept=", ".join(SUPPORTED_FORMATS), field=field)
         closing.pop_all()
         return file

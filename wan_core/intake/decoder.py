@@ -1,9 +1,9 @@
 """The child process of the picture gate: one untrusted file on stdin → upright RGB pixels on stdout.
 
-Run as `python -I decoder.py '<limits as JSON>'` with an empty environment; stdin and stdout are regular files. Imports
-the standard library and Pillow only. Before it touches the file it gives up opening anything else (files and sockets),
-more memory and more time. Its answer is a line `word width height`, then width·height·3 bytes if the word is
-`picture`. It does not catch what a decoder raises: a child that dies has said "damaged".
+`images.py` runs `main` in a bare, isolated Python with an empty environment; stdin and stdout are regular files.
+Imports the standard library and Pillow only. Before it touches the file it gives up opening anything else (files and
+sockets), more memory and more time. Its answer is a line `word width height`, then width·height·3 bytes if the word
+is `picture`. It does not catch what a decoder raises: a child that dies has said "damaged".
 """
 
 import json
@@ -54,7 +54,7 @@ PICTURE_LIMITS: Final = PictureLimits()
 
 
 def main() -> None:
-    """Read, judge, decode, answer."""
+    """Read, judge, decode, answer. The limits come as JSON in the first argument."""
     limits = PictureLimits(**json.loads(sys.argv[1]))
     lock(limits)
     try:
@@ -164,7 +164,3 @@ def on_white(picture: Image.Image) -> Image.Image:
 def answer(word: str, size: tuple[int, int]) -> None:
     """Write the first line of the answer."""
     sys.stdout.buffer.write(b"%s %d %d\n" % (word.encode(), *size))
-
-
-if __name__ == "__main__":
-    main()

@@ -21,9 +21,9 @@ from typing import IO
 
 import httpx
 
-from wan_core.errors import BackendError
 from wan_core.intake.addresses import Address, AddressRule, public_addresses_only
 from wan_core.intake.refusals import Refused, reported_at, too_large
+from wan_core.intake.storing import store
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -101,7 +101,7 @@ class Fetcher:
         """The same into the file `target`, which appears complete or not at all; its folder must exist."""
         partial_file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
-            with partial_file.open("xb") as into:
+            with partial_file.open("xb", buffering=0) as into:
                 length = await self.fetch(url, into, max_bytes=max_bytes, accept=accept, field=field)
             partial_file.replace(target)
         finally:
@@ -218,12 +218,5 @@ async def _receive(response: httpx.Response, into: IO[bytes], max_bytes: int) ->
         received += len(chunk)
         if received > max_bytes:
             raise too_large(max_bytes)
-        _store(chunk, into)
+        store(chunk, into)
     return received
-
-
-def _store(chunk: bytes, into: IO[bytes]) -> None:
-    try:
-        into.write(chunk)
-    except OSError as error:
-        raise BackendError("storage_full", "This server has no room to store the file. Try again later.") from error

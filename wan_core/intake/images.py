@@ -18,14 +18,17 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
+import PIL
 from PIL import Image
 
-from wan_core.errors import BackendError
 from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
 from wan_core.intake.formats import HEAD_BYTES, check_format
 from wan_core.intake.refusals import Refused
+from wan_core.intake.storing import no_room
 
-_DECODER = Path(__file__).with_name("decoder.py")
+_DECODER_FOLDER = Path(__file__).parent
+_PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # named, because isolated mode would miss a user's own packages
+_PROGRAM = "import sys; sys.path += sys.argv[2:]; import decoder; decoder.main()"
 _ANSWER = re.compile(rb"([a-z_]{1,20}) (\d{1,9}) (\d{1,9})\n")
 _STRIP_ROWS: Final = 256
 
@@ -56,7 +59,8 @@ def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
 
 
 def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits) -> None:
-    command = [sys.executable, "-I", str(_DECODER), json.dumps(asdict(limits))]
+    python = [sys.executable, "-I", "-S", "-c", _PROGRAM]
+    command = [*python, json.dumps(asdict(limits)), str(_DECODER_FOLDER), str(_PILLOW_FOLDER)]
     try:
         child = subprocess.run(
             command,
@@ -93,7 +97,7 @@ def _picture(pixels: IO[bytes], size: tuple[int, int]) -> Image.Image:
         rows = min(_STRIP_ROWS, height - top)
         strip = pixels.read(3 * width * rows)
         if len(strip) != 3 * width * rows:
-            raise BackendError("storage_full", "This server has no room to read the picture. Try again later.")
+            raise no_room()
         picture.paste(Image.frombytes("RGB", (width, rows), strip), (0, top))
     return picture
 
