@@ -34,7 +34,7 @@ STRUCK_OUT = b"(key)"
 
 @dataclass(frozen=True)
 class Hosts:
-    """Where fal is. `media` names the hosts of its clips, subdomains included; tests and a twin give other addresses."""
+    """Where fal is. `media` names the hosts of its clips, with their subdomains; a twin has other addresses."""
 
     queue: str = QUEUE_URL_FORMAT.rstrip("/")
     rest: str = REST_URL
@@ -57,7 +57,10 @@ class Pace:
 class Trouble(Exception):
     """A question that fal did not answer as it should."""
 
-    may_pass = True
+    @property
+    def may_pass(self) -> bool:
+        """Whether asking again can help."""
+        return True
 
 
 class Unreached(Trouble):
@@ -73,7 +76,7 @@ class Unreadable(Trouble):
 
 
 class Refusal(Trouble):
-    """An answer other than 2xx. `detail` is fal's: a text, or a list of faults; `word` its type of the error."""
+    """An answer other than 2xx. `detail` is fal's: a text, or a list of faults; `word` the type of its error."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(f"fal answered {status}")
@@ -83,8 +86,8 @@ class Refusal(Trouble):
         self.word = str(plain.get("error_type") or headers.get("x-fal-error-type", ""))
 
     @property
-    def may_pass(self) -> bool:  # type: ignore[override]
-        """Whether asking again can help. A list of faults is the model's last word, whatever the status."""
+    def may_pass(self) -> bool:
+        """A list of faults is the model's last word, whatever the status."""
         if isinstance(self.detail, list):
             return False
         early = self.status == 400 and "in progress" in str(self.detail)

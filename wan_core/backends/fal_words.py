@@ -20,12 +20,11 @@ RETRY_AFTER_S = 60
 OPEN = "It may have taken the job and charge for it, so it was not sent again. Look at the key's requests on fal.ai."
 NOTHING = "Nothing was charged."
 
-KEY_FAULT = BackendError(
-    "unauthorized", "The fal key holds a blank or a character that no key has. Copy it again from fal.ai."
-)
-NO_KEY = BackendError(
-    "unauthorized", "There is no fal key for this job. Give your own, or ask this app's owner to set FAL_KEY."
-)
+ODD_KEY = "The fal key holds a blank or a character that no key has. Copy it again from fal.ai."
+NO_KEY = "There is no fal key for this job. Give your own, or ask this app's owner to set FAL_KEY."
+KEY_GONE = "The fal key was lent for one run and is gone since this app started again, so the clip cannot be fetched."
+INTERRUPTED = "This app stopped while it sent the job to fal."
+TOO_LATE = "fal did not finish the job within {minutes:.0f} minutes; it was cancelled there."
 
 
 class Fault(BaseModel):
@@ -49,17 +48,21 @@ def explained(trouble: Trouble, moment: Moment) -> InputError | BackendError:
     return _unavailable(_open("The line to fal broke before its answer was here.", moment))
 
 
-def is_taken(trouble: Trouble) -> bool:
+def may_be_taken(trouble: Trouble) -> bool:
     """Whether fal may have taken a job although its submission ended in `trouble`."""
     refused = isinstance(trouble, Refusal) and 300 <= trouble.status < 500
     return not (refused or isinstance(trouble, Unreached))
 
 
-def failed(standing: Standing) -> BackendError:
-    """For a job that fal calls completed with an error, and whose result says nothing more."""
+def failed(standing: Standing, trouble: Trouble | None = None) -> InputError | BackendError:
+    """For a job that fal calls completed with an error; `trouble` is what it answered in place of the result."""
+    faults = _faults(trouble) if isinstance(trouble, Refusal) else []
+    if faults and isinstance(trouble, Refusal) and trouble.status < 500:
+        return faults[0]
     if standing.error_type == "client_cancelled":
         return BackendError("client_cancelled", "The job was cancelled on fal's side.")
-    return BackendError(_word(standing.error_type, "downstream_service_error"), "The job failed on fal.")
+    word = faults[0].type if faults else standing.error_type
+    return BackendError(_word(word, "downstream_service_error"), "The job failed on fal.")
 
 
 def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
@@ -84,8 +87,9 @@ def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
 
 def _broken(refusal: Refusal, moment: Moment) -> BackendError:
     word = "downstream_service_unavailable" if refusal.status in (502, 503, 504) else "downstream_service_error"
+    faults = _faults(refusal)
     sentence = _open(f"fal has a fault of its own ({refusal.status}).", moment)
-    return BackendError(_word(refusal.word, word), sentence)
+    return BackendError(_word(faults[0].type if faults else refusal.word, word), sentence)
 
 
 def _faults(refusal: Refusal) -> list[InputError]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from pydantic import SecretStr
 
 from wan_core import geometry, schema
 from wan_core.errors import BackendError, InputError
@@ -21,6 +22,7 @@ from wan_core.events import Event, Finished, Job, Where
 from wan_core.jobs.limits import Client, refuse_if_full
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner
+from wan_core.jobs.spending import Purse
 from wan_core.jobs.store import JobStore
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import DataFolder, Limits
@@ -44,10 +46,11 @@ class Wish:
     engine: str
     where: Where = "local"
     prompt_in_file: bool = True
+    fal_key: SecretStr | None = None  # the visitor's own, for this one job
 
 
 class Jobs:
-    """`read_picture` is the one gate for pictures; `lane_of` says in which lane a new job waits."""
+    """`read_picture` is the one gate for pictures; `lane_of` says in which lane a new job waits; `purse` pays fal."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Jobs:
         lane_of: Callable[[Wish], str],
         *,
         per_client: bool,
+        purse: Purse | None = None,
     ) -> None:
         self.data = data
         self._store = store
@@ -67,6 +71,7 @@ class Jobs:
         self._read_picture = read_picture
         self._lane_of = lane_of
         self._per_client = per_client
+        self._purse = purse
         self._mutex = threading.Lock()
 
     async def submit(
@@ -83,9 +88,11 @@ class Jobs:
 
         Raises:
             InputError: the picture cannot be used.
-            BackendError: too many jobs, or no room on the disk.
+            BackendError: too many jobs, nobody pays fal, or no room on the disk.
         """
         self._refuse_if_full(client)
+        if wish.fal_key is None and self._lane_of(wish) == "fal":
+            self._paying().refuse_if_spent(request, client.id)
         picture = await self._read_picture(upload or request.image_url)
         return await asyncio.to_thread(self._accept, request, client, wish, picture, start_within_s)
 
@@ -155,20 +162,43 @@ class Jobs:
         job = Job(
             job_id, request.model_copy(update=own), path, size, wish.engine, wish.where, None, wish.prompt_in_file
         )
-        return self._queue(job, client, self._lane_of(wish), start_within_s)
+        return self._queue(job, client, self._lane_of(wish), start_within_s, wish.fal_key)
 
-    def _queue(self, job: Job, client: Client, lane: str, start_within_s: float | None = None) -> JobRecord:
+    def _queue(
+        self,
+        job: Job,
+        client: Client,
+        lane: str,
+        start_within_s: float | None = None,
+        fal_key: SecretStr | None = None,
+    ) -> JobRecord:
         context = contextvars.copy_context()
         with self._mutex:  # others may have come while the picture was read
             try:
                 self._refuse_if_full(client)
+                owner_pays = job.where != "local" and fal_key is None
+                row = self._store.add(job, client.id, lane, start_within_s, owner_pays=owner_pays)
+                self._pay(job, lane, fal_key)
             except BackendError:
+                self._store.remove(job.id)
                 job.picture.unlink(missing_ok=True)
                 raise
-            record = JobRecord.from_row(self._store.add(job, client.id, lane, start_within_s))
+            record = JobRecord.from_row(row)
             record.context = context
             self._runner.add(record)
         return record
+
+    def _pay(self, job: Job, lane: str, fal_key: SecretStr | None) -> None:
+        """Settle who pays for a job that runs on fal, or may have to."""
+        if job.where != "local" and fal_key is not None:
+            self._paying().lend(job.id, fal_key)
+        if lane == "fal":
+            self._paying().reserve(job)
+
+    def _paying(self) -> Purse:
+        if self._purse is None:
+            raise BackendError("engine_unavailable", "This server does not run jobs on fal.")
+        return self._purse
 
     def _refuse_if_full(self, client: Client) -> None:
         refuse_if_full(list(self._runner.records.values()), client, self._limits, per_client=self._per_client)

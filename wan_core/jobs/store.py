@@ -25,9 +25,18 @@ CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, job TEXT NOT NULL, client TEXT NOT NULL, lane TEXT NOT NULL, status TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, started_at REAL, finished_at REAL,
     logs TEXT NOT NULL DEFAULT '[]', outcome TEXT, remote TEXT, start_by REAL,
-    dollars REAL NOT NULL DEFAULT 0, owner_pays INTEGER NOT NULL DEFAULT 0
+    owner_pays INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
+CREATE TABLE IF NOT EXISTS spending (
+    job_id TEXT PRIMARY KEY, client TEXT NOT NULL, dollars REAL NOT NULL, at REAL NOT NULL
+) STRICT;
+"""
+SPENT = """
+SELECT count(*) AS jobs, total(dollars) AS dollars, count(*) FILTER (WHERE client = :client) AS own_jobs FROM spending
+WHERE at > :since AND job_id <> :job_id AND NOT EXISTS (
+    SELECT 1 FROM jobs WHERE id = job_id AND status IN ('failed', 'cancelled') AND remote IS NULL
+)
 """
 
 
@@ -58,6 +67,15 @@ class Row:
     start_by: float | None = None
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What the owner's key at fal was used for: all jobs, their dollars, and how many were one client's."""
+
+    jobs: int
+    dollars: float
+    own_jobs: int
+
+
 class JobStore:
     """Thread-safe; every method is one short transaction. `now` is the clock, in Unix seconds."""
 
@@ -73,14 +91,17 @@ class JobStore:
             self._db.close()
         self._lock_file.close()
 
-    def add(self, job: Job, client: str, lane: str, start_within_s: float | None = None) -> Row:
+    def add(
+        self, job: Job, client: str, lane: str, start_within_s: float | None = None, *, owner_pays: bool = False
+    ) -> Row:
+        """A new job. `owner_pays`: if it comes to fal, it runs there with the owner's key."""
         created_at = self._now()
         start_by = None if start_within_s is None else created_at + start_within_s
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO jobs (id, job, client, lane, status, created_at, start_by) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                (job.id, job.to_json(), client, lane, created_at, start_by),
+                "INSERT INTO jobs (id, job, client, lane, status, created_at, start_by, owner_pays) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (job.id, job.to_json(), client, lane, created_at, start_by, owner_pays),
             )
         return Row(job, client, lane, "queued", 0, created_at, None, None, (), None, None, start_by)
 
@@ -139,10 +160,47 @@ class JobStore:
         with self._transaction() as db:
             db.execute("UPDATE jobs SET remote = ? WHERE id = ?", (json.dumps(remote), job_id))
 
+    def forget_remote(self, job_id: str) -> None:
+        """fal has not taken the job."""
+        with self._transaction() as db:
+            db.execute("UPDATE jobs SET remote = NULL WHERE id = ?", (job_id,))
+
     def remote(self, job_id: str) -> dict[str, str] | None:
         with self._transaction() as db:
             found = db.execute("SELECT remote FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return json.loads(found["remote"]) if found and found["remote"] else None
+
+    def owner_pays(self, job_id: str) -> bool:
+        with self._transaction() as db:
+            found = db.execute("SELECT owner_pays FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return bool(found and found["owner_pays"])
+
+    def client_of(self, job_id: str) -> str:
+        with self._transaction() as db:
+            return str(db.execute("SELECT client FROM jobs WHERE id = ?", (job_id,)).fetchone()["client"])
+
+    def unfinished(self) -> set[str]:
+        """The ids of all jobs that wait or run."""
+        with self._transaction() as db:
+            found = db.execute("SELECT id FROM jobs WHERE status IN ('queued', 'running')").fetchall()
+        return {row["id"] for row in found}
+
+    def note_spending(self, job_id: str, client: str, dollars: float) -> None:
+        """The owner's key pays for the job. The note outlives the job's row; a second one for a job changes nothing."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
+                (job_id, client, dollars, self._now()),
+            )
+
+    def spent(self, client: str, within_s: float, *, without: str = "") -> Spent:
+        """What was spent in the last `within_s` seconds, by `client` and by all, the job `without` left out.
+
+        Jobs that ended before they were sent to fal, or that fal refused, cost nothing and do not count.
+        """
+        facts = {"client": client, "since": self._now() - within_s, "job_id": without}
+        with self._transaction() as db:
+            return Spent(**db.execute(SPENT, facts).fetchone())
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,88 @@
+"""Whose fal key pays for a job, and how much the owner's may be used in a day.
+
+The sums are counted in the store, so that a restart forgets nothing. A visitor's own key is kept here, in memory, for
+one job, and never written, shown or logged. Knows prices, but not how a job is run.
+"""
+
+import threading
+
+from pydantic import SecretStr
+
+from wan_core.errors import BackendError
+from wan_core.estimate import dollars_on_fal
+from wan_core.events import Job
+from wan_core.jobs.store import JobStore
+from wan_core.schema import ImageToVideoInput
+from wan_core.settings import Settings
+
+DAY_S = 24 * 3600.0
+RETRY_AFTER_S = 3600
+CENT = 0.01
+OWN_KEY = "Try again later, or give your own fal key."
+NO_KEY = "This app has no fal key. Give your own, or ask its owner to set FAL_KEY."
+
+
+class Purse:
+    """Thread-safe. `per_client`: whether each client has a share of its own (`WAN_FAL_CLIENT_DAILY_JOBS`, 0 for none).
+
+    0 jobs or 0 dollars a day mean that nothing at all is paid with the owner's key.
+    """
+
+    def __init__(self, store: JobStore, settings: Settings, *, per_client: bool) -> None:
+        self._store = store
+        self._owner_key = settings.fal_key
+        self._jobs = settings.fal_daily_jobs
+        self._dollars = settings.fal_daily_dollars
+        self._client_jobs = settings.fal_client_daily_jobs if per_client else 0
+        self._lent: dict[str, SecretStr] = {}
+        self._mutex = threading.Lock()
+
+    @property
+    def has_owner_key(self) -> bool:
+        """Whether visitors may run jobs on fal without a key of their own."""
+        return self._owner_key is not None
+
+    def lend(self, job_id: str, key: SecretStr) -> None:
+        """Keep a visitor's key until its job is over. Keys of jobs that ended without fal are dropped here as well."""
+        unfinished = self._store.unfinished()
+        with self._mutex:
+            self._lent = {known: lent for known, lent in self._lent.items() if known in unfinished}
+            self._lent[job_id] = SecretStr(key.get_secret_value().strip())
+
+    def forget(self, job_id: str) -> None:
+        with self._mutex:
+            self._lent.pop(job_id, None)
+
+    def key_for(self, job_id: str) -> SecretStr | None:
+        """The key that pays for a job; `None` if there is none, or none any more: a lent key dies with the process."""
+        return self._owner_key if self._store.owner_pays(job_id) else self._lent.get(job_id)
+
+    def refuse_if_spent(self, request: ImageToVideoInput, client: str, *, without: str = "") -> None:
+        """Raise BackendError if the owner's key may not pay for `request` of `client` today."""
+        if self._owner_key is None:
+            raise BackendError("unauthorized", NO_KEY)
+        spent, dollars = self._store.spent(client, DAY_S, without=without), dollars_on_fal(request)
+        if self._client_jobs and spent.own_jobs >= self._client_jobs:
+            raise _too_much(f"You have run {spent.own_jobs} jobs on fal with this app's key in the last 24 hours.")
+        if spent.jobs >= self._jobs:
+            raise _too_much(f"This app's key runs at most {self._jobs} jobs on fal in 24 hours; they are used up.")
+        if spent.dollars + dollars > self._dollars + CENT / 100:
+            left = max(0.0, self._dollars - spent.dollars)
+            most = f"This app's key pays at most ${self._dollars:.2f} on fal in 24 hours"
+            raise _too_much(f"{most}; ${left:.2f} are left and this clip costs ${dollars:.2f}.")
+
+    def reserve(self, job: Job) -> None:
+        """Note what `job` costs the owner, or raise as `refuse_if_spent` does; nothing for a job with a lent key.
+
+        Asked when a job is accepted for fal and again before it is sent; it counts once.
+        """
+        if not self._store.owner_pays(job.id):
+            return
+        client = self._store.client_of(job.id)
+        with self._mutex:
+            self.refuse_if_spent(job.request, client, without=job.id)
+            self._store.note_spending(job.id, client, dollars_on_fal(job.request))
+
+
+def _too_much(sentence: str) -> BackendError:
+    return BackendError("too_many_jobs", f"{sentence} {OWN_KEY}", retry_after_s=RETRY_AFTER_S)
