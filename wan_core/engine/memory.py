@@ -1,0 +1,156 @@
+"""Which arrangement of the model fits a card, as pure arithmetic, and how a pipeline is arranged so.
+
+Sizes are those of A14B, counted on the full architecture (weights exactly, activations as the peak of an eager forward)
+and checked against published peaks: 89.5 GB on one H200 at 720p (SGLang #25483), 72.9 GB on an A100 (diffusers #12011).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from diffusers.hooks import HookRegistry
+from diffusers.hooks.group_offloading import (
+    _GROUP_OFFLOADING,
+    _LAYER_EXECUTION_TRACKER,
+    _LAZY_PREFETCH_GROUP_OFFLOADING,
+)
+
+from wan_core.estimate import tokens
+from wan_core.geometry import Size
+from wan_core.schema import Acceleration
+
+GIB = 2**30
+EXPERT = 26.6  # bf16; sizes in this file are GiB unless a name says otherwise
+EXPERT_FP8 = 13.5
+TEXT_ENCODER = 10.6
+TEXT_ENCODER_INT8 = 6.2
+VAE = 0.5
+RESERVE = 1.5  # CUDA context, workspaces, fragmentation
+GROUP = 2 * EXPERT / 40  # two blocks of 40: the one that runs and the one that is on its way
+FP8_FROM_SM = 89  # Ada; Hopper is 90, Blackwell 100 and 120
+
+Placement = Literal["resident", "model_offload", "group_offload"]
+Weights = Literal["bf16", "fp8"]
+FASTEST_FIRST: tuple[tuple[Weights, Placement], ...] = (
+    ("bf16", "resident"),
+    ("fp8", "resident"),
+    ("fp8", "model_offload"),
+    ("bf16", "model_offload"),
+    ("fp8", "group_offload"),
+    ("bf16", "group_offload"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An arrangement. `sentence` says it to people: "48 GiB free: fp8 experts, all on the card, tiled VAE."
+
+    With fp8 experts the text encoder is int8.
+    """
+
+    weights: Weights
+    placement: Placement
+    tiled: bool
+    sentence: str
+
+    @property
+    def host_bytes(self) -> int:
+        """Main memory the weights take when they do not stay on the card."""
+        expert, text_encoder = _weights(self.weights)
+        return 0 if self.placement == "resident" else int((2 * expert + text_encoder + VAE) * GIB)
+
+
+def plan(card_bytes_free: int, sm: int, size: Size, frames: int, acceleration: Acceleration, fp8: bool = True) -> Plan:
+    """The fastest arrangement that fits `frames` of `size` on a card of compute capability `sm` (H200: 90).
+
+    `fp8` says whether weights may be quantized at all (torchao is there and the host allows it); `none` never does.
+    If nothing fits, the smallest arrangement.
+    """
+    may_quantize = fp8 and acceleration == "regular" and sm >= FP8_FROM_SM
+    return plans(card_bytes_free, size, frames, ("bf16", "fp8") if may_quantize else ("bf16",))[0]
+
+
+def plans(card_bytes_free: int, size: Size, frames: int, weights: Sequence[Weights]) -> list[Plan]:
+    """All arrangements that fit, the fastest first, with one of `weights`; if none fits, the smallest one."""
+    free = card_bytes_free / GIB
+    candidates = [
+        (kind, placement, tiled) for kind, placement in FASTEST_FIRST if kind in weights for tiled in (False, True)
+    ]
+    fitting = [candidate for candidate in candidates if peak(*candidate, size, frames) <= free]
+    return [Plan(*candidate, _sentence(free, *candidate)) for candidate in fitting or candidates[-1:]]
+
+
+def peak(weights: Weights, placement: Placement, tiled: bool, size: Size, frames: int) -> float:
+    """The most memory of the card a clip needs, in GiB."""
+    expert, text_encoder = _weights(weights)
+    transformer, vae = transformer_activations(size, frames), vae_activations(size, frames, tiled)
+    if placement == "resident":
+        return 2 * expert + text_encoder + VAE + max(transformer, vae) + RESERVE
+    if placement == "model_offload":
+        return max(expert + transformer, text_encoder, VAE + vae) + RESERVE
+    return max(GROUP + transformer, text_encoder, VAE + vae) + RESERVE
+
+
+def transformer_activations(size: Size, frames: int) -> float:
+    """5.3 GiB at 832×480×81, 9.8 at 1280×720×81, 13.6 at 1280×720×121: a line through the measured points."""
+    return 1.85 + 1.053e-4 * tokens(size, frames)
+
+
+def vae_activations(size: Size, frames: int, tiled: bool) -> float:
+    """fp32 decoding: 7.6 GiB at 832×480, 17.6 at 1280×720; 1.7 and 3.9 in tiles, most of it the finished clip."""
+    if not tiled:
+        return 1.91e-5 * size.pixels
+    finished = 4 * 3 * size.pixels * frames / GIB
+    return 2 * finished + 2e-6 * size.pixels
+
+
+def _weights(weights: Weights) -> tuple[float, float]:
+    """One expert and the text encoder."""
+    return (EXPERT_FP8, TEXT_ENCODER_INT8) if weights == "fp8" else (EXPERT, TEXT_ENCODER)
+
+
+def _sentence(free: float, weights: Weights, placement: Placement, tiled: bool) -> str:
+    where = {
+        "resident": "all on the card",
+        "model_offload": "one part on the card at a time",
+        "group_offload": "passing through the card block by block",
+    }[placement]
+    return f"{free:.0f} GiB free: {weights} experts, {where}{', tiled VAE' if tiled else ''}."
+
+
+def arrange(pipe: Any, wanted: Plan, device: torch.device) -> None:
+    """Puts the parts of `pipe` where `wanted` says. Its weights are what they are: bf16, or fp8 since loading."""
+    pipe.remove_all_hooks()
+    _ungroup(pipe)
+    if wanted.placement == "resident":
+        pipe.to(device)
+    elif wanted.placement == "model_offload":
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.enable_group_offload(
+            onload_device=device,
+            offload_type="block_level",
+            num_blocks_per_group=1,
+            use_stream=device.type == "cuda",
+            exclude_modules=["vae"],
+        )
+        pipe.vae.to(device)
+    tile(pipe, wanted.tiled)
+
+
+def _ungroup(pipe: Any) -> None:
+    """Takes off the hooks of group offloading; the weights lie in main memory then."""
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            hooks = HookRegistry.check_if_exists_or_initialize(component)
+            for name in (_GROUP_OFFLOADING, _LAYER_EXECUTION_TRACKER, _LAZY_PREFETCH_GROUP_OFFLOADING):
+                hooks.remove_hook(name)
+
+
+def tile(pipe: Any, tiled: bool) -> None:
+    """Whether the VAE works in tiles: less memory, a quarter more time, maybe faint seams."""
+    if tiled:
+        pipe.vae.enable_tiling()
+    else:
+        pipe.vae.disable_tiling()
