@@ -14,6 +14,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["settings"],
     ["geometry"],
     ["timing"],
+    ["frames"],
     ["events"],
     ["profiles"],
     ["estimate"],

@@ -12,12 +12,19 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
-from wan_core import generate, settings
+from PIL import Image
+
+from wan_core import expansion, generate, safety, settings
 from wan_core.engine import loading, sampling
+from wan_core.engine.following import Emit, follow
 from wan_core.errors import BackendError, Cancelled, InputError
 from wan_core.events import Event, FramesMade, Job, to_json
+from wan_core.interpolation import Interpolation
 from wan_core.profiles import profiles
 from wan_core.settings import Settings
 
@@ -32,26 +39,40 @@ class Maker:
     def __init__(self, host: Settings) -> None:
         self._host = host
         self._engine: loading.Engine | None = None
+        self._checks = safety.checks(host)
+        self._expander = expansion.expander(host)
 
     def run(self, job: Job, stop: threading.Event) -> Iterator[Event]:
-        def make_frames(job: Job, prompt: str) -> Iterator[Event]:
-            yield from self._make_frames(job, prompt, stop)
+        """The events of `job`, see `generate.Recipe.run`."""
+        make_frames = partial(self._make_frames, stop=stop)
+        recipe = generate.Recipe(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
+        yield from recipe.run(job, stop.is_set)
 
-        yield from generate.run(job, make_frames, self._host.data, stop.is_set)
+    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+        """The prompt rewritten, and why it is unchanged if it is."""
+        with Image.open(picture) as opened:
+            written = self._expander.expand(opened.convert("RGB"), prompt)
+        return written.prompt, written.note or ""
 
-    def _make_frames(self, job: Job, prompt: str, stop: threading.Event) -> Iterator[Event]:
-        heard: list[Event] = []
-        engine = self._ready_engine(job.engine, heard)
-        yield from heard
-        raw = self._host.data.frames(job.id)
-        yield from sampling.sample(engine, job, prompt, raw, stop.is_set)
-        yield FramesMade(raw)
+    def _make_frames(self, job: Job, prompt: str, between: Interpolation, stop: threading.Event) -> Iterator[Event]:
+        data = self._host.data
+        raw = data.frames(job.frames_of or job.id)
+        if job.frames_of is None:
+            yield from self._sampled(job, prompt, raw, stop)
+        if between.is_network:
+            yield (yield from generate.insert(job, raw, between, data, stop.is_set))
+        else:
+            yield FramesMade(raw)
 
-    def _ready_engine(self, name: str, heard: list[Event]) -> loading.Engine:
+    def _sampled(self, job: Job, prompt: str, raw: Path, stop: threading.Event) -> Iterator[Event]:
+        yield from follow(lambda emit: self._load(job.engine, emit), stop.is_set)
+        assert self._engine is not None
+        yield from sampling.sample(self._engine, job, prompt, raw, stop.is_set)
+
+    def _load(self, name: str, emit: Emit) -> None:
         if self._engine is None or self._engine.profile.name != name:
             self._engine = None
-            self._engine = loading.load(profiles()[name], self._host, heard.append)
-        return self._engine
+            self._engine = loading.load(profiles()[name], self._host, emit)
 
 
 class Desk:
@@ -85,26 +106,37 @@ class Desk:
             case {"cancel": job_id}:
                 if job_id in self._stops:
                     self._stops[job_id].set()
+            case {"expand": {"id": talk_id, "picture": picture, "prompt": prompt}}:
+                threading.Thread(target=self._expand, args=(talk_id, Path(picture), prompt), daemon=True).start()
 
     def _run(self, job: Job) -> None:
-        stop = self._stops[job.id]
-        try:
-            for event in self._maker.run(job, stop):
+        with self._refusing(job.id):
+            for event in self._maker.run(job, self._stops[job.id]):
                 self._answer(job.id, line=to_json(event))
-        except InputError as error:
-            self._refuse(job.id, "input", error.type, error.message, error.field)
-        except BackendError as error:
-            self._refuse(job.id, "backend", error.type, error.message)
-        except Cancelled as error:
-            self._refuse(job.id, "cancelled", "cancelled", error.message)
-        except Exception:  # the model code may raise anything; the visitor gets a sentence, the log the rest
-            log.exception("job %s failed", job.id)
-            self._refuse(job.id, "backend", "internal_server_error", UNEXPECTED)
-        finally:
-            del self._stops[job.id]
+        del self._stops[job.id]
 
-    def _refuse(self, job_id: str, kind: str, type: str, message: str, field: str = "") -> None:
-        self._answer(job_id, error={"kind": kind, "type": type, "message": message, "field": field})
+    def _expand(self, talk_id: str, picture: Path, prompt: str) -> None:
+        with self._refusing(talk_id):
+            written, note = self._maker.expand(picture, prompt)
+            self._answer(talk_id, prompt=written, note=note)
+
+    @contextmanager
+    def _refusing(self, talk_id: str) -> Iterator[None]:
+        """Whatever is raised becomes the answer."""
+        try:
+            yield
+        except InputError as error:
+            self._refuse(talk_id, "input", error.type, error.message, error.field)
+        except BackendError as error:
+            self._refuse(talk_id, "backend", error.type, error.message)
+        except Cancelled as error:
+            self._refuse(talk_id, "cancelled", "cancelled", error.message)
+        except Exception:  # the model code may raise anything; the visitor gets a sentence, the log the rest
+            log.exception("%s failed", talk_id)
+            self._refuse(talk_id, "backend", "internal_server_error", UNEXPECTED)
+
+    def _refuse(self, talk_id: str, kind: str, type: str, message: str, field: str = "") -> None:
+        self._answer(talk_id, error={"kind": kind, "type": type, "message": message, "field": field})
 
     def _answer(self, talk_id: str, **content: object) -> None:
         with self._mutex:

@@ -1,24 +1,17 @@
-"""Latents → frames, a few at a time, and frames → a raw file on disk.
+"""Latents → frames, a few at a time.
 
 Wan's VAE is causal and decodes one latent frame (four pictures) after the other, keeping what it needs of the past;
 `AutoencoderKLWan.decode` only collects the pieces. Taking them one by one is bit for bit the same, lets the page see
 progress and a cancelled job stop, and never holds the whole clip. The tiled path has no such pieces.
 """
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
-from numpy.typing import NDArray
 
-from wan_core.errors import BackendError
-
-Frames = NDArray[np.uint8]
-"""(T, H, W, 3) uint8 RGB."""
+from wan_core.frames import Frames
 
 
 class NotFinite(ArithmeticError):
@@ -72,34 +65,3 @@ def _as_uint8(piece: torch.Tensor) -> Frames:
     pixels = (piece[0].permute(1, 2, 3, 0) * 0.5 + 0.5).clamp(0, 1).mul(255).round()
     frames: Frames = pixels.to(torch.uint8).cpu().numpy()
     return frames
-
-
-def write_frames(target: Path, pieces: Iterator[Frames], count: int) -> None:
-    """The first `count` frames of `pieces` as `target`, uint8 (count, H, W, 3) .npy, there whole or not at all.
-
-    Plain writes, no memory map: on a full disk a map kills the process where a write raises.
-
-    Raises:
-        BackendError: `storage_full`.
-    """
-    partial = target.with_name(target.name + ".part")
-    try:
-        with partial.open("wb") as file:
-            _write(file, pieces, count)
-        partial.replace(target)
-    except OSError as error:
-        raise BackendError("storage_full", "The frames could not be stored: the disk is full.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write(file: Any, pieces: Iterator[Frames], count: int) -> None:
-    written = 0
-    for piece in pieces:
-        kept = piece[: count - written]
-        if written == 0:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, *kept.shape[1:])}
-            np.lib.format.write_array_header_1_0(file, header)
-        file.write(kept.tobytes())
-        written += len(kept)
-    os.fsync(file.fileno())

@@ -15,9 +15,10 @@ import torch
 from diffusers import UniPCMultistepScheduler
 from PIL import Image
 
+from wan_core import frames as frame_file
 from wan_core import geometry
 from wan_core.engine import guidance
-from wan_core.engine.decoding import Frames, NotFinite, decoded, write_frames
+from wan_core.engine.decoding import NotFinite, decoded
 from wan_core.engine.following import Emit, follow
 from wan_core.engine.framing import seen_by_engine
 from wan_core.engine.guidance import Course
@@ -25,6 +26,7 @@ from wan_core.engine.loading import Engine
 from wan_core.engine.remembering import prompt_embeds
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Log, Note, Stage, Step
+from wan_core.frames import Frames
 from wan_core.geometry import Size
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import sampled_frames
@@ -166,7 +168,7 @@ def _decode_seconds(engine: Engine, size: Size, frames: int) -> float:
 def _decode(engine: Engine, latents: torch.Tensor, target: Path, num_frames: int, emit: Emit) -> None:
     emit(Stage("decoding", "Turning latents into frames."))
     began = time.monotonic()
-    write_frames(target, _counted(decoded(engine.pipe.vae, latents), latents.shape[2], emit), num_frames)
+    frame_file.write(target, _counted(decoded(engine.pipe.vae, latents), latents.shape[2], emit), num_frames)
     pixels = latents.shape[3] * latents.shape[4] * engine.pipe.vae_scale_factor_spatial**2
     engine.decode_s_per_pixel = (time.monotonic() - began) / (num_frames * pixels)
 

@@ -110,7 +110,9 @@ class Jobs:
         if not self.has_frames(source):
             raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
         plain = source.job.request.model_dump() | {"image_url": source.job.request.image_url or "kept"}
-        request = schema.parse(plain | dict(changes)).model_copy(update={"image_url": source.job.request.image_url})
+        assert isinstance(source.outcome, Finished)
+        kept = {"image_url": source.job.request.image_url, "prompt": source.outcome.result.prompt}
+        request = schema.parse(plain | dict(changes)).model_copy(update=kept)
         origin = source.job.frames_of or source.job.id
         new_id = str(uuid.uuid4())
         picture = self.data.picture(new_id)

@@ -1,0 +1,175 @@
+"""The recipe: what is refused is refused before the model runs, and what could not be done is said."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.jobs import a_job, job_with_picture
+from wan_core import encoding, frames
+from wan_core.errors import BackendError, InputError
+from wan_core.events import Event, Finished, FramesMade, Job, Note, Stage, Step
+from wan_core.expansion import Expansion
+from wan_core.generate import Recipe
+from wan_core.interpolation import Interpolation
+from wan_core.settings import DataFolder
+
+CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
+REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
+
+
+@dataclass
+class Spy:
+    """Engine, checks and expander in one: writes down who was called, in order, and does what it is told."""
+
+    data: DataFolder
+    calls: list[str] = field(default_factory=list)
+    refuse: str | None = None
+    unavailable: str | None = None
+    expansion: Expansion = field(default_factory=lambda: Expansion("rewritten"))
+
+    def make_frames(self, job: Job, prompt: str, between: Interpolation) -> Iterator[Event]:
+        self.calls.append(f"engine: {prompt}")
+        raw = self.data.frames(job.frames_of or job.id)
+        if job.frames_of is None:
+            frames.write(raw, [CLIP], len(CLIP))
+        yield Step("sampling", 1, 1)
+        yield FramesMade(raw)
+
+    def picture(self, picture: Image.Image) -> str | None:
+        return self._check("picture")
+
+    def prompt(self, text: str) -> str | None:
+        return self._check(f"prompt: {text}")
+
+    def frames(self, clip: Any) -> str | None:
+        assert clip.shape == CLIP.shape
+        return self._check("frames")
+
+    def expand(self, picture: Image.Image, prompt: str) -> Expansion:
+        self.calls.append("expand")
+        return self.expansion
+
+    def _check(self, what: str) -> str | None:
+        self.calls.append(what)
+        if what == self.refuse:
+            raise REFUSED
+        return self.unavailable
+
+
+@pytest.fixture
+def spy(data: DataFolder) -> Spy:
+    return Spy(data)
+
+
+def run(spy: Spy, *, forced: bool = False, **values: Any) -> list[Event]:
+    return run_job(spy, job_with_picture(spy.data, **values), forced=forced)
+
+
+def run_job(spy: Spy, job: Job, *, forced: bool = False) -> list[Event]:
+    recipe = Recipe(spy.make_frames, spy, spy, spy.data, forced)  # type: ignore[arg-type]
+    return [event for event in recipe.run(job, lambda: False) if event.__class__.__name__ != "Beat"]
+
+
+def result(events: list[Event]) -> Finished:
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+def test_without_flags_nothing_is_checked_or_expanded(spy: Spy) -> None:
+    events = run(spy)
+    assert spy.calls == ["engine: a walk"]
+    assert [event.name for event in events if isinstance(event, Stage)] == ["encoding"]
+
+
+def test_everything_is_checked_in_the_order_that_saves_most(spy: Spy) -> None:
+    events = run(spy, enable_safety_checker=True, enable_prompt_expansion=True)
+    assert spy.calls == ["picture", "prompt: a walk", "expand", "prompt: rewritten", "engine: rewritten", "frames"]
+    assert result(events).result.prompt == "rewritten"
+
+
+@pytest.mark.parametrize("refused", ["picture", "prompt: a walk", "prompt: rewritten"])
+def test_the_engine_never_runs_after_a_refusal(spy: Spy, refused: str) -> None:
+    spy.refuse = refused
+    with pytest.raises(InputError) as caught:
+        run(spy, enable_safety_checker=True, enable_prompt_expansion=True)
+    assert caught.value is REFUSED
+    assert not any(call.startswith("engine") for call in spy.calls)
+
+
+def test_a_refused_result_leaves_no_clip(spy: Spy) -> None:
+    spy.refuse = "frames"
+    job = job_with_picture(spy.data, enable_safety_checker=True)
+    with pytest.raises(InputError):
+        run_job(spy, job)
+    assert not spy.data.clip(job.id).exists()
+
+
+def test_a_host_that_forces_safety_checks_requests_that_did_not_ask(spy: Spy) -> None:
+    run(spy, forced=True)
+    assert spy.calls == ["picture", "prompt: a walk", "engine: a walk", "frames"]
+
+
+def test_a_check_that_could_not_be_made_is_told(spy: Spy) -> None:
+    spy.unavailable = "It was not checked."
+    assert [event.message for event in run(spy, enable_safety_checker=True) if isinstance(event, Note)] == (
+        ["It was not checked."] * 3
+    )
+
+
+def test_a_prompt_that_could_not_be_expanded_is_used_as_it_is_and_the_reason_told(spy: Spy) -> None:
+    spy.expansion = Expansion("a walk", "The prompt was not expanded.")
+    events = run(spy, enable_prompt_expansion=True)
+    assert spy.calls == ["expand", "engine: a walk"]
+    assert Note("The prompt was not expanded.") in events
+
+
+def test_the_clip_has_the_promised_frames_rate_and_size_and_carries_its_recipe(spy: Spy) -> None:
+    job = job_with_picture(spy.data, num_interpolated_frames=2, interpolator_model="none", frames_per_second=30)
+    clip = encoding.probe(result(run_job(spy, job)).result.clip)
+    assert (clip.frames, clip.fps, clip.size) == (17, 30, job.size)
+    comment = encoding.read_comment(clip.path)
+    assert '"prompt": "a walk"' in comment and job.id in comment
+
+
+def test_the_prompt_stays_out_of_the_file_when_the_visitor_says_so(spy: Spy) -> None:
+    job = replace(job_with_picture(spy.data), prompt_in_file=False)
+    assert "a walk" not in encoding.read_comment(result(run_job(spy, job)).result.clip)
+
+
+def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_is_said(
+    spy: Spy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_core.interpolation.choose", lambda *_: Interpolation("fallback", "No weights."))
+    job = job_with_picture(spy.data, interpolator_model="film", num_interpolated_frames=1)
+    events = run_job(spy, job)
+    assert Note("No weights.") in events
+    assert [event.done for event in events if isinstance(event, Step) and event.stage == "interpolating"] == (
+        list(range(1, 17))
+    )
+    assert result(events).result.frames == 33 and result(events).result.fps == 32
+    assert not spy.data.interpolated(job.id).exists(), "it is only kept until the clip is encoded"
+
+
+def test_finishing_again_uses_the_kept_frames_and_checks_and_expands_nothing(spy: Spy) -> None:
+    first = job_with_picture(spy.data, enable_safety_checker=True, enable_prompt_expansion=True)
+    run_job(spy, first)
+    spy.calls.clear()
+    again = replace(a_job(frames_per_second=4, interpolator_model="none"), picture=first.picture, frames_of=first.id)
+    again = replace(again, request=again.request.model_copy(update={"enable_prompt_expansion": True}))
+    finished = result(run_job(spy, again))
+    assert spy.calls == ["engine: a walk"] and finished.result.fps == 4
+
+
+def test_an_encoder_failure_keeps_the_frames(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BackendError("storage_full", "The clip could not be written: the disk is full.")
+
+    monkeypatch.setattr("wan_core.encoding.encode", fail)
+    job = job_with_picture(spy.data)
+    with pytest.raises(BackendError):
+        run_job(spy, job)
+    assert spy.data.frames(job.id).is_file()

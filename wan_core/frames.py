@@ -1,0 +1,58 @@
+"""The raw frames of a clip on disk: uint8 (T, H, W, 3) RGB .npy files, written whole or not at all, read one by one.
+
+No torch and no memory map for writing: on a full disk a map kills the process where a write raises.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_core.errors import BackendError
+
+Frame = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+Frames = NDArray[np.uint8]
+"""(T, H, W, 3) uint8 RGB."""
+
+
+def read(path: Path) -> Iterator[Frame]:
+    """The frames of a file one after the other, without holding the clip in memory."""
+    yield from cast(Iterator[Frame], iter(np.load(path, mmap_mode="r")))
+
+
+def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
+    """The first `count` frames of `pieces` as `target`; all of `pieces` is consumed.
+
+    Raises:
+        BackendError: `storage_full`, or `internal_server_error` where `pieces` hold fewer frames.
+    """
+    partial = target.with_name(target.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            written = _write(file, pieces, count)
+        if written != count:
+            raise BackendError("internal_server_error", f"Only {written} of {count} frames were made.")
+        partial.replace(target)
+    except OSError as error:
+        raise BackendError("storage_full", "The frames could not be stored: the disk is full.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(file: IO[bytes], pieces: Iterable[Frames], count: int) -> int:
+    written = 0
+    for piece in pieces:
+        kept = piece[: count - written]
+        if written == 0:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, *kept.shape[1:])}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(kept.tobytes())
+        written += len(kept)
+    file.flush()
+    os.fsync(file.fileno())
+    return written
