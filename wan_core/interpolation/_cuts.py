@@ -12,10 +12,10 @@ from wan_core.interpolation._pairs import Frame
 
 THUMBNAIL = 32
 BLOCK = 8
-LEAST_SIMILARITY = 0.2
-"""Of the SSIM of two 32×32 thumbnails: the threshold of Practical-RIFE's inference_video.py."""
-LEAST_COMMON_COLOUR = 0.5
-"""Share of pixels whose coarse colours both frames have."""
+LEAST_SIMILARITY = 0.3
+LEAST_COMMON_COLOUR = 0.6
+"""Calibrated: of 55 cuts between photographs 96 % fall below both, of 524 pans by up to 40 % of the width none.
+A cut to the same colours is not seen. (Practical-RIFE's inference_video.py asks for an SSIM of 0.2 alone.)"""
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # BT.709
 
@@ -27,7 +27,7 @@ def is_cut(left: Frame, right: Frame) -> bool:
 
 
 def thumbnail(frame: Frame) -> NDArray[np.float64]:
-    """(32, 32, 3) in 0…255: means over equal parts of a frame, which is thinned first to at most 8×8 pixels a part."""
+    """(32, 32, 3) in 0…255: means over equal parts of a frame, thinned first to at most 16×16 pixels a part."""
     step_y, step_x = (max(1, side // (THUMBNAIL * 8)) for side in frame.shape[:2])
     thinned = frame[::step_y, ::step_x].astype(np.float64)
     rows, columns = (np.arange(THUMBNAIL) * side // THUMBNAIL for side in thinned.shape[:2])

@@ -94,11 +94,15 @@ class Hub:
         raise Unavailable("the disk is full" if full else "the hub cannot be reached")
 
     def _fetch(self, file: Published, pulse: "Pulse", outcome: SimpleQueue[Path | Exception]) -> None:
-        """Runs in a thread that may be left behind: the hub library itself retries for minutes."""
-        import httpx
-        from huggingface_hub import hf_hub_download
+        """Runs in a thread that may be left behind: once it has begun, the hub library retries for minutes.
+
+        Hence one question first, without retries, which a machine without network fails at once.
+        """
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
         try:
+            url = hf_hub_url(REPOSITORY, file.path, revision=REVISION, endpoint=self._endpoint)
+            get_hf_file_metadata(url, timeout=self._patience_s, endpoint=self._endpoint)
             found = hf_hub_download(
                 REPOSITORY,
                 file.path,
@@ -107,7 +111,7 @@ class Hub:
                 endpoint=self._endpoint,
                 tqdm_class=pulse.listener(),
             )
-        except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+        except Exception as error:  # noqa: BLE001  (httpx's errors, httpx2's or Xet's, by the library's version)
             outcome.put(error)
         else:
             outcome.put(Path(found))

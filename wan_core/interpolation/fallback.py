@@ -22,8 +22,9 @@ FILTER = "format=yuv444p,minterpolate=fps={rate}:mi_mode=mci:mc_mode=aobmc:me=um
 texture it is never worse than the default epzs and 8 dB better at 25 pixels a frame. Cuts are the caller's business."""
 
 PAIRS_AT_ONCE = 4
+BLOCK = 16
 SMALLEST_SIDE = 32
-"""minterpolate refuses less."""
+"""minterpolate refuses less, and where a side is not a multiple of its blocks it reads memory that nobody has set."""
 
 
 def interpolator(weights: None, device: str) -> Interpolate:
@@ -46,7 +47,7 @@ def _minterpolate(run: list[Frame], rate: int) -> list[Frame]:
     The filter keeps the last frame to itself, hence it is handed over twice.
     """
     height, width = run[0].shape[:2]
-    padded = [_at_least(frame, SMALLEST_SIDE) for frame in run]
+    padded = [_padded(frame) for frame in run]
     film = np.frombuffer(_ffmpeg([*padded, padded[-1]], FILTER.format(rate=rate)), np.uint8)
     if film.size < padded[0].size * (rate * (len(run) - 1)):
         raise BackendError("internal_server_error", "The frames between could not be made: ffmpeg left some out.")
@@ -66,7 +67,7 @@ def _ffmpeg(frames: list[Frame], filters: str) -> bytes:
     return done.stdout
 
 
-def _at_least(frame: Frame, side: int) -> Frame:
-    """`frame` with its right and bottom edge repeated until both sides have `side` pixels."""
-    height, width = frame.shape[:2]
-    return np.pad(frame, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="edge")
+def _padded(frame: Frame) -> Frame:
+    """`frame` with its right and bottom edge repeated up to whole blocks."""
+    missing = [(0, max(SMALLEST_SIDE, side + -side % BLOCK) - side) for side in frame.shape[:2]]
+    return np.pad(frame, (*missing, (0, 0)), mode="edge")
