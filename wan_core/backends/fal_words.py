@@ -25,6 +25,14 @@ NO_KEY = "There is no fal key for this job. Give your own, or ask this app's own
 KEY_GONE = "The fal key was lent for one run and is gone since this app started again, so the clip cannot be fetched."
 INTERRUPTED = "This app stopped while it sent the job to fal."
 TOO_LATE = "fal did not finish the job within {minutes:.0f} minutes; it was cancelled there."
+UNKNOWN: dict[Moment, str] = {
+    "sending": "fal does not offer the model under its old address any more.",
+    "following": "fal does not know this job any more; it keeps results for an hour.",
+}
+REFUSED: dict[Moment, str] = {
+    "sending": "fal refused the request ({status}).",
+    "following": "fal does not hand out the result ({status}).",
+}
 
 
 class Fault(BaseModel):
@@ -73,7 +81,7 @@ def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
         sentence = "fal does not let this key run the model: its balance may be used up, or its rights too small."
         return BackendError("forbidden", f"{sentence} Look at fal.ai/dashboard/billing.")
     if status == 404:
-        return BackendError("not_found", "fal does not know this job any more; it keeps results for an hour.")
+        return BackendError("not_found", UNKNOWN[moment])
     if status == 429:
         sentence = "fal takes no more requests from this account for now. Try again in a minute."
         return BackendError("concurrent_requests_limit", sentence, retry_after_s=RETRY_AFTER_S)
@@ -82,7 +90,7 @@ def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
         return faults[0]
     if status >= 500:
         return _broken(refusal, moment)
-    return BackendError(_word(refusal.word, "bad_request"), f"fal refused the request ({status}).")
+    return BackendError(_word(refusal.word, "bad_request"), REFUSED[moment].format(status=status))
 
 
 def _broken(refusal: Refusal, moment: Moment) -> BackendError:
