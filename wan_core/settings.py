@@ -124,6 +124,13 @@ class Settings(BaseSettings):
     expansion_url: str | None = None
     expansion_model: str | None = None
     expansion_key: SecretStr | None = None
+    lightning: str | None = None  # another repository or folder with the Lightning LoRAs
+    lightning_revision: str | None = None
+    accelerate_attention: bool = True
+    accelerate_compile: bool = True
+    accelerate_fp8: bool = True
+    accelerate_cache: bool = True
+    accelerate_guidance: bool = True
 
     @property
     def data(self) -> DataFolder:

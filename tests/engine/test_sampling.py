@@ -11,7 +11,8 @@ import torch
 from tests.engine.conftest import SIZE, MakeJob, plain_call
 from wan_core.engine.guidance import Course
 from wan_core.engine.loading import Engine
-from wan_core.engine.sampling import Pace, sample
+from wan_core.engine.pace import Pace
+from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Job, Note, Stage, Step
 from wan_core.geometry import Size

@@ -1,47 +1,193 @@
 """A profile → an engine that can sample: the pipeline with its weights, where it runs and what it remembers.
 
-Knows repositories, folders and devices; nothing of requests.
+Knows files, devices and memory; nothing of requests. Guarantees: the same tensors as diffusers' own `from_pretrained`
+(bf16 with its fp32 islands, the VAE wholly fp32), unless the card only holds quantized experts, and then it says so.
 """
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKLWan, WanImageToVideoPipeline, WanTransformer3DModel
+from safetensors import SafetensorError
+from transformers import UMT5EncoderModel
 
+from wan_core.engine import acceleration, memory, preview, quantizing, turbo
+from wan_core.engine.acceleration import Acceleration
+from wan_core.engine.memory import GIB, Plan
+from wan_core.engine.preview import Colours
 from wan_core.engine.remembering import Recent, remember_first_frames
-from wan_core.events import Event, Log, Stage
+from wan_core.engine.weights import folder_of
+from wan_core.errors import BackendError
+from wan_core.events import Event, Log, Stage, Step
+from wan_core.geometry import Size
 from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
+
+Report = Callable[[Event], None]
+FIRST_PLAN = (
+    Size(832, 480),
+    81,
+)  # the weights must suit the smallest resolution; larger ones may move parts off the card
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the engine runs on. `sm` is the compute capability (H200: 90), 0 without a CUDA card."""
+
+    device: torch.device
+    sm: int = 0
+    free_bytes: int = 0
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
 
 
 @dataclass
 class Engine:
-    """A loaded model. `pipe` is a diffusers `WanImageToVideoPipeline`; one clip at a time.
+    """A loaded model. `pipe` is a diffusers `WanImageToVideoPipeline`; it makes one clip at a time.
 
-    `decode_s_per_pixel` is what the VAE last took for one pixel of one frame, for the time that is left.
+    `plan` is how it lies in memory now (`None` on a CPU). `decode_s_per_pixel` is what the VAE last took for one pixel
+    of one frame, for the time that is left.
     """
 
     profile: EngineProfile
     pipe: Any
+    card: Card = field(default_factory=lambda: Card(torch.device("cpu")))
+    plan: Plan | None = None
+    acceleration: Acceleration = field(default_factory=lambda: Acceleration(Settings()))
+    colours: Colours = preview.WAN
     prompts: Recent = field(default_factory=Recent)
     decode_s_per_pixel: float | None = None
 
+    def serving(self, profile: EngineProfile) -> "Engine | None":
+        """This engine for jobs of `profile`, if the same weights serve them: turbo is the same model with LoRAs.
 
-def load(profile: EngineProfile, settings: Settings, report: Callable[[Event], None]) -> Engine:
-    """The engine of `profile`, ready to sample. Blocks; `report` hears what is going on."""
+        `None` means that `profile` must be loaded anew (other weights, or LoRAs that quantized ones no longer take).
+        """
+        if (profile.repo, profile.revision) != (self.profile.repo, self.profile.revision):
+            return None
+        if profile.turbo and self.plan and self.plan.weights == "fp8" and not turbo.is_loaded(self.pipe):
+            return None
+        return replace(self, profile=profile)
+
+
+def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
+    """The engine of `profile`, ready to sample. Blocks; `report` hears what is going on, also from other threads, and
+    may raise to stop it. To be run by `following.follow`, which beats while it is silent.
+
+    Raises:
+        BackendError: `engine_unavailable`, `storage_full` or `out_of_memory`, with a sentence.
+    """
     report(Stage("loading", f"Loading {profile.title}."))
-    engine = Engine(profile, _miniature())
+    engine = _wan(profile, settings, report) if profile.repo else _miniature(profile, settings)
+    engine.pipe.set_progress_bar_config(disable=True)
     remember_first_frames(engine.pipe.vae)
-    report(Log(f"{profile.title} is loaded on {engine.pipe.device}."))
+    report(Log(f"{profile.title} is loaded on {engine.card.device}."))
     return engine
 
 
-def _miniature() -> Any:
+def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
     from wan_core.engine.miniature import build
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     pipe = build()
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return Engine(profile, pipe, acceleration=Acceleration(settings), colours=preview.fitted(pipe.vae))
+
+
+def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
+    """A14B, or whatever WAN_MODEL names, arranged for this card."""
+    folder = folder_of(profile, settings, report)
+    card = detect_card()
+    plan = _first_plan(card, settings)
+    _check_host_memory(folder, plan, profile.title)
+    try:
+        pipe = assemble(folder, card.device if _goes_straight_to(plan) else torch.device("cpu"), report)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(profile.title) from error
+    if profile.turbo:
+        turbo.load(pipe, settings, report)
+    if plan and plan.weights == "fp8":
+        quantizing.quantize(pipe, card.device, card.sm)
+    if plan:
+        memory.arrange(pipe, plan, card.device)
+        report(Log(plan.sentence))
+    return Engine(profile, pipe, card, plan, acceleration.probed(pipe, settings, card.device, card.sm, report))
+
+
+def detect_card() -> Card:
+    """The first CUDA card as it is now, else the CPU."""
+    if not torch.cuda.is_available():
+        return Card(torch.device("cpu"))
+    major, minor = torch.cuda.get_device_capability()
+    return Card(torch.device("cuda"), 10 * major + minor, torch.cuda.mem_get_info()[0])
+
+
+def _first_plan(card: Card, settings: Settings) -> Plan | None:
+    if not card.is_cuda:
+        return None
+    fp8 = settings.accelerate_fp8 and quantizing.is_available()
+    return memory.plan(card.free_bytes, card.sm, *FIRST_PLAN, "regular", fp8)
+
+
+def _goes_straight_to(plan: Plan | None) -> bool:
+    """Whether each part can move to the card as soon as it is read, so that main memory holds one part at a time."""
+    return plan is not None and plan.placement == "resident" and plan.weights == "bf16"
+
+
+def assemble(folder: Path, device: torch.device, report: Report) -> Any:
+    """The pipeline in `folder` with its parts on `device`: experts and text encoder bf16, their fp32 islands and the
+    VAE fp32.
+    """
+    readers: dict[str, tuple[str, Callable[[], Any]]] = {
+        "text_encoder": (
+            "text encoder",
+            lambda: UMT5EncoderModel.from_pretrained(
+                folder / "text_encoder", dtype=torch.bfloat16, use_safetensors=True
+            ),
+        ),
+        "transformer": ("high-noise expert", lambda: _expert(folder / "transformer")),
+        "transformer_2": ("low-noise expert", lambda: _expert(folder / "transformer_2")),
+        "vae": (
+            "picture encoder and decoder",
+            lambda: AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True),
+        ),
+    }
+    parts = {}
+    for done, (name, (title, read)) in enumerate(readers.items()):
+        report(Stage("loading", f"Reading the {title}."))
+        parts[name] = read().requires_grad_(False).eval().to(device)
+        report(Step("loading", done + 1, len(readers)))
+    return WanImageToVideoPipeline.from_pretrained(folder, **parts)
+
+
+def _expert(folder: Path) -> Any:
+    return WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.bfloat16, use_safetensors=True)
+
+
+def _check_host_memory(folder: Path, plan: Plan | None, title: str) -> None:
+    """Refuses before the kernel's killer does: the largest part must fit while it is read, or all that stays here."""
+    largest = max(sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in folder.glob("*/"))
+    needed = max(largest // 2, plan.host_bytes if plan else 0)  # files of the experts are fp32, memory bf16
+    free = available_bytes()
+    if needed > free:
+        raise BackendError(
+            "out_of_memory",
+            f"{title} needs {needed / GIB:.0f} GiB of main memory on this machine and {free / GIB:.0f} GiB are free.",
+        )
+
+
+def available_bytes() -> int:
+    """Main memory that can be used without swapping; Linux says so itself."""
+    lines = Path("/proc/meminfo").read_text("utf-8").splitlines() if Path("/proc/meminfo").exists() else []
+    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
+    return kilobytes * 1024 if kilobytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _damaged(title: str) -> BackendError:
+    sentence = f"The weights of {title} on this machine are damaged or incomplete. Delete them and load again."
+    return BackendError("engine_unavailable", sentence)

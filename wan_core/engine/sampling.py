@@ -2,12 +2,13 @@
 
 The diffusers pipeline does the denoising; here the request becomes its arguments, its callback becomes our events, and
 its latents become frames. Knows nothing of interpolation, encoding or who asked. Guarantees: the same request gives the
-same frames bit for bit on one machine; a cancelled clip stops within one step and leaves no file.
+same frames bit for bit on one machine; a cancelled clip stops within one step and leaves no file; memory that does not
+suffice and numbers that overflow are each mended once, and said.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,19 @@ from PIL import Image
 
 from wan_core import frames as frame_file
 from wan_core import geometry
-from wan_core.engine import guidance
+from wan_core.engine import guidance, memory, turbo
+from wan_core.engine.acceleration import NATIVE, compile_blocks
 from wan_core.engine.decoding import NotFinite, decoded
 from wan_core.engine.following import Emit, follow
 from wan_core.engine.framing import seen_by_engine
 from wan_core.engine.guidance import Course
 from wan_core.engine.loading import Engine
+from wan_core.engine.memory import GIB, Plan
+from wan_core.engine.pace import Pace
+from wan_core.engine.preview import Previews
 from wan_core.engine.remembering import prompt_embeds
 from wan_core.errors import BackendError
-from wan_core.events import Event, Job, Log, Note, Stage, Step
+from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.frames import Frames
 from wan_core.geometry import Size
 from wan_core.schema import ImageToVideoInput
@@ -38,84 +43,180 @@ NO_LOW_NOISE = (
     "With {steps} steps and shift {shift:g} every step falls to the high-noise expert and the low-noise one never "
     "runs: the clip stays noisy. Take more steps or a smaller shift."
 )
+ONLY_FP8 = (
+    "This card holds the experts in fp8 only, so the clip is not the one of the unaccelerated model. The host can set "
+    "WAN_ACCELERATE_FP8=0 to keep them whole and slower."
+)
+NOT_FINITE = "The model produced invalid numbers for this request. Try another seed or a lower guidance scale."
+NATIVE_AGAIN = "The fast attention of this card gave invalid numbers, so the clip was made again with the plain one."
+SMALLER_PLAN = "The clip did not fit the card's memory at first and was made with a smaller plan. {sentence}"
 
 
-def sample(engine: Engine, job: Job, prompt: str, target: Path, cancelled: Callable[[], bool]) -> Iterator[Event]:
+@dataclass(frozen=True)
+class Clip:
+    """What one call makes. `first_frame` has the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept."""
+
+    request: ImageToVideoInput
+    prompt: str
+    first_frame: Image.Image
+    size: Size
+    target: Path
+    preview: Path | None
+
+    @property
+    def frames(self) -> int:
+        return sampled_frames(self.request.num_frames)
+
+
+def sample(
+    engine: Engine,
+    job: Job,
+    prompt: str,
+    target: Path,
+    cancelled: Callable[[], bool],
+    preview: Path | None = None,
+) -> Iterator[Event]:
     """Samples the clip of `job` and writes its frames to `target`: uint8 (num_frames, H, W, 3) .npy.
 
     H and W are the rendered size, `geometry.rendered_size(job.size, profile.render_divisor)`. `prompt` is the prompt as
-    it is used, maybe expanded. The work runs in a thread; closing the generator or `cancelled()` stops it in one step.
+    it is used, maybe expanded. With `preview` a small animated WebP is written there now and then. The work runs in a
+    thread; closing the generator or `cancelled()` stops it within one step.
 
     Raises:
         Cancelled: `cancelled()` was true.
         BackendError: `out_of_memory`, `storage_full`, or `no_media_generated` for a result that is not finite.
     """
-    return follow(lambda emit: _make_frames(engine, job, prompt, target, emit), cancelled)
-
-
-@dataclass
-class Pace:
-    """A model of the remaining work: forwards cost what they lately cost, decoding what it cost last time."""
-
-    course: Course
-    decode_s: float
-    clock: Callable[[], float] = time.monotonic
-    stamps: list[float] = field(default_factory=list)
-
-    def start(self) -> None:
-        self.stamps.append(self.clock())
-
-    def seconds_left(self) -> float:
-        """After one more finished step. The first step warms up, so later ones leave it out of the mean."""
-        self.stamps.append(self.clock())
-        done = len(self.stamps) - 1
-        since = 1 if done > 1 else 0
-        forwards = self.course.forwards_after(since) - self.course.forwards_after(done)
-        per_forward = (self.stamps[-1] - self.stamps[since]) / forwards
-        return per_forward * self.course.forwards_after(done) + self.decode_s
-
-
-def _make_frames(engine: Engine, job: Job, prompt: str, target: Path, emit: Emit) -> None:
     size = geometry.rendered_size(job.size, engine.profile.render_divisor)
+    with Image.open(job.picture) as picture:
+        first_frame = seen_by_engine(picture.convert("RGB"), job.size, size)
+    clip = Clip(job.request, prompt, first_frame, size, target, preview)
+    return follow(lambda emit: _make(engine, clip, emit), cancelled)
+
+
+def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
+    """Makes the clip; when memory does not suffice, once more with the next plan."""
+    for note in _notes(engine, clip):
+        emit(Note(note))
     try:
-        latents = _denoise(engine, job, prompt, size, emit)
-        _decode(engine, latents, target, job.request.num_frames, emit)
+        _arrange(engine, _plans(engine, clip), emit)
+        if not _fits(engine, clip, emit):
+            emit(Note(SMALLER_PLAN.format(sentence=_shrink(engine, clip, emit))))
+            if not _fits(engine, clip, emit):
+                raise _out_of_memory(clip)
     except NotFinite as error:
-        raise BackendError("no_media_generated", "The model produced invalid numbers; try another seed.") from error
-    except torch.OutOfMemoryError as error:
-        advice = "Try fewer frames or a smaller resolution."
-        raise BackendError("out_of_memory", f"The card's memory is not enough for {size} here. {advice}") from error
+        raise BackendError("no_media_generated", NOT_FINITE) from error
     finally:
         engine.pipe.maybe_free_model_hooks()
 
 
-def _denoise(engine: Engine, job: Job, prompt: str, size: Size, emit: Emit) -> torch.Tensor:
+def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
+    """What the visitor should know of this request on this engine."""
+    if engine.profile.turbo and (misfit := turbo.misfits(clip.request)):
+        yield misfit
+    if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
+        yield ONLY_FP8
+
+
+def _plans(engine: Engine, clip: Clip) -> list[Plan]:
+    """The arrangements that fit this clip with the weights as they are; none without a card."""
+    if engine.plan is None:
+        return []
+    return memory.plans(engine.card.free_bytes, clip.size, clip.frames, [engine.plan.weights])
+
+
+def _arrange(engine: Engine, plans: list[Plan], emit: Emit) -> None:
+    """Moves the parts where the first of `plans` wants them, if they do not lie there already."""
+    if not plans or (wanted := plans[0]) == engine.plan:
+        return
+    if wanted.placement == "group_offload":  # its hooks sit on the blocks' forward, where compiling does too
+        engine.acceleration.compiles = False
+        for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
+            compile_blocks(expert, on=False)
+    emit(Log(wanted.sentence))
+    memory.arrange(engine.pipe, wanted, engine.card.device)
+    engine.plan = wanted
+
+
+def _shrink(engine: Engine, clip: Clip, emit: Emit) -> str:
+    """After memory ran out: what the present plan needs is evidently more than there is; the next plan's sentence."""
+    if engine.plan is None:
+        raise _out_of_memory(clip)
+    needed = memory.peak(engine.plan.weights, engine.plan.placement, engine.plan.tiled, clip.size, clip.frames)
+    engine.card = replace(engine.card, free_bytes=min(engine.card.free_bytes, int(needed * GIB)) - 1)
+    plans = _plans(engine, clip)
+    if (plans[0].placement, plans[0].tiled) == (engine.plan.placement, engine.plan.tiled):
+        raise _out_of_memory(clip)
+    if engine.card.is_cuda:
+        torch.cuda.empty_cache()
+    _arrange(engine, plans, emit)
+    return plans[0].sentence
+
+
+def _fits(engine: Engine, clip: Clip, emit: Emit) -> bool:
+    """Makes the clip and says whether memory sufficed; all that held memory is gone when it returns."""
+    try:
+        _denoise_and_decode(engine, clip, emit)
+        return True
+    except MemoryError:
+        return False
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):  # the latter on a CPU
+            return False
+        raise
+
+
+def _out_of_memory(clip: Clip) -> BackendError:
+    sentence = f"The memory here is not enough for {clip.frames} frames of {clip.size}."
+    return BackendError("out_of_memory", f"{sentence} Try fewer frames or a smaller resolution.")
+
+
+def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
+    """Makes the clip; once more with native attention when another one gave invalid numbers."""
+    try:
+        _decode(engine, clip, _denoise(engine, clip, emit), emit)
+    except NotFinite:
+        if clip.request.acceleration == "none" or engine.acceleration.attention == NATIVE:
+            raise
+        engine.acceleration.attention = NATIVE
+        emit(Note(NATIVE_AGAIN))
+        _decode(engine, clip, _denoise(engine, clip, emit), emit)
+
+
+def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     """The normalised latents of the clip, (1, z, 1 + sampled/4, H/8, W/8) float32."""
-    pipe, request = engine.pipe, job.request
-    frames = sampled_frames(request.num_frames)
-    emit(Stage("sampling", f"{request.num_inference_steps} steps on {frames} frames of {size}."))
-    course = prepared(pipe, request)
+    pipe, request = engine.pipe, clip.request
+    emit(Stage("sampling", f"{request.num_inference_steps} steps on {clip.frames} frames of {clip.size}."))
+    _switch_turbo(engine, emit)
+    course, parts = engine.acceleration.prepare(pipe, request, prepared(pipe, request))
+    emit(Log(parts))
     for event in _about(course, request):
         emit(event)
-    with Image.open(job.picture) as picture:
-        first_frame = seen_by_engine(picture.convert("RGB"), job.size, size)
-    pace = Pace(course, _decode_seconds(engine, size, frames))
-    prompts = _read_prompts(engine, request, course, prompt)
-    pace.start()
-    latents: torch.Tensor = pipe(
-        image=first_frame,
-        width=size.width,
-        height=size.height,
-        num_frames=frames,
-        num_inference_steps=course.steps,
-        guidance_scale=request.guidance_scale,
-        guidance_scale_2=request.guidance_scale_2,
-        generator=torch.Generator("cpu").manual_seed(_seed(request)),
-        callback_on_step_end=_after_step(course, pace, emit),
-        output_type="latent",
-        **prompts,
-    ).frames
+    prompts = _read_prompts(engine, clip, course)
+    pace = Pace(course, _decode_seconds(engine, clip))
+    first_forward = pipe.transformer.register_forward_pre_hook(pace.start)
+    try:
+        latents: torch.Tensor = pipe(
+            image=clip.first_frame,
+            width=clip.size.width,
+            height=clip.size.height,
+            num_frames=clip.frames,
+            num_inference_steps=course.steps,
+            guidance_scale=request.guidance_scale,
+            guidance_scale_2=request.guidance_scale_2,
+            generator=torch.Generator("cpu").manual_seed(_seed(request)),
+            callback_on_step_end=_after_step(engine, clip, course, pace, emit),
+            output_type="latent",
+            **prompts,
+        ).frames
+    finally:
+        first_forward.remove()
     return latents
+
+
+def _switch_turbo(engine: Engine, emit: Emit) -> None:
+    if engine.profile.turbo and not turbo.is_loaded(engine.pipe):
+        turbo.load(engine.pipe, engine.acceleration.settings, emit)
+    turbo.switch(engine.pipe, on=engine.profile.turbo)
 
 
 def prepared(pipe: Any, request: ImageToVideoInput) -> Course:
@@ -134,10 +235,10 @@ def _about(course: Course, request: ImageToVideoInput) -> Iterator[Event]:
         yield Note(NO_LOW_NOISE.format(steps=course.steps, shift=request.shift))
 
 
-def _read_prompts(engine: Engine, request: ImageToVideoInput, course: Course, prompt: str) -> dict[str, torch.Tensor]:
-    read = {"prompt_embeds": prompt_embeds(engine.pipe, engine.prompts, prompt)}
+def _read_prompts(engine: Engine, clip: Clip, course: Course) -> dict[str, torch.Tensor]:
+    read = {"prompt_embeds": prompt_embeds(engine.pipe, engine.prompts, clip.prompt)}
     if any(course.guided):
-        read["negative_prompt_embeds"] = prompt_embeds(engine.pipe, engine.prompts, request.negative_prompt)
+        read["negative_prompt_embeds"] = prompt_embeds(engine.pipe, engine.prompts, clip.request.negative_prompt)
     return read
 
 
@@ -147,30 +248,37 @@ def _seed(request: ImageToVideoInput) -> int:
     return request.seed
 
 
-def _after_step(course: Course, pace: Pace, emit: Emit) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    """diffusers' `callback_on_step_end`: tells, checks and steers. `emit` raises here when the clip is cancelled."""
+def _after_step(
+    engine: Engine, clip: Clip, course: Course, pace: Pace, emit: Emit
+) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    """diffusers' `callback_on_step_end`: checks, tells, shows and steers. `emit` raises here when cancelled."""
+    previews = Previews(clip.preview, engine.colours, course.steps) if clip.preview else None
 
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if not torch.isfinite(tensors["latents"]).all():
             raise NotFinite
-        emit(Step("sampling", step + 1, course.steps, pace.seconds_left()))
+        left = pace.seconds_left()
+        emit(Step("sampling", step + 1, course.steps, left))
+        guess = pipe.scheduler.model_outputs[-1]  # UniPC keeps the finished latents as this step sees them
+        if previews and previews.offer(step, guess, left):
+            emit(Preview(previews.path))
         guidance.steer(pipe, course, step + 1)
         return {}
 
     return callback
 
 
-def _decode_seconds(engine: Engine, size: Size, frames: int) -> float:
-    per_pixel = engine.decode_s_per_pixel or DECODE_S_PER_PIXEL[engine.pipe.device.type]
-    return per_pixel * size.pixels * frames
+def _decode_seconds(engine: Engine, clip: Clip) -> float:
+    per_pixel = engine.decode_s_per_pixel or DECODE_S_PER_PIXEL[engine.card.device.type]
+    return per_pixel * clip.size.pixels * clip.frames
 
 
-def _decode(engine: Engine, latents: torch.Tensor, target: Path, num_frames: int, emit: Emit) -> None:
+def _decode(engine: Engine, clip: Clip, latents: torch.Tensor, emit: Emit) -> None:
     emit(Stage("decoding", "Turning latents into frames."))
     began = time.monotonic()
-    frame_file.write(target, _counted(decoded(engine.pipe.vae, latents), latents.shape[2], emit), num_frames)
-    pixels = latents.shape[3] * latents.shape[4] * engine.pipe.vae_scale_factor_spatial**2
-    engine.decode_s_per_pixel = (time.monotonic() - began) / (num_frames * pixels)
+    pieces = _counted(decoded(engine.pipe.vae, latents), latents.shape[2], emit)
+    frame_file.write(clip.target, pieces, clip.request.num_frames)
+    engine.decode_s_per_pixel = (time.monotonic() - began) / (clip.frames * clip.size.pixels)
 
 
 def _counted(pieces: Iterator[Frames], total: int, emit: Emit) -> Iterator[Frames]:

@@ -1,0 +1,177 @@
+"""What `acceleration` means: `none` is plain diffusers to the last bit, `regular` all that is near-lossless here.
+
+Every part is probed once at loading, named in the log, switchable in the settings, and put on or taken off for each
+request. Order matters and is kept here: attention backend (process-wide in diffusers, so always set), compiled blocks,
+cache hooks around them, fresh cache state. fp8 belongs to loading: it cannot be taken off.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from diffusers import FirstBlockCacheConfig
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+from wan_core.engine.guidance import Course, truncated
+from wan_core.estimate import CACHE_FROM_STEPS, TEXT_TOKENS, UNGUIDED_END
+from wan_core.events import Event, Log
+from wan_core.schema import ImageToVideoInput
+from wan_core.settings import Settings
+
+NATIVE = "native"
+HIGH_NOISE_THRESHOLD = 0.04
+LOW_NOISE_THRESHOLD = 0.10
+"""How much the first block's residual may change before the others run again (FirstBlockCache). The high-noise expert
+decides motion and layout and is kept close; cache-dit's published Wan 2.2 limits lean the same way."""
+PROBE_SHAPE = (1, 8192, 40, 128)  # batch, tokens, heads, channels: Wan's heads, a quarter of a 480p clip
+PROBE_TOLERANCE = 0.02  # bf16 attention of unit normals differs by at most this between exact kernels
+PROBE_RUNS = 3
+COMPILE_TOLERANCE = 0.02  # mean difference over mean size: fused bf16 operations round differently
+
+
+@dataclass
+class Acceleration:
+    """What this machine offers: the attention `regular` uses, whether blocks are compiled, and the host's switches."""
+
+    settings: Settings
+    attention: str = NATIVE
+    compiles: bool = False
+
+    def prepare(self, pipe: Any, request: ImageToVideoInput, course: Course) -> tuple[Course, str]:
+        """Puts the parts on `pipe` that `request` asks for, takes off the others; the course and a sentence for the
+        log.
+        """
+        regular = request.acceleration == "regular"
+        caches = regular and self.settings.accelerate_cache and course.steps >= CACHE_FROM_STEPS
+        for expert, threshold in ((pipe.transformer, HIGH_NOISE_THRESHOLD), (pipe.transformer_2, LOW_NOISE_THRESHOLD)):
+            uncache(expert)
+            attend(expert, self.attention if regular else NATIVE)
+            compile_blocks(expert, on=regular and self.compiles)
+            if caches:
+                expert.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+            expert._reset_stateful_cache()  # an interrupted run leaves residuals behind
+        if regular and self.settings.accelerate_guidance:
+            course = truncated(course, UNGUIDED_END)
+        return course, self._sentence(regular, caches, course)
+
+    def _sentence(self, regular: bool, caches: bool, course: Course) -> str:
+        if not regular:
+            return "Acceleration none: plain diffusers."
+        parts = [f"{self.attention} attention"]
+        parts += ["compiled blocks"] if self.compiles else []
+        parts += [f"step cache ({HIGH_NOISE_THRESHOLD:g} and {LOW_NOISE_THRESHOLD:g})"] if caches else []
+        parts += ["no guidance in the last quarter of the steps"] if self.settings.accelerate_guidance else []
+        return f"Acceleration regular: {', '.join(parts)}."
+
+
+def probed(
+    pipe: Any, settings: Settings, device: torch.device, sm: int, report: Callable[[Event], None]
+) -> Acceleration:
+    """What this machine offers, tried out: without a card nothing but the parts that need none."""
+    if device.type != "cuda":
+        return Acceleration(settings)
+    torch.backends.cudnn.allow_tf32 = True  # PyTorch's default for convolutions, said aloud: the VAE is 4 × as fast
+    attention = best_attention(sm, device, report) if settings.accelerate_attention else NATIVE
+    wanted = settings.accelerate_compile and not settings.zero_gpu  # ZeroGPU's workers live too shortly
+    return Acceleration(settings, attention, wanted and compile_works(pipe.transformer, device, report))
+
+
+def best_attention(sm: int, device: torch.device, report: Callable[[Event], None]) -> str:
+    """The fastest full-precision attention that runs here and agrees with the native one."""
+    seconds = {}
+    for name in attention_candidates(sm):
+        try:
+            seconds[name] = probe(name, device)
+        except (RuntimeError, ValueError, ImportError, ArithmeticError) as error:
+            report(Log(f"{name} attention does not serve here ({type(error).__name__}).", "WARN"))
+    fastest = min(seconds, key=lambda name: seconds[name], default=NATIVE)
+    times = ", ".join(f"{name} {1000 * taken:.1f} ms" for name, taken in seconds.items())
+    report(Log(f"Attention probed: {times}; {fastest} it is."))
+    return fastest
+
+
+def attention_candidates(sm: int) -> list[str]:
+    """Full-precision backends worth a probe. FlashAttention 3 is Hopper's alone: on Blackwell it aborts the process."""
+    flash_3 = ["_flash_3_hub"] if sm == 90 and find_spec("kernels") else []
+    return [NATIVE, "_native_cudnn", *flash_3]
+
+
+def probe(name: str, device: torch.device, shape: tuple[int, ...] = PROBE_SHAPE) -> float:
+    """Seconds of one attention of `shape` by the backend `name`.
+
+    Raises:
+        ArithmeticError: its result is not the native one.
+    """
+    generator = torch.Generator("cpu").manual_seed(0)
+    query, key, value = (torch.randn(shape, generator=generator).to(device, torch.bfloat16) for _ in range(3))
+    ours = dispatch_attention_fn(query, key, value, backend=name)
+    difference = (ours - dispatch_attention_fn(query, key, value, backend=NATIVE)).abs().max().item()
+    if not difference <= PROBE_TOLERANCE:  # also when it is NaN
+        raise ArithmeticError(f"{name} attention is off by {difference}")
+    _wait_for(device)
+    began = time.perf_counter()
+    for _ in range(PROBE_RUNS):
+        dispatch_attention_fn(query, key, value, backend=name)
+    _wait_for(device)
+    return (time.perf_counter() - began) / PROBE_RUNS
+
+
+def compile_works(expert: Any, device: torch.device, report: Callable[[Event], None]) -> bool:
+    """Whether the compiled blocks of `expert` give what the eager ones do; also the first, slow compilation."""
+    channels, text_dim = expert.config.in_channels, expert.config.text_dim
+    generator = torch.Generator("cpu").manual_seed(0)
+    latents, text = (
+        torch.randn(shape, generator=generator).to(device, expert.dtype)
+        for shape in ((1, channels, 3, 16, 16), (1, TEXT_TOKENS, text_dim))
+    )
+    timestep = torch.full((1,), 500, device=device)
+
+    def run() -> torch.Tensor:
+        with torch.no_grad():
+            return torch.as_tensor(expert(latents, timestep, text, return_dict=False)[0])
+
+    began = time.monotonic()
+    try:
+        oracle = run()
+        compile_blocks(expert, on=True)
+        difference = ((run() - oracle).abs().mean() / oracle.abs().mean()).item()
+    except (RuntimeError, ImportError, AssertionError) as error:
+        report(Log(f"Compiling does not serve here ({type(error).__name__}).", "WARN"))
+        return False
+    finally:
+        compile_blocks(expert, on=False)
+    report(Log(f"Blocks compiled in {time.monotonic() - began:.0f} s; they differ by {difference:.1%} on noise."))
+    return difference <= COMPILE_TOLERANCE
+
+
+def compile_blocks(expert: Any, on: bool, backend: str = "inductor") -> None:
+    """Compiles the blocks' `forward`, one graph for all blocks, experts and sizes; off is the eager one again.
+
+    Only to be called without cache hooks on them: put on later they wrap the compiled forward, whose graph stays whole.
+    """
+    for block in expert.blocks:
+        if on and not hasattr(block, "compiled_forward"):
+            block.compiled_forward = torch.compile(block.forward, fullgraph=True, dynamic=True, backend=backend)
+            block.eager_forward = block.forward
+        if hasattr(block, "compiled_forward"):
+            block.forward = block.compiled_forward if on else block.eager_forward
+
+
+def attend(expert: Any, backend: str) -> None:
+    """Sets the attention backend of `expert` where it is another one (diffusers warns at every call)."""
+    present = expert.blocks[0].attn1.processor._attention_backend
+    if present is None or present.value != backend:
+        expert.set_attention_backend(backend)
+
+
+def uncache(expert: Any) -> None:
+    if expert.is_cache_enabled:
+        expert.disable_cache()
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,31 @@
+"""How long it still takes: a model of the remaining work, corrected at every step."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from wan_core.engine.guidance import Course
+
+
+@dataclass
+class Pace:
+    """Forwards cost what they lately cost, decoding costs `decode_s`."""
+
+    course: Course
+    decode_s: float
+    clock: Callable[[], float] = time.monotonic
+    stamps: list[float] = field(default_factory=list)
+
+    def start(self, *_: object) -> None:
+        """The first step begins; also a hook of the expert's forward, which runs many times."""
+        if not self.stamps:
+            self.stamps = [self.clock()]
+
+    def seconds_left(self) -> float:
+        """After one more finished step. The first one warms up, so later ones leave it out of the mean."""
+        self.stamps.append(self.clock())
+        done = len(self.stamps) - 1
+        since = 1 if done > 1 else 0
+        forwards = self.course.forwards_after(since) - self.course.forwards_after(done)
+        per_forward = (self.stamps[-1] - self.stamps[since]) / forwards
+        return per_forward * self.course.forwards_after(done) + self.decode_s

@@ -1,0 +1,136 @@
+"""What the clip will look like, while it is still noise: latents → a small animated picture, without the VAE.
+
+A latent pixel is, to a first approximation, a linear function of the colour it stands for. The step's own guess of the
+finished latents is mapped so and written as WebP. Guarantees: all previews of a clip together cost no more than one
+hundredth of its time.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+SHARE = 0.01
+COUNT = 8  # previews of one clip at most
+FRAME_MS = 250  # a latent frame stands for four frames at 16 a second
+MIN_WIDTH = 160
+
+WAN_FACTORS = (
+    (-0.1299, -0.1692, 0.2932),
+    (0.0671, 0.0406, 0.0442),
+    (0.3568, 0.2548, 0.1747),
+    (0.0372, 0.2344, 0.1420),
+    (0.0313, 0.0189, -0.0328),
+    (0.0296, -0.0956, -0.0665),
+    (-0.3477, -0.4059, -0.2925),
+    (0.0166, 0.1902, 0.1975),
+    (-0.0412, 0.0267, -0.1364),
+    (-0.1293, 0.0740, 0.1636),
+    (0.0680, 0.3019, 0.1128),
+    (0.0032, 0.0581, 0.0639),
+    (-0.1251, 0.0927, 0.1699),
+    (0.0060, -0.0633, 0.0005),
+    (0.3477, 0.2275, 0.2950),
+    (0.1984, 0.0913, 0.1861),
+)
+WAN_BIAS = (-0.1835, -0.0868, -0.3360)
+"""Colours in [-1, 1] of normalised latents of Wan 2.1's VAE, as published in ComfyUI's latent_formats.py (Wan21)."""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """A linear map from normalised latents to colours: `factors` (z, 3), `bias` (3,), colours in [-1, 1]."""
+
+    factors: torch.Tensor
+    bias: torch.Tensor
+
+    def pictures(self, latents: torch.Tensor) -> NDArray[np.uint8]:
+        """(1, z, T, h, w) → (T, h, w, 3) uint8."""
+        factors, bias = self.factors.to(latents), self.bias.to(latents)
+        colours = torch.einsum("zthw,zc->thwc", latents[0], factors) + bias
+        pictures: NDArray[np.uint8] = ((colours + 1) * 127.5).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+        return pictures
+
+
+WAN = Colours(torch.tensor(WAN_FACTORS), torch.tensor(WAN_BIAS))
+
+
+def fitted(vae: Any, pictures: int = 12, side: int = 64) -> Colours:
+    """The map of another VAE: least squares between its latents and the mean colours under them.
+
+    Made of soft random colours, standing still for five frames, so that first and later latent frames count alike.
+    """
+    colours = soft_colours(pictures, side)
+    device, dtype = next(vae.parameters()).device, vae.dtype
+    with torch.no_grad():
+        stills = colours[:, :, None].expand(-1, -1, 5, -1, -1).to(device, dtype)
+        latents = normalised(vae, vae.encode(stills).latent_dist.mode()).cpu().float()
+    means = torch.nn.functional.adaptive_avg_pool2d(colours, (latents.shape[-2], latents.shape[-1]))
+    known = latents.permute(0, 2, 3, 4, 1).reshape(-1, latents.shape[1])
+    wanted = means[:, :, None].expand(-1, -1, latents.shape[2], -1, -1).permute(0, 2, 3, 4, 1).reshape(-1, 3)
+    return least_squares(known, wanted)
+
+
+def least_squares(latents: torch.Tensor, colours: torch.Tensor) -> Colours:
+    """The best linear map with a bias from latents (N, z) to colours (N, 3)."""
+    extended = torch.cat([latents, torch.ones(len(latents), 1)], dim=1)
+    solution = torch.linalg.lstsq(extended, colours, driver="gelsd").solution
+    return Colours(solution[:-1], solution[-1])
+
+
+def soft_colours(count: int, side: int) -> torch.Tensor:
+    """(count, 3, side, side) in [-1, 1]: random colours on a 4×4 grid, enlarged softly; the same every time."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    grid = torch.rand(count, 3, 4, 4, generator=generator) * 2 - 1
+    return torch.nn.functional.interpolate(grid, (side, side), mode="bicubic", align_corners=True).clamp(-1, 1)
+
+
+def normalised(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    mean, std = (
+        torch.tensor(numbers).view(1, -1, 1, 1, 1).to(latents)
+        for numbers in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return (latents - mean) / std
+
+
+def write(path: Path, pictures: NDArray[np.uint8]) -> None:
+    """(T, h, w, 3) as an endless animated WebP, enlarged to at least 160 pixels across; whole or not at all."""
+    scale = -(-MIN_WIDTH // pictures.shape[2])
+    size = (pictures.shape[2] * scale, pictures.shape[1] * scale)
+    first, *others = (Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR) for picture in pictures)
+    partial = path.with_name(path.name + ".part")
+    first.save(partial, "WEBP", save_all=True, append_images=others, duration=FRAME_MS, loop=0, quality=60, method=0)
+    partial.replace(path)
+
+
+@dataclass
+class Previews:
+    """Writes the previews of one clip to `path`, as long as they cost less than their share of its time."""
+
+    path: Path
+    colours: Colours
+    steps: int
+    clock: Callable[[], float] = time.monotonic
+    spent: float = 0.0
+    last: float = 0.0
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def offer(self, step: int, latents: torch.Tensor, seconds_left: float) -> bool:
+        """Writes a preview of `latents`, the guess after `step` (from 0), if it is due and affordable; says so."""
+        now = self.clock()
+        budget = SHARE * (now - self.began + seconds_left)
+        if (step + 1) % max(1, self.steps // COUNT) or self.spent + self.last > budget:
+            return False
+        write(self.path, self.colours.pictures(latents.float()))
+        self.last = self.clock() - now
+        self.spent += self.last
+        return True
