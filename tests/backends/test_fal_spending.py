@@ -15,7 +15,7 @@ from tests.support.jobs import NO_FLOOR, House, a_job, a_request, grey_picture
 from wan_core import encoding
 from wan_core.backends.fal import FalBackend, lane_of
 from wan_core.errors import BackendError
-from wan_core.events import Event, Failed, Finished, Job, Note, Stage, Stopped
+from wan_core.events import Event, Failed, Finished, Job, Stage, Stopped
 from wan_core.geometry import Size
 from wan_core.jobs import Client, JobRecord, Jobs, Wish
 from wan_core.jobs.runner import JobRunner, Lane
