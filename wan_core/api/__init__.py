@@ -1,0 +1,82 @@
+"""fal's HTTP protocol on the port of the page: fal's own clients work against this server.
+
+Knows jobs and the schema; knows no page, no engine and no backend. Every job comes from the same desk as the page's.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, Router
+
+from wan_core.api import openapi
+from wan_core.api.addressing import PROXY_PATH, Links
+from wan_core.api.endpoints import Endpoint, NotFound
+from wan_core.api.generation import Generation
+from wan_core.api.keys import Keys
+from wan_core.api.middleware import BodyCaps, Dispatch, NoRelay
+from wan_core.api.refusals import refused
+from wan_core.api.uploads import Uploads, local_file
+from wan_core.events import Job
+from wan_core.jobs import Jobs, Wish
+from wan_core.schema import ENDPOINT
+from wan_core.settings import Settings
+
+__all__ = ["Api", "build", "local_file"]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the server is given. `tidy` throws old uploads away: call it at start and now and then."""
+
+    routes: list[BaseRoute]
+    middleware: list[Middleware]
+    tidy: Callable[[], None]
+
+
+def build(
+    jobs: Jobs,
+    settings: Settings,
+    wish: Wish,
+    *,
+    seconds_of: Callable[[Job], float] = lambda job: 0.0,
+    enter: Callable[[Request], None] = lambda request: None,
+) -> Api:
+    """The routes and what stands before them.
+
+    `wish` is how requests over HTTP are carried out, whatever the page shows; `seconds_of` estimates a job; `enter` is
+    called in the context of each request that becomes a job (ZeroGPU finds its visitor there).
+    """
+    keys = Keys(settings)
+    uploads = Uploads(settings, keys)
+    generation = Generation(jobs, settings, keys, wish, seconds_of, enter)
+    routes: list[BaseRoute] = [
+        _mount("/queue", generation.queue_routes()),
+        _mount("/run", generation.run_routes()),
+        _mount("/rest", uploads.rest_routes()),
+        _mount("/cdn", uploads.cdn_routes()),
+        _mount("/files", uploads.file_routes()),
+        _mount("/jobs", generation.job_routes()),
+        Route("/api/openapi/queue/openapi.json", Endpoint(GET=partial(_openapi, settings))),
+        Route(PROXY_PATH, Endpoint(**dict.fromkeys(("GET", "POST", "PUT"), _no_target))),
+    ]
+    middleware = [Middleware(Dispatch), Middleware(NoRelay), Middleware(BodyCaps, settings.limits)]
+    return Api(routes, middleware, uploads.folder.tidy)
+
+
+def _mount(prefix: str, routes: Sequence[BaseRoute]) -> Mount:
+    return Mount(prefix, Router(routes, redirect_slashes=False, default=NotFound()))
+
+
+async def _openapi(settings: Settings, request: Request) -> Response:
+    asked = request.query_params.get("endpoint_id", ENDPOINT)
+    if asked.lower() != ENDPOINT:
+        raise refused(404, f"This server has one endpoint: {ENDPOINT}.", "endpoint_not_found")
+    return JSONResponse(openapi.document(Links.of(request, settings).queue))
+
+
+async def _no_target(request: Request) -> Response:
+    raise refused(400, "Name the address that is meant in the header x-fal-target-url.")

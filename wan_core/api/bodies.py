@@ -1,0 +1,62 @@
+"""Reads the JSON body of a request strictly: what it means must not depend on who reads it.
+
+Sizes are the middleware's business. Whatever is wrong ends in a sentence, never in an exception of a parser.
+"""
+
+import asyncio
+import json
+from typing import NoReturn
+
+from starlette.requests import Request
+
+from wan_core.api.refusals import refused
+from wan_core.errors import InputError
+
+BODY_DEADLINE_S = 300  # 35 MB at 1 Mbit/s
+MOST_PARTS = 20_000  # commas and brackets; a picture as a data URI has one comma, a prompt at most 4,000
+
+
+async def json_object(request: Request) -> dict[str, object]:
+    """The object in the body.
+
+    Raises:
+        Refusal: 415 for another kind of body, 408 for one that does not end.
+        InputError: at `body`, for what is no JSON object.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise refused(415, "Send the request as JSON, with the header Content-Type: application/json.")
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            body = await request.body()
+    except TimeoutError:
+        raise refused(408, f"The body did not arrive within {BODY_DEADLINE_S} seconds.") from None
+    value = parse(body)
+    if not isinstance(value, dict):
+        raise _fault("The body must be a JSON object.")
+    return value
+
+
+def parse(body: bytes) -> object:
+    """The value that `body` says. Raises InputError for what no two parsers agree on, and for sheer size."""
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > MOST_PARTS:
+        raise _fault("The body has too many parts; send only the fields of the request.")
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_object)
+    except (ValueError, RecursionError):  # also UnicodeDecodeError, and integers of more digits than Python reads
+        raise _fault("The body is no JSON.") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise _fault("A field stands twice in the body.")
+    return values
+
+
+def _no_number(word: str) -> NoReturn:
+    raise _fault(f"The body contains {word}, which is no JSON.")
+
+
+def _fault(message: str) -> InputError:
+    return InputError("body", "json_invalid", message)

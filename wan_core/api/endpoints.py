@@ -1,0 +1,63 @@
+"""A route's handlers as one ASGI app that always answers: in fal's shapes, and never with a traceback.
+
+An exception that left the app would make the server cut the connection, and the next request of a pooled client fail.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from wan_core.api.refusals import Refusal, error_response, refusal_response, refused, unexpected_response
+from wan_core.errors import WanError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Endpoint:
+    """`handlers` by method; others get 405."""
+
+    def __init__(self, **handlers: Handler) -> None:
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return await self._handler(request.method)(request)
+        except Refusal as refusal:
+            return refusal_response(refusal)
+        except WanError as error:
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:  # the last line of defence: the visitor gets a sentence, the log the rest
+            log.exception("%s %.200r failed", request.method, request.url.path)
+            return unexpected_response()
+
+    def _handler(self, method: str) -> Handler:
+        handler = self._handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            raise refused(405, "Method Not Allowed", allow=", ".join(self._handlers))
+        return handler
+
+
+class NotFound(Endpoint):
+    """The answer to every path that is nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def _handler(self, method: str) -> Handler:
+        return _refuse
+
+
+async def _refuse(request: Request) -> NoReturn:
+    raise refused(404, f"Path {request.url.path[:200]} not found", "path_not_found")

@@ -1,0 +1,225 @@
+"""The routes that make and follow jobs: run, queue, status, stream, result, cancel, finish again.
+
+All of them meet at the desk of `wan_core.jobs`; nothing here waits for a disk, and polls read memory alone.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from wan_core import schema
+from wan_core.api.addressing import APP, Links
+from wan_core.api.bodies import json_object
+from wan_core.api.endpoints import Endpoint
+from wan_core.api.keys import Keys
+from wan_core.api.refusals import CANCELLED, WORDS, no_such_request, not_offered, refused
+from wan_core.api.statuses import result_response, status_response, status_text, status_word, submit_body
+from wan_core.events import Job
+from wan_core.jobs import JobRecord, Jobs, Wish
+from wan_core.schema import ENDPOINT
+from wan_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LONG_RUN_S = 280  # Node gives up on an answer after 300 s, and sends the request again
+PING_S = 15
+SHORTEST_START_S = 0.1
+
+
+class Generation:
+    """`wish` is how a request over HTTP is carried out; `seconds_of` estimates a job; `enter` prepares its context."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        settings: Settings,
+        keys: Keys,
+        wish: Wish,
+        seconds_of: Callable[[Job], float],
+        enter: Callable[[Request], None],
+    ) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._keys = keys
+        self._wish = wish
+        self._seconds_of = seconds_of
+        self._enter = enter
+
+    def run_routes(self) -> list[BaseRoute]:
+        return [Route(f"/{ENDPOINT}", Endpoint(POST=self.run))]
+
+    def queue_routes(self) -> list[BaseRoute]:
+        one = f"/{APP}/requests/{{id}}"
+        return [
+            Route(f"{one}/status", Endpoint(GET=self.status)),
+            Route(f"{one}/status/stream", Endpoint(GET=self.stream)),
+            Route(f"{one}/cancel", Endpoint(PUT=self.cancel)),
+            Route(one, Endpoint(GET=self.result)),
+            Route(f"/{ENDPOINT}", Endpoint(POST=self.submit)),
+        ]
+
+    def job_routes(self) -> list[BaseRoute]:
+        return [Route("/{id}/finish", Endpoint(POST=self.finish))]
+
+    async def submit(self, request: Request) -> Response:
+        """Accept a job and say where it can be followed."""
+        record = await self._accept(request)
+        return self._accepted(record, request)
+
+    async def run(self, request: Request) -> Response:
+        """Accept a job and answer with its result; it is cancelled if its caller leaves."""
+        record = await self._accept(request)
+        self._warn_if_long(record)
+        await self._over_or_left(record, request)
+        if not record.is_over:
+            await asyncio.to_thread(self._jobs.cancel, record)
+            return Response(status_code=WORDS[CANCELLED].status)
+        return _never_sent_again(result_response(record, self._links(request)))
+
+    async def status(self, request: Request) -> Response:
+        self._keys.check(request)
+        return status_response(self._record(request), self._links(request), with_logs=_wants_logs(request))
+
+    async def stream(self, request: Request) -> Response:
+        """Server-sent events: a status object whenever something changed, each with only the new log lines."""
+        self._keys.check(request)
+        record = self._record(request)
+        changes = self._changes(record, self._links(request), with_logs=_wants_logs(request))
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no", "x-fal-request-id": record.job.id}
+        return StreamingResponse(with_pings(changes), headers=headers, media_type="text/event-stream")
+
+    async def result(self, request: Request) -> Response:
+        self._keys.check(request)
+        return result_response(self._record(request), self._links(request))
+
+    async def cancel(self, request: Request) -> Response:
+        self._keys.check(request)
+        record = self._record(request)
+        asked = await asyncio.to_thread(self._jobs.cancel, record)
+        word, code = ("CANCELLATION_REQUESTED", 202) if asked else ("ALREADY_COMPLETED", 400)
+        return JSONResponse({"status": word}, code, {"x-fal-request-id": record.job.id})
+
+    async def finish(self, request: Request) -> Response:
+        """A new job from the kept frames of another, with other settings for what comes after the model."""
+        client = self._keys.client(request)
+        source = self._record(request)
+        changes = await json_object(request)
+        record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
+        return self._accepted(record, request)
+
+    async def _accept(self, request: Request) -> JobRecord:
+        client = self._keys.client(request)
+        _refuse_webhook(request.query_params)
+        self._refuse_long_queue(request.query_params)
+        start_within_s = start_timeout(request.headers)
+        values = schema.parse(await json_object(request))
+        self._enter(request)
+        return await self._jobs.submit(values, client, self._wish, start_within_s=start_within_s)
+
+    def _accepted(self, record: JobRecord, request: Request) -> Response:
+        return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})
+
+    def _record(self, request: Request) -> JobRecord:
+        record = self._jobs.get(request.path_params["id"])
+        if record is None:
+            raise no_such_request()
+        return record
+
+    def _links(self, request: Request) -> Links:
+        return Links.of(request, self._settings)
+
+    def _refuse_long_queue(self, query: Mapping[str, str]) -> None:
+        longest = query.get("fal_max_queue_length")
+        if longest is None:
+            return
+        if not (longest.isascii() and longest.isdigit() and len(longest) < 10):
+            raise refused(400, "fal_max_queue_length must be a whole number.")
+        waiting = self._jobs.waiting
+        if waiting >= int(longest):
+            raise refused(429, f"{waiting} requests are waiting, and you asked for fewer.", "queue_full")
+
+    def _warn_if_long(self, record: JobRecord) -> None:
+        seconds = self._seconds_of(record.job)
+        if seconds > LONG_RUN_S:
+            advice = "use the queue, where nobody has to keep a connection open"
+            log.warning("job %s was sent to /run and may take %.0f s: %s", record.job.id, seconds, advice)
+
+    async def _over_or_left(self, record: JobRecord, request: Request) -> None:
+        """Until the job is over or its caller is gone, whichever comes first."""
+        tasks = [asyncio.create_task(work) for work in (self._over(record), _left(request))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _over(self, record: JobRecord) -> None:
+        async for _ in self._jobs.watch(record):
+            pass
+
+    async def _changes(self, record: JobRecord, links: Links, *, with_logs: bool) -> AsyncIterator[str]:
+        sent, before = 0, None
+        async for _ in self._jobs.watch(record):
+            lines, now = record.logs[sent:], (status_word(record), record.position)
+            if lines or now != before:
+                yield status_text(record, links, lines if with_logs else None)
+            sent, before = sent + len(lines), now
+
+
+def start_timeout(headers: Mapping[str, str]) -> float | None:
+    """Seconds within which the request has to begin, if it says so. Raises Refusal."""
+    text = headers.get("x-fal-request-timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not SHORTEST_START_S < seconds < 1e9:
+        raise refused(400, f"x-fal-request-timeout must be a number of seconds above {SHORTEST_START_S:g}.")
+    return seconds
+
+
+async def with_pings(changes: AsyncIterator[str], every_s: float = PING_S) -> AsyncIterator[str]:
+    """`changes` as server-sent events, with a comment line whenever nothing happens for `every_s`."""
+    following = asyncio.ensure_future(anext(changes, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({following}, timeout=every_s)
+            if not done:
+                yield ": ping\n\n"
+                continue
+            if (change := following.result()) is None:
+                return
+            yield f"data: {change}\n\n"
+            following = asyncio.ensure_future(anext(changes, None))
+    finally:
+        following.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Until the caller's connection is closed."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _never_sent_again(response: Response) -> Response:
+    """A POST that is answered 502-504 is sent again, and the work done twice; not so at the caller's own deadline."""
+    if response.status_code in (502, 503, 504) and "x-fal-request-timeout-type" not in response.headers:
+        response.status_code = 500
+    return response
+
+
+def _wants_logs(request: Request) -> bool:
+    return request.query_params.get("logs", "").lower() in ("1", "true")
+
+
+def _refuse_webhook(query: Mapping[str, str]) -> None:
+    if "fal_webhook" in query:
+        sentence = "This server sends no webhooks; ask for the status, or follow its stream."
+        raise not_offered(sentence, "query", "fal_webhook")

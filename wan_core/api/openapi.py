@@ -1,0 +1,140 @@
+"""The OpenAPI document of the queue, as fal publishes one for each endpoint; derived from the schema. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from wan_core.schema import ENDPOINT, ImageToVideoInput, ImageToVideoOutput
+
+DOCUMENTATION = f"https://fal.ai/models/{ENDPOINT}"
+REQUEST_ID = {
+    "name": "request_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "description": "The id of the request."},
+}
+WITH_LOGS = {
+    "name": "logs",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "integer", "enum": [0, 1], "default": 0, "description": "1 to receive the log lines."},
+}
+QUEUE_STATUS = {
+    "title": "QueueStatus",
+    "type": "object",
+    "required": ["status", "request_id"],
+    "properties": {
+        "status": {"type": "string", "enum": ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]},
+        "request_id": {"type": "string"},
+        "response_url": {"type": "string"},
+        "status_url": {"type": "string"},
+        "cancel_url": {"type": "string"},
+        "queue_position": {"type": "integer", "description": "How many requests are ahead."},
+        "logs": {"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}},
+        "metrics": {"type": "object", "additionalProperties": True},
+        "error": {"type": "string"},
+        "error_type": {"type": "string"},
+    },
+}
+CANCELLATION = {
+    "title": "Cancellation",
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string", "enum": ["CANCELLATION_REQUESTED", "ALREADY_COMPLETED", "NOT_FOUND"]},
+    },
+}
+FAILURE = {
+    "title": "Failure",
+    "description": "`detail` is a sentence, or a list of what is wrong where.",
+    "type": "object",
+    "required": ["detail"],
+    "properties": {
+        "detail": {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["loc", "msg", "type"],
+                        "properties": {
+                            "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                            "msg": {"type": "string"},
+                            "type": {"type": "string"},
+                            "url": {"type": "string"},
+                            "ctx": {"type": "object", "additionalProperties": True},
+                        },
+                    },
+                },
+            ]
+        },
+        "error_type": {"type": "string"},
+        "message": {"type": "string"},
+    },
+}
+
+
+def document(server: str) -> dict[str, Any]:
+    """The document of this server's queue at the address `server`."""
+    requests = f"/{ENDPOINT}/requests/{{request_id}}"
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Queue OpenAPI for {ENDPOINT}",
+            "version": "1.0.0",
+            "description": f"The OpenAPI schema for the {ENDPOINT} queue.",
+            "x-fal-metadata": {
+                "endpointId": ENDPOINT,
+                "category": "image-to-video",
+                "playgroundUrl": DOCUMENTATION,
+                "documentationUrl": f"{DOCUMENTATION}/api",
+            },
+        },
+        "servers": [{"url": server}],
+        "security": [{"apiKeyAuth": []}],
+        "components": {
+            "securitySchemes": {
+                "apiKeyAuth": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "`Key` and one of the server's keys.",
+                }
+            },
+            "schemas": _schemas(),
+        },
+        "paths": {
+            f"{requests}/status": {"get": _operation("QueueStatus", [REQUEST_ID, WITH_LOGS], 200, 202)},
+            f"{requests}/cancel": {"put": _operation("Cancellation", [REQUEST_ID], 202, 400)},
+            f"/{ENDPOINT}": {"post": _operation("QueueStatus", [], 200) | _takes("ImageToVideoInput")},
+            requests: {"get": _operation("ImageToVideoOutput", [REQUEST_ID], 200)},
+        },
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    models = [(ImageToVideoInput, "validation"), (ImageToVideoOutput, "serialization")]
+    _, schema = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas = {name: _in_order(facts) for name, facts in schema["$defs"].items()}
+    return schemas | {"QueueStatus": QUEUE_STATUS, "Cancellation": CANCELLATION, "Failure": FAILURE}
+
+
+def _in_order(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """fal tells its forms the order of the fields."""
+    return {**facts, "x-fal-order-properties": list(facts["properties"])}
+
+
+def _operation(answer: str, parameters: list[dict[str, Any]], *codes: int) -> dict[str, Any]:
+    answers = {str(code): {"description": "The answer.", **_content(answer)} for code in codes}
+    failure = {"description": "The request failed.", **_content("Failure")}
+    return {"parameters": parameters, "responses": {**answers, "default": failure}}
+
+
+def _takes(model: str) -> dict[str, Any]:
+    return {"requestBody": {"required": True, **_content(model)}}
+
+
+def _content(model: str) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}}

@@ -1,0 +1,170 @@
+"""Our errors in fal's two body shapes, with fal's words and HTTP statuses. The only file that knows them.
+
+A fault of a value or of the model is `{"detail": [{loc, msg, type, url, ctx}]}`; anything around it (keys, queue,
+deadlines) is `{"detail": "…", "error_type": "…"}`. `message` repeats the sentence, because fal's JavaScript client
+shows only that. No answer ever repeats what was sent. Source: https://docs.fal.ai/errors
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from starlette.responses import JSONResponse
+
+from wan_core.errors import BackendError, InputError, WanError
+from wan_core.events import Failed, Outcome, Stopped
+
+DOCS = "https://docs.fal.ai/errors/#"
+REQUEST_TIMEOUT = "request_timeout"
+CANCELLED = "client_cancelled"
+NO_SUCH_REQUEST = "not_found"
+UNEXPECTED = "Something went wrong on this server. Please try again."
+
+Shape = Literal["model", "around"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of fal's, its HTTP status and the shape of its body."""
+
+    type: str
+    status: int
+    shape: Shape = "model"
+
+
+SERVER_ERROR = Word("internal_server_error", 500)
+WORDS = {
+    word.type: word
+    for word in (
+        SERVER_ERROR,
+        Word("generation_timeout", 504),
+        Word("downstream_service_error", 400),
+        Word("downstream_service_unavailable", 500),
+        Word(REQUEST_TIMEOUT, 504, "around"),
+        Word("startup_timeout", 504, "around"),
+        Word(CANCELLED, 499, "around"),
+        Word("concurrent_requests_limit", 429, "around"),
+        Word("bad_request", 400, "around"),
+    )
+}
+MENDABLE = (
+    "content_policy_violation",
+    "no_media_generated",
+    "image_too_small",
+    "image_too_large",
+    "image_load_error",
+    "file_download_error",
+    "file_too_large",
+    "feature_not_supported",
+    "unsupported_image_format",
+)
+WORDS |= {type: Word(type, 422) for type in MENDABLE}
+WORDS |= {  # ours
+    "quota_exceeded": WORDS["downstream_service_error"],
+    "frames_not_kept": WORDS["feature_not_supported"],
+    "too_many_jobs": WORDS["concurrent_requests_limit"],
+    "worker_lost": Word("runner_disconnected", 503, "around"),
+    "engine_unavailable": Word("runner_scheduling_failure", 503, "around"),
+    "storage_full": Word("runner_scheduling_failure", 503, "around"),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong. `loc` says where: `("body", "prompt")`."""
+
+    word: Word
+    message: str
+    loc: tuple[str, ...] = ("body",)
+    context: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        plain = {"loc": list(self.loc), "msg": self.message, "type": self.word.type, "url": DOCS + self.word.type}
+        return plain | ({"ctx": dict(self.context)} if self.context else {})
+
+
+class Refusal(Exception):
+    """A request that ends here, because of how it was sent or what it asks for."""
+
+    def __init__(self, fault: Fault, **headers: str) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def refused(status: int, message: str, type: str = "bad_request", **headers: str) -> Refusal:
+    """A refusal that is about no field."""
+    return Refusal(Fault(Word(type, status, "around"), message), **headers)
+
+
+def no_such_request() -> Refusal:
+    """An id that is not known, or not any more."""
+    return refused(404, "No such request. Results are kept for a day.", NO_SUCH_REQUEST)
+
+
+def not_offered(message: str, *loc: str) -> Refusal:
+    """A feature of fal's that is not here; `loc` says where it was asked for."""
+    return Refusal(Fault(WORDS["feature_not_supported"], message, loc))
+
+
+def too_large(max_bytes: int) -> Refusal:
+    """A body of more than `max_bytes`."""
+    sentence = f"The body is larger than {max_bytes / 1_000_000:g} MB, which is the most this address takes."
+    return Refusal(Fault(Word("file_too_large", 413), sentence, context={"max_size": max_bytes}))
+
+
+def refusal_response(refusal: Refusal) -> JSONResponse:
+    return _response([refusal.fault], **refusal.headers)
+
+
+def error_response(error: WanError) -> JSONResponse:
+    """What is answered where a request was not accepted."""
+    if isinstance(error, InputError):
+        return _response([_input_fault(fault) for fault in (error, *error.others)])
+    if isinstance(error, BackendError):
+        after = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else {}
+        return _response([Fault(_word(error.type), error.message)], **after)
+    return unexpected_response()
+
+
+def outcome_fault(outcome: Outcome) -> Fault | None:
+    """Why an accepted job ended without a clip; `None` if it has one."""
+    if isinstance(outcome, Failed):
+        if outcome.field is not None:
+            return _input_fault(InputError(outcome.field, outcome.type, outcome.message))
+        return Fault(_word(outcome.type), outcome.message)
+    return Fault(WORDS[CANCELLED], "The request was cancelled.") if isinstance(outcome, Stopped) else None
+
+
+def fault_response(fault: Fault) -> JSONResponse:
+    """What the result of a job without a clip is."""
+    user = {"x-fal-request-timeout-type": "user"} if fault.word.type == REQUEST_TIMEOUT else {}
+    return _response([fault], **user)
+
+
+def unexpected_response() -> JSONResponse:
+    return _response([Fault(SERVER_ERROR, UNEXPECTED)])
+
+
+def _word(type: str) -> Word:
+    return WORDS.get(type, SERVER_ERROR)
+
+
+def _input_fault(error: InputError) -> Fault:
+    loc = ("body",) if error.field == "body" else ("body", error.field)
+    return Fault(Word(error.type, 422), error.message, loc, error.context)
+
+
+def _response(faults: list[Fault], **headers: str) -> JSONResponse:
+    word, message = faults[0].word, faults[0].message
+    again = word.status in (429, 500, 503)
+    headers |= {"x-fal-retryable": str(again).lower(), "x-fal-needs-retry": str(int(again))}
+    if word.shape == "model":
+        body: dict[str, Any] = {"detail": [fault.detail for fault in faults], "message": message}
+    else:
+        body = {"detail": message, "error_type": word.type, "message": message}
+        headers["x-fal-error-type"] = word.type
+    if word.type == NO_SUCH_REQUEST:
+        body["status"] = "NOT_FOUND"
+    return JSONResponse(body, word.status, headers)

@@ -1,0 +1,210 @@
+"""Pictures that clients send ahead of a request, and the files of this server by their addresses.
+
+An upload is named by a fresh id and by what kind of picture it says it is; nothing of a name that a visitor chose is
+used. Uploads are kept a day, and the oldest go first when there are too many. What is in them, only `intake` looks at.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from wan_core.api.addressing import Links
+from wan_core.api.bodies import BODY_DEADLINE_S, json_object
+from wan_core.api.endpoints import Endpoint
+from wan_core.api.keys import Keys, Passes, sent_key
+from wan_core.api.refusals import refused, too_large
+from wan_core.errors import BackendError
+from wan_core.settings import DataFolder, Limits, Settings
+
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+CLIP = re.compile(rf"({UUID})\.mp4")
+UPLOAD = re.compile(rf"{UUID}\.(png|jpg|webp|bin)")
+SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/jpg": "jpg", "image/webp": "webp"}
+MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "bin": "application/octet-stream"}
+SAFE = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=3600"}
+
+TOKEN_S = 15 * 60
+SHARE = 10  # uploads may take a tenth of what is kept in all
+YOUNG_S = 10 * 60  # an upload may be about to be used: it is not thrown away for another
+
+
+def local_file(data: DataFolder) -> Callable[[str], Path | None]:
+    """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called."""
+
+    def find(url: str) -> Path | None:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None
+        folder, _, name = unquote(parts.path).rpartition("/")
+        if parts.scheme not in ("http", "https") or folder.rpartition("/")[2] != "files":
+            return None
+        return named_file(data, name)
+
+    return find
+
+
+def named_file(data: DataFolder, name: str) -> Path | None:
+    """The clip or upload called `name`, if that is a name of ours and the file is there."""
+    if clip := CLIP.fullmatch(name):
+        path = data.clip(clip[1])
+    elif UPLOAD.fullmatch(name):
+        path = data.uploads / name
+    else:
+        return None
+    return path if path.is_file() else None
+
+
+class UploadFolder:
+    """Where uploads lie. `now` is the clock, in Unix seconds."""
+
+    def __init__(self, folder: Path, limits: Limits, now: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._now = now
+
+    def new_name(self, content_type: str) -> str:
+        kind = content_type.partition(";")[0].strip().lower()
+        return f"{uuid.uuid4()}.{SUFFIXES.get(kind, 'bin')}"
+
+    async def write(self, name: str, content: AsyncIterator[bytes]) -> None:
+        """Keep `content` as `name`, whole or not at all. Raises BackendError without room."""
+        await asyncio.to_thread(self.tidy)
+        await asyncio.to_thread(self._refuse_if_full)
+        part = self._folder / f".{uuid.uuid4()}.part"
+        try:
+            with part.open("xb") as file:
+                async for chunk in content:
+                    file.write(chunk)
+            part.replace(self._folder / name)
+        except OSError as error:
+            raise _full() from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what is too old, then the oldest until the rest fits; young uploads stay."""
+        files = sorted(self._files(), reverse=True)
+        excess = sum(size for _, size, _ in files) - self._room
+        for age, size, path in files:
+            if age > self._limits.keep_results_s or (excess > 0 and age > YOUNG_S):
+                path.unlink(missing_ok=True)
+                excess -= size
+
+    @property
+    def _room(self) -> int:
+        return self._limits.keep_bytes // SHARE
+
+    def _refuse_if_full(self) -> None:
+        used = sum(size for _, size, _ in self._files())
+        if used > self._room or shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes:
+            raise _full()
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Age in seconds, bytes and path of every file, those still being written included."""
+        with os.scandir(self._folder) as entries:
+            files = [(entry.stat(follow_symlinks=False), Path(entry.path)) for entry in entries]
+        return [(self._now() - status.st_mtime, status.st_size, path) for status, path in files]
+
+
+class Uploads:
+    """The routes of fal's storage, as both of its clients use them, and those of our own files."""
+
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self.folder = UploadFolder(settings.data.uploads, settings.limits)
+        self._settings = settings
+        self._keys = keys
+        self._passes = Passes()
+
+    def rest_routes(self) -> list[BaseRoute]:
+        return [
+            Route("/storage/auth/token", Endpoint(POST=self.token)),
+            Route("/storage/upload/initiate", Endpoint(POST=self.initiate)),
+            Route("/storage/upload/initiate-multipart", Endpoint(POST=self.refuse_multipart)),
+        ]
+
+    def cdn_routes(self) -> list[BaseRoute]:
+        return [
+            Route("/files/upload", Endpoint(POST=self.upload)),
+            Route("/files/upload/multipart", Endpoint(POST=self.refuse_multipart)),
+            Route("/files/{name}", Endpoint(GET=self.file, PUT=self.put)),
+        ]
+
+    def file_routes(self) -> list[BaseRoute]:
+        return [Route("/{name}", Endpoint(GET=self.clip))]
+
+    async def token(self, request: Request) -> Response:
+        """Python's client asks once for a token, then posts files with it."""
+        self._keys.check(request)
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=TOKEN_S)
+        return JSONResponse(
+            {
+                "token": self._passes.issue("upload", TOKEN_S),
+                "token_type": "Bearer",
+                "base_url": self._links(request).origin + "/cdn",
+                "expires_at": until.isoformat(),
+            }
+        )
+
+    async def upload(self, request: Request) -> Response:
+        if not self._passes.allows("upload", sent_key(request)):
+            self._keys.check(request)
+        name = self.folder.new_name(request.headers.get("content-type", ""))
+        return await self._keep(name, request)
+
+    async def initiate(self, request: Request) -> Response:
+        """JavaScript's client asks where to put a file, then puts it there without its key."""
+        self._keys.check(request)
+        name = self.folder.new_name(str((await json_object(request)).get("content_type", "")))
+        url = self._links(request).upload(name)
+        return JSONResponse({"upload_url": f"{url}?pass={self._passes.issue(name, TOKEN_S)}", "file_url": url})
+
+    async def put(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not self._passes.allows(name, request.query_params.get("pass", "")):
+            raise refused(403, "This address takes no file, or not any more. Ask for a new one.", "forbidden")
+        return await self._keep(name, request)
+
+    async def refuse_multipart(self, request: Request) -> Response:
+        """Only files that are too large anyway come in parts."""
+        self._keys.check(request)
+        raise too_large(self._settings.limits.max_upload_bytes)
+
+    async def file(self, request: Request) -> Response:
+        return self._served(request.path_params["name"])
+
+    async def clip(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return self._served(name if CLIP.fullmatch(name) else "")
+
+    async def _keep(self, name: str, request: Request) -> Response:
+        try:
+            async with asyncio.timeout(BODY_DEADLINE_S):
+                await self.folder.write(name, request.stream())
+        except TimeoutError:
+            raise refused(408, f"The file did not arrive within {BODY_DEADLINE_S} seconds.") from None
+        return JSONResponse({"access_url": self._links(request).upload(name)})
+
+    def _served(self, name: str) -> Response:
+        path = named_file(self._settings.data, name)
+        if path is None:
+            raise refused(404, "No such file. Files are kept for a day.", "file_not_found")
+        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=SAFE)
+
+    def _links(self, request: Request) -> Links:
+        return Links.of(request, self._settings)
+
+
+def _full() -> BackendError:
+    return BackendError("storage_full", "This server has no room for more files. Try again later.", retry_after_s=600)
