@@ -1,0 +1,103 @@
+"""The presets of `presets/*.yaml`: a part of a request under a name. One file each, checked when the app starts.
+
+A preset says title, description, values (any fields but the picture and the seed) and, where it needs one, an engine.
+What it does not say is fal's default. Knows no page.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from wan_core import schema
+from wan_core.errors import InputError
+from wan_core.profiles import EngineProfile, Machine, profiles, why_not
+from wan_core.settings import Settings
+
+FOLDER = Path(__file__).parents[1] / "presets"
+PLAIN = "fal_defaults"
+"""The preset that changes nothing; links start from it."""
+OF_THE_PERSON = ("image_url", "seed")
+
+
+class Preset(BaseModel):
+    """`name` is the file's name. `engine` is a profile's name; `None` leaves the engine to the machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: Annotated[str, Field(min_length=1, max_length=40)]
+    description: Annotated[str, Field(min_length=1, max_length=300)]
+    values: dict[str, Any]
+    engine: str | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _values_fit(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
+            if name not in schema.FIELDS or name in OF_THE_PERSON:
+                raise ValueError(f"{name} is no field that a preset may set")
+        try:
+            request = schema.parse({"image_url": "any", "prompt": "any"} | values)
+        except InputError as error:
+            raise ValueError(error.message) from None
+        return {name: getattr(request, name) for name in values}
+
+    @field_validator("engine")
+    @classmethod
+    def _engine_exists(cls, engine: str | None) -> str | None:
+        if engine is not None and engine not in profiles():
+            raise ValueError(f"engine must be one of {', '.join(profiles())}")
+        return engine
+
+    @property
+    def complete(self) -> dict[str, Any]:
+        """Every field a preset decides: its values, and fal's defaults for the rest."""
+        settled = {name: value for name, value in schema.DEFAULTS.items() if name not in OF_THE_PERSON}
+        return settled | self.values
+
+    def profile(self, machine_default: EngineProfile) -> EngineProfile:
+        return profiles()[self.engine] if self.engine else machine_default
+
+    def why_not(self, machine_default: EngineProfile, machine: Machine) -> str | None:
+        """Why this preset cannot run on `machine`, in a sentence; `None` if it can."""
+        return why_not(self.profile(machine_default), machine)
+
+
+@cache
+def presets(folder: Path = FOLDER) -> dict[str, Preset]:
+    """All presets by name: fal's defaults first, then by title.
+
+    Raises:
+        SystemExit: a file that is no preset; the message names the file and the fault.
+    """
+    found = [_read(path) for path in folder.glob("*.yaml")]
+    return {preset.name: preset for preset in sorted(found, key=lambda preset: (preset.name != PLAIN, preset.title))}
+
+
+def opening(settings: Settings, machine_default: EngineProfile, machine: Machine) -> Preset:
+    """The preset the page opens with: `WAN_PRESET`, else one that suits the machine.
+
+    Raises:
+        SystemExit: `WAN_PRESET` names no preset.
+    """
+    known = presets()
+    if settings.preset and settings.preset not in known:
+        raise SystemExit(f"WAN_PRESET must be one of {', '.join(known)}; it is {settings.preset!r}.")
+    if settings.preset:
+        return known[settings.preset]
+    if machine.zero_gpu:
+        return known["turbo"]
+    return known["miniature"] if machine_default.name == "miniature" else known[PLAIN]
+
+
+def _read(path: Path) -> Preset:
+    try:
+        return Preset.model_validate({"name": path.stem} | yaml.safe_load(path.read_text("utf-8")))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        raise SystemExit(f"{path.name} is no preset: {'; '.join(faults)}") from None
+    except (TypeError, yaml.YAMLError):
+        raise SystemExit(f"{path.name} is no preset: it must be a YAML mapping.") from None

@@ -1,0 +1,47 @@
+"""Words for the prompt, one click each: Wan's vocabulary of camera and motion, or what the miniature has learned."""
+
+from html import escape
+
+import gradio as gr
+
+from wan_core import prompting
+from wan_core.profiles import EngineProfile, miniature_card
+from wan_core.prompting import Chip
+
+CHOOSE_JS = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-chip]');
+  if (button) trigger('click', {chip: button.dataset.chip});
+});
+"""
+ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
+
+
+def chips(engine: EngineProfile) -> str:
+    """The words that count for an engine; a note on how to use them."""
+    camera = _known_to_the_miniature() if engine.name == "miniature" else prompting.CAMERA
+    motion = () if engine.name == "miniature" else prompting.MOTION
+    return _group("Camera", camera) + _group("Motion", motion) + f'<p class="small">{escape(prompting.MOTION_NOTE)}</p>'
+
+
+def chosen_chip(event: gr.EventData) -> Chip | None:
+    """The chip a click asks for."""
+    return ALL.get(str(getattr(event, "chip", "")))
+
+
+def _known_to_the_miniature() -> tuple[Chip, ...]:
+    """The camera words among the moves on the miniature's card; all of them as long as it has learned none."""
+    moves = miniature_card()["moves"]
+    known = {str(move).lower() for move in moves} if isinstance(moves, list) else set()
+    return tuple(chip for chip in prompting.CAMERA if chip.label.lower() in known) or prompting.CAMERA
+
+
+def _group(title: str, words: tuple[Chip, ...]) -> str:
+    if not words:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-chip="{escape(chip.label, quote=True)}" '
+        f'title="{escape(chip.sentence, quote=True)}">{escape(chip.label)}</button>'
+        for chip in words
+    )
+    return f'<div class="chips" role="group" aria-label="{title}"><b class="small">{title}</b>{buttons}</div>'

@@ -1,0 +1,108 @@
+"""The events that fill the form: a preset, an example, a clip of this visit, the page's address, a chip."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core import prompting
+from wan_core.jobs import JobRecord, Jobs
+from wan_core.presets import Preset, presets
+from wan_core.profiles import Choice, Machine, profiles, why_not
+from wan_core.ui import chips, examples, picker, strip
+from wan_core.ui.controls import Form
+from wan_core.ui.faults import told
+from wan_core.ui.links import opened
+from wan_core.ui.pictures import lend
+from wan_core.ui.running import GONE
+from wan_core.ui.screen import Screen
+from wan_core.ui.visit import Visit
+
+Filled = dict[Component, Any]
+
+
+class Choosing:
+    """Event functions that write to the form, the row of presets and the screen."""
+
+    def __init__(
+        self, jobs: Jobs, form: Form, presets_row: gr.HTML, screen: Screen, choice: Choice, machine: Machine
+    ) -> None:
+        self._jobs = jobs
+        self._form = form
+        self._row = presets_row
+        self._screen = screen
+        self._choice = choice
+        self._machine = machine
+
+    @property
+    def outputs(self) -> list[Component]:
+        return [*self._form.inputs, self._row]
+
+    @property
+    def outputs_with_screen(self) -> list[Component]:
+        return [*self.outputs, *self._screen.outputs]
+
+    def preset(self, event: gr.EventData) -> Filled:
+        """Set everything a preset decides; picture, prompt and seed stay."""
+        with told():
+            preset = picker.chosen_preset(event, self._choice.profile, self._machine)
+            return self._preset(preset) if preset else {self._row: gr.skip()}
+
+    def example(self, event: gr.EventData) -> Filled:
+        """Set an example's picture, prompt and preset."""
+        with told():
+            example = examples.chosen_example(event)
+            if example is None:
+                return {self._row: gr.skip()}
+            own = {"picture": example.path and lend(example.path), "image_url": example.image_url}
+            return self._preset(presets()[example.preset]) | self._form.show(own | {"prompt": example.prompt})
+
+    def clip(self, visit: object, event: gr.EventData) -> Filled:
+        """Show a clip of the strip again and set the form as it was for it."""
+        with told():
+            chosen = Visit.of(visit).showing(strip.chosen_clip(event))
+            record = self._jobs.get(chosen.clip) if chosen.clip else None
+            if record is None:
+                raise gr.Error(GONE, print_exception=False)
+            return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
+
+    def address(self, request: gr.Request, visit: object) -> Filled:
+        """What the page's address asks for, and the clips this browser already has."""
+        with told():
+            seen = Visit.of(visit)
+            return self._asked(dict(request.query_params)) | self._screen.clip(self._jobs, seen)
+
+    def chip(self, prompt: str, event: gr.EventData) -> str:
+        """The prompt with a chip's sentence added."""
+        with told():
+            chip = chips.chosen_chip(event)
+            return prompting.with_chip(prompt or "", chip) if chip else prompt
+
+    def _asked(self, query: Mapping[str, str]) -> Filled:
+        wanted = opened(query)
+        if not wanted.values and wanted.preset is None and wanted.engine is None:
+            return {}
+        engine = self._runnable(wanted.engine)
+        row = picker.picker(wanted.preset.name if wanted.preset else None, self._choice.profile, self._machine)
+        return self._form.show({**wanted.values, "engine": engine}) | {self._row: row}
+
+    def _preset(self, preset: Preset) -> Filled:
+        values = {**preset.complete, "engine": self._runnable(preset.engine)}
+        return self._form.show(values) | {self._row: picker.picker(preset.name, self._choice.profile, self._machine)}
+
+    def _settings_of(self, record: JobRecord) -> Filled:
+        """Every input as it was for the job; the picture is the one that lies beside it."""
+        job = record.job
+        picture = lend(job.picture) if job.picture.is_file() else None
+        page = {"picture": picture, "engine": self._runnable(job.engine), "where": job.where}
+        row = picker.picker(None, self._choice.profile, self._machine)
+        fields = job.request.model_dump() | page | {"prompt_in_file": job.prompt_in_file}
+        return self._form.show(fields) | {self._row: row}
+
+    def _runnable(self, engine: str | None) -> str:
+        """The engine of that name if it can run here, else the machine's own."""
+        profile = profiles().get(engine or "")
+        if profile is None or why_not(profile, self._machine):
+            return self._choice.profile.name
+        return profile.name

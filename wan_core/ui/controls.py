@@ -1,0 +1,98 @@
+"""A component for each field of the schema, and the page's form: all that a generation depends on, by name.
+
+Labels, help texts, bounds, choices and defaults come from the schema; nothing of them is written here again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core import schema
+from wan_core.schema import ImageToVideoInput
+
+PICTURE_IS_UPLOADED = "uploaded"  # stands in image_url where the picture came as a file
+PLACEHOLDERS = {"seed": "random", "image_url": "https://…", "prompt": "What moves, and how the camera moves"}
+
+
+def control(field: str, value: object = None, **options: Any) -> Component:
+    """The component of a request field; `value` is fal's default unless given."""
+    facts = schema.FIELDS[field]
+    default = schema.DEFAULTS.get(field)
+    shared: dict[str, Any] = {
+        "value": default if value is None else value,
+        "label": facts.title,
+        "info": facts.description,
+        "elem_id": field,
+    } | options
+    limits = schema.bounds(field)
+    if schema.choices(field):
+        return gr.Radio(list(schema.choices(field)), **shared)
+    if facts.annotation is bool:
+        return gr.Checkbox(**shared)
+    if limits and default is not None:
+        return gr.Slider(limits[0], limits[1], step=1 if schema.is_whole(field) else 0.1, **shared)
+    return gr.Textbox(**{"placeholder": PLACEHOLDERS.get(field), "max_lines": 1} | shared)
+
+
+class Form:
+    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[str, Component] = {}
+
+    def __getitem__(self, name: str) -> Component:
+        return self._inputs[name]
+
+    def add(self, name: str, component: Component) -> Component:
+        self._inputs[name] = component
+        return component
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._inputs)
+
+    @property
+    def inputs(self) -> list[Component]:
+        return list(self._inputs.values())
+
+    def read(self, values: Sequence[object]) -> dict[str, Any]:
+        """What an event brought for `inputs`, by name."""
+        return dict(zip(self._inputs, values, strict=True))
+
+    def show(self, values: Mapping[str, object]) -> dict[Component, Any]:
+        """The output of an event that sets these inputs and leaves the others."""
+        return {self._inputs[name]: shown(name, value) for name, value in values.items() if name in self._inputs}
+
+
+def shown(name: str, value: object) -> object:
+    """A field's value as its component takes it."""
+    return "" if name == "seed" and value is None else str(value) if name == "seed" else value
+
+
+def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the form's values that is a request, as the schema judges it."""
+    fields = {name: values[name] for name in schema.FIELDS if name in values}
+    fields["seed"] = str(fields.get("seed") or "").strip() or None
+    fields["image_url"] = str(fields.get("image_url") or "").strip()
+    if not fields["image_url"] and values.get("picture"):
+        fields["image_url"] = PICTURE_IS_UPLOADED
+    return fields
+
+
+def request_of(values: Mapping[str, Any]) -> ImageToVideoInput:
+    """The request of the form.
+
+    Raises:
+        InputError: the first field that cannot be used; the rest in `.others`.
+    """
+    return schema.parse(fields_of(values))
+
+
+def draft_of(values: Mapping[str, Any]) -> ImageToVideoInput:
+    """The request as far as it goes: picture and prompt may still be missing. Raises InputError like `request_of`."""
+    fields = fields_of(values)
+    return schema.parse(
+        fields | {"image_url": fields["image_url"] or PICTURE_IS_UPLOADED, "prompt": fields.get("prompt") or "…"}
+    )

@@ -1,0 +1,118 @@
+"""The named endpoint `/image_to_video`, which is also the MCP tool: fal's 20 inputs by name, with fal's defaults.
+
+The signature is made from the schema, so it cannot differ from it. Gradio checks nothing here: `schema.parse` judges
+the values and `jobs.submit` the picture, which may be an address, a data URI, or a file the caller has uploaded.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import gradio as gr
+from gradio import events
+
+from wan_core import schema
+from wan_core.errors import BackendError, InputError
+from wan_core.events import Failed
+from wan_core.jobs import Jobs, Wish
+from wan_core.jobs.limits import client_of
+from wan_core.schema import ImageToVideoInput
+from wan_core.settings import Settings
+from wan_core.ui.controls import PICTURE_IS_UPLOADED
+from wan_core.ui.faults import told
+from wan_core.ui.pictures import lend, uploaded_file
+from wan_core.ui.visit import result_of
+
+Answer = tuple[gr.FileData, str, int]
+DESCRIPTION = (
+    "Make a short video (mp4) from a picture and a prompt with Wan 2.2: the picture becomes the first frame, the "
+    "prompt says what moves and how the camera moves. Only image_url and prompt are needed. Returns the video, the "
+    "prompt that was used and the seed."
+)
+PICTURE_HELP = "An http(s) URL, a data URI, or (gradio_client) an uploaded file: handle_file(path)."
+
+
+def add_endpoint(jobs: Jobs, settings: Settings, engine: str) -> None:
+    """Publish `/image_to_video` in the Blocks that are being built."""
+    function = image_to_video(jobs, settings, engine)
+    events.api(function, api_name="image_to_video", api_description=DESCRIPTION, concurrency_limit=None)
+
+
+def image_to_video(jobs: Jobs, settings: Settings, engine: str) -> Callable[..., AsyncIterator[Answer]]:
+    """The function behind the endpoint. It yields once; when its caller hangs up, its job is cancelled."""
+
+    async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
+        *values, caller = given
+        with told():
+            request, upload = _request(dict(zip(schema.FIELDS, values, strict=True)))
+            client = client_of(caller.headers, caller.client.host if caller.client else None, settings)
+            record = await jobs.submit(request, client, Wish(engine), upload)
+            try:
+                async for _ in jobs.watch(record):
+                    pass
+            finally:
+                jobs.cancel(record)
+            result = result_of(record)
+            if result is None:
+                raise _why(record.outcome)
+        yield gr.FileData(path=lend(result.clip), mime_type="video/mp4"), result.prompt, result.seed
+
+    image_to_video.__signature__ = _signature()  # type: ignore[attr-defined]
+    image_to_video.__annotations__ = {name: p.annotation for name, p in _signature().parameters.items()}
+    image_to_video.__doc__ = _documentation()
+    return image_to_video
+
+
+def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, Path | None]:
+    """The request, and the uploaded file if the picture came as one."""
+    picture = values["image_url"]
+    if not isinstance(picture, dict):
+        return schema.parse(values), None
+    path = str(picture.get("path") or "")
+    if path.lower().startswith(("http://", "https://")):
+        return schema.parse(values | {"image_url": path}), None
+    request = schema.parse(values | {"image_url": PICTURE_IS_UPLOADED})
+    return request, uploaded_file(path)
+
+
+def _why(outcome: object) -> InputError | BackendError:
+    if isinstance(outcome, Failed) and outcome.field:
+        return InputError(outcome.field, outcome.type, outcome.message)
+    if isinstance(outcome, Failed):
+        return BackendError(outcome.type, outcome.message)
+    return BackendError("cancelled", "The job was cancelled.")
+
+
+def _signature() -> inspect.Signature:
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=schema.DEFAULTS.get(name, inspect.Parameter.empty),
+            annotation=_bare(field.annotation),
+        )
+        for name, field in schema.FIELDS.items()
+    ]
+    caller = inspect.Parameter("caller", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
+    return inspect.Signature([*parameters, caller], return_annotation=Answer)
+
+
+def _bare(annotation: Any) -> Any:
+    """A field's type without pydantic's marks: `int | None`, a `Literal`, `str`."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if type(None) in get_args(annotation):
+        return _bare(get_args(annotation)[0]) | None
+    return annotation
+
+
+def _documentation() -> str:
+    lines = [f"    {name}: {_help(name)}" for name in schema.FIELDS]
+    returns = "    The mp4 file, the prompt that was used, and the seed."
+    return "\n".join([DESCRIPTION, "", "Args:", *lines, "", "Returns:", returns])
+
+
+def _help(name: str) -> str:
+    words = schema.FIELDS[name].description or ""
+    return f"{words} {PICTURE_HELP}" if name == "image_url" else words

@@ -1,0 +1,70 @@
+"""The four examples: three pictures of our own, and the endpoint document's dragon, which is fetched on use."""
+
+import base64
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from wan_core.schema import EXAMPLE_IMAGE_URL, EXAMPLE_PROMPT
+
+FOLDER = Path(__file__).parents[2] / "examples"
+THUMBNAILS = FOLDER / "thumbnails"
+
+CHOOSE_JS = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-example]');
+  if (button) trigger('click', {example: button.dataset.example});
+});
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture (a file of ours or an address), what should happen in it, and the preset that suits."""
+
+    title: str
+    prompt: str
+    preset: str
+    picture: str | None = None
+    image_url: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        return FOLDER / self.picture if self.picture else None
+
+
+EXAMPLES = (
+    Example("Lighthouse", "The camera slowly pushes in towards the lighthouse.", "draft", "lighthouse.jpg"),
+    Example("Mountain lake", "The camera pans right across the lake.", "draft", "lake.jpg"),
+    Example("Paper lantern", "The camera tilts up.", "draft", "lantern.jpg"),
+    Example("Dragon warrior (from fal's page)", EXAMPLE_PROMPT, "draft", None, EXAMPLE_IMAGE_URL),
+)
+
+
+def gallery() -> str:
+    """The examples as buttons with their pictures."""
+    buttons = "".join(_button(number, example) for number, example in enumerate(EXAMPLES))
+    return f'<div class="examples" role="group" aria-label="Examples">{buttons}</div>'
+
+
+def chosen_example(event: gr.EventData) -> Example | None:
+    """The example a click asks for."""
+    number = str(getattr(event, "example", ""))
+    return EXAMPLES[int(number)] if number in map(str, range(len(EXAMPLES))) else None
+
+
+def _button(number: int, example: Example) -> str:
+    picture = (
+        f'<img src="{_thumbnail(example.picture)}" alt="">' if example.picture else '<span class="fetched">↓</span>'
+    )
+    return (
+        f'<button type="button" data-example="{number}" title="{escape(example.prompt, quote=True)}">'
+        f"{picture}<span>{escape(example.title)}</span></button>"
+    )
+
+
+def _thumbnail(name: str) -> str:
+    """The small copy of a picture as a data URI: the page needs no request for it."""
+    return f"data:image/jpeg;base64,{base64.b64encode((THUMBNAILS / name).read_bytes()).decode()}"

@@ -1,0 +1,34 @@
+"""What goes wrong behind the page, as the sentence that a visitor may read. Nothing else ever reaches them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gradio as gr
+
+from wan_core import schema
+from wan_core.errors import InputError, WanError
+
+log = logging.getLogger(__name__)
+
+UNEXPECTED = "Something went wrong on this server. Please try again."
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn every error inside into a `gr.Error`: ours with our sentence, any other with a fixed one and a log entry."""
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(error.message, title=_title(error.field), print_exception=False) from None
+    except WanError as error:
+        raise gr.Error(error.message, title="Not done", print_exception=False) from None
+    except gr.Error:
+        raise
+    except Exception:  # the edge: whatever it is, the visitor gets a sentence and the log the rest
+        log.exception("an event of the page failed")
+        raise gr.Error(UNEXPECTED, print_exception=False) from None
+
+
+def _title(field: str) -> str:
+    return schema.FIELDS[field].title or field if field in schema.FIELDS else "Not done"

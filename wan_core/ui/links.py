@@ -1,0 +1,43 @@
+"""Addresses that carry settings: `/?prompt=…&num_frames=49&preset=draft`, and the code that embeds the page.
+
+A link starts from a preset and adds what differs. The links that the page writes start from fal's defaults, so that
+they mean the same on every machine. What comes back is whitelisted and clamped by `recipe`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wan_core import recipe
+from wan_core.presets import PLAIN, Preset, presets
+from wan_core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an address asks for: form values, the preset they start from (`None`: the opening one), an engine."""
+
+    values: Mapping[str, Any]
+    preset: Preset | None
+    engine: str | None
+    where: str | None
+
+
+def link_query(settings: Recipe) -> str:
+    """The part of a link after `?`."""
+    said = dict(settings.values)
+    if not said.get("prompt"):
+        said.pop("prompt", None)
+    if not str(said.get("image_url", "")).startswith(("http://", "https://")):
+        said.pop("image_url", None)
+    rest = recipe.to_query(Recipe(said, settings.engine, settings.where))
+    return f"preset={PLAIN}&{rest}" if rest else f"preset={PLAIN}"
+
+
+def opened(query: Mapping[str, str]) -> Opened:
+    """The settings in a page's query parameters; a preset's values come first, the named fields after."""
+    asked = recipe.from_query(query)
+    preset = presets().get(query.get("preset", ""))
+    values = (preset.complete if preset else {}) | dict(asked.values)
+    engine = asked.engine or (preset.engine if preset else None)
+    return Opened(values, preset, engine, asked.where)

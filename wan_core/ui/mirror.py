@@ -1,0 +1,85 @@
+"""What the page says about the current settings: what will come out, the same request as code, and a link to it."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core.errors import InputError
+from wan_core.profiles import EngineProfile, profiles
+from wan_core.recipe import Recipe
+from wan_core.schema import ImageToVideoInput
+from wan_core.ui import outcome
+from wan_core.ui.controls import Form, draft_of
+from wan_core.ui.faults import told
+from wan_core.ui.links import link_query
+from wan_core.ui.snippets import snippets
+
+OUTCOME_JS = "watch('value', () => wan.crop());"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The components that follow the form. `link` holds the query of a link to the settings; it is never shown."""
+
+    outcome: gr.HTML
+    link: gr.Textbox
+    python: gr.Code
+    javascript: gr.Code
+    curl: gr.Code
+
+    @property
+    def outputs(self) -> list[Component]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def build_outcome() -> tuple[gr.HTML, gr.Textbox]:
+    return (
+        gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
+        gr.Textbox(label="Link to these settings", elem_id="link", visible="hidden"),
+    )
+
+
+def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
+    """The three languages as tabs."""
+    with gr.Accordion("Copy as fal request", open=False, elem_id="fal-request", elem_classes="not-in-embed"):
+        with gr.Tab("Python"):
+            python = gr.Code(language="python", label="Python", elem_id="snippet-python", interactive=False)
+        with gr.Tab("JavaScript"):
+            javascript = gr.Code(language="javascript", label="JavaScript", elem_id="snippet-js", interactive=False)
+        with gr.Tab("cURL"):
+            curl = gr.Code(language="shell", label="cURL", elem_id="snippet-curl", interactive=False)
+    return python, javascript, curl
+
+
+class Reflecting:
+    """The event that brings the mirror up to date with the form."""
+
+    def __init__(self, form: Form, mirror: Mirror, host: outcome.Host, machine_default: EngineProfile) -> None:
+        self._form = form
+        self._mirror = mirror
+        self._host = host
+        self._machine_default = machine_default
+
+    def refresh(self, measured: str, *values: object) -> dict[Component, Any]:
+        """`measured` is the picture's size as the browser knows it."""
+        with told():
+            given = self._form.read(values)
+            try:
+                request = draft_of(given)
+            except InputError as error:
+                return {self._mirror.outcome: outcome.fault(error)}
+            profile = profiles().get(str(given["engine"]), self._machine_default)
+            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._host, str(given["where"]))
+            return {self._mirror.outcome: line, **self._copies(request, given)}
+
+    def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
+        code = snippets(request)
+        kept = Recipe(request.model_dump(), given["engine"], given["where"])
+        return {
+            self._mirror.link: link_query(kept),
+            self._mirror.python: code.python,
+            self._mirror.javascript: code.javascript,
+            self._mirror.curl: code.curl,
+        }

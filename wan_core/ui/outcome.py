@@ -1,0 +1,83 @@
+"""What will come out, said before the click: size, frames, rate, seconds, the crop, and how long it will take. Pure."""
+
+from dataclasses import dataclass
+from html import escape
+
+from wan_core import geometry
+from wan_core.errors import InputError
+from wan_core.estimate import Calibration, Estimate, estimate
+from wan_core.geometry import Size
+from wan_core.profiles import EngineProfile, Machine
+from wan_core.schema import ImageToVideoInput
+from wan_core.timing import timing
+from wan_core.ui.progress import duration
+
+MAX_SIDE = 100_000
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the seconds of an estimate depend on besides the request."""
+
+    machine: Machine
+    calibration: Calibration
+
+
+def picture_size(measured: object) -> Size | None:
+    """The size the browser measured, written `1600x900`; `None` where there is no picture or it says nonsense."""
+    width, _, height = str(measured or "").partition("x")
+    if not (width.isdecimal() and height.isdecimal() and len(width) < 7 and len(height) < 7):
+        return None
+    size = Size(int(width), int(height))
+    return size if 0 < size.width < MAX_SIDE and 0 < size.height < MAX_SIDE else None
+
+
+def outcome(request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, host: Host, where: str) -> str:
+    """The line and, as data for the picture's frame, the part of the picture that will be kept (per cent)."""
+    size = _size(request, picture)
+    times = timing(request)
+    added = times.delivered > times.generated
+    frames = f"{times.generated} → {times.delivered} frames" if added else f"{times.delivered} frames"
+    words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
+    if size:
+        words.append(_effort(estimate(request, size, profile, host.machine, host.calibration), where))
+    notes = [_rendered_small(size, profile)] if size and profile.render_divisor > 1 else []
+    crop = _crop(picture, size) if picture and size else ""
+    line = f'<p class="outcome" data-crop="{crop}"><b>{escape(words[0])}</b> · {escape(" · ".join(words[1:]))}</p>'
+    return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
+
+
+def fault(error: InputError) -> str:
+    """The line when a value cannot be used."""
+    return f'<p class="outcome fault" data-crop="">{escape(error.message)}</p>'
+
+
+def _effort(expected: Estimate, where: str) -> str:
+    """The time here, the price on fal, or both where either may happen."""
+    here, there = f"about {duration(expected.seconds)} here", f"${expected.dollars_on_fal:.2f} on fal"
+    return {"local": here, "fal": there}.get(where, f"{here}, or {there}")
+
+
+def _size(request: ImageToVideoInput, picture: Size | None) -> Size | None:
+    if picture is None and request.aspect_ratio == "auto":
+        return None
+    return geometry.frame_size(request.resolution, request.aspect_ratio, picture or Size(1, 1))
+
+
+def _crop(picture: Size, size: Size) -> str:
+    """Left, top, right and bottom of the kept part in per cent of the picture; empty if all of it is kept."""
+    box = geometry.crop_box(picture, size)
+    shares = (
+        box.left / picture.width,
+        box.top / picture.height,
+        box.right / picture.width,
+        box.bottom / picture.height,
+    )
+    if shares[0] < 0.002 and shares[1] < 0.002:
+        return ""
+    return ",".join(f"{100 * share:.2f}" for share in shares)
+
+
+def _rendered_small(size: Size, profile: EngineProfile) -> str:
+    rendered = geometry.rendered_size(size, profile.render_divisor)
+    return f"The {profile.title.lower()} draws at {rendered}; the video is enlarged to {size}."

@@ -1,0 +1,172 @@
+// What the page does in the browser alone: the crop frame, the player, the strip with its comparison, copying links.
+// Nothing here knows sizes or settings; it shows what the server has computed.
+window.wan = (() => {
+  const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+  const query = new URLSearchParams(location.search);
+  if (query.get('embed') === '1') document.documentElement.classList.add('embed');
+
+  // ---- the picture: its size, and the part of it that will be kept
+
+  async function measure(file) {
+    if (!file || !file.url) return '';
+    const picture = new Image();
+    picture.src = file.url;
+    try { await picture.decode(); } catch { return ''; }
+    return `${picture.naturalWidth}x${picture.naturalHeight}`;
+  }
+
+  function crop() {
+    const line = document.querySelector('#outcome .outcome');
+    const picture = document.querySelector('#picture img');
+    document.querySelectorAll('#picture .crop').forEach(old => old.remove());
+    if (!line || !picture || !line.dataset.crop || !picture.naturalWidth) return;
+    const [left, top, right, bottom] = line.dataset.crop.split(',').map(Number);
+    const box = shown(picture), frame = document.createElement('div');
+    frame.className = 'crop';
+    frame.title = 'This part of the picture becomes the video';
+    frame.style.left = `${box.x + box.width * left / 100}px`;
+    frame.style.top = `${box.y + box.height * top / 100}px`;
+    frame.style.width = `${box.width * (right - left) / 100}px`;
+    frame.style.height = `${box.height * (bottom - top) / 100}px`;
+    const parent = picture.parentElement;
+    parent.classList.add('cropped');
+    parent.append(frame);
+  }
+
+  // where the browser draws the picture inside its element (object-fit: contain), relative to the element's parent
+  function shown(picture) {
+    const scale = Math.min(picture.clientWidth / picture.naturalWidth, picture.clientHeight / picture.naturalHeight);
+    const width = picture.naturalWidth * scale, height = picture.naturalHeight * scale;
+    return {
+      x: picture.offsetLeft + (picture.clientWidth - width) / 2,
+      y: picture.offsetTop + (picture.clientHeight - height) / 2, width, height,
+    };
+  }
+
+  // ---- the player
+
+  function play(element) {
+    const video = element.querySelector('video');
+    if (video && !still()) video.play().catch(() => {});
+  }
+
+  // ---- the strip: click plays and restores, two ticks compare
+
+  function stripClick(element, event, choose) {
+    const card = event.target.closest('button[data-clip]');
+    if (card) return choose(card.dataset.clip);
+    if (event.target.matches('input[data-compare]')) strip(element, event.target);
+  }
+
+  function strip(element, latest) {
+    const ticked = [...element.querySelectorAll('input[data-compare]:checked')];
+    if (ticked.length > 2) ticked.find(box => box !== latest).checked = false;
+    const two = [...element.querySelectorAll('input[data-compare]:checked')].reverse();
+    const place = element.querySelector('.compare');
+    if (!place) return;
+    place.hidden = two.length !== 2;
+    place.replaceChildren(...(two.length === 2 ? pair(two) : []));
+  }
+
+  function pair(two) {
+    const sides = two.map(box => {
+      const figure = document.createElement('figure'), video = document.createElement('video');
+      Object.assign(video, {src: `files/${box.dataset.compare}.mp4`, muted: true, loop: false, playsInline: true});
+      video.setAttribute('aria-label', box.dataset.label);
+      const words = document.createElement('figcaption');
+      words.textContent = box.dataset.label;
+      figure.append(video, words);
+      return figure;
+    });
+    const videos = sides.map(side => side.querySelector('video'));
+    const row = document.createElement('div');
+    row.className = 'pair';
+    row.append(...sides);
+    return [row, controls(videos)];
+  }
+
+  // one clock for both: the first leads, the second is brought back whenever it strays by more than a frame
+  function controls(videos) {
+    const [first, second] = videos, bar = document.createElement('div');
+    bar.className = 'pair-controls';
+    bar.innerHTML = `<button type="button" data-do="play">Play</button>
+      <button type="button" data-do="back" aria-label="One frame back">−1</button>
+      <button type="button" data-do="on" aria-label="One frame on">+1</button>
+      <input type="range" min="0" max="1" step="any" value="0" aria-label="Position in both clips">
+      <label><input type="checkbox" data-do="slow"> half speed</label>`;
+    const button = bar.querySelector('[data-do=play]'), slider = bar.querySelector('[type=range]');
+    const length = () => Math.min(...videos.map(video => video.duration || Infinity));
+    const seek = seconds => videos.forEach(video => { video.currentTime = Math.max(0, Math.min(seconds, length())); });
+    const playing = on => {
+      button.textContent = on ? 'Pause' : 'Play';
+      videos.forEach(video => on ? video.play().catch(() => {}) : video.pause());
+    };
+    const follow = () => {
+      if (!bar.isConnected) return;
+      if (!first.paused) {
+        if (first.ended || second.ended || first.currentTime >= length() - 0.02) { seek(0); playing(true); }
+        else if (Math.abs(first.currentTime - second.currentTime) > 0.03) second.currentTime = first.currentTime;
+        slider.value = first.currentTime / length() || 0;
+      }
+      requestAnimationFrame(follow);
+    };
+    button.onclick = () => playing(first.paused);
+    slider.oninput = () => { playing(false); seek(slider.value * length()); };
+    bar.onclick = event => {
+      const step = {back: -1, on: 1}[event.target.dataset.do];
+      if (step) { playing(false); seek(first.currentTime + step / 16); slider.value = first.currentTime / length(); }
+    };
+    bar.onchange = event => {
+      if (event.target.dataset.do === 'slow') videos.forEach(v => { v.playbackRate = event.target.checked ? 0.5 : 1; });
+    };
+    Promise.all(videos.map(video => new Promise(done => { video.oncanplay = done; }))).then(() => {
+      if (!still()) playing(true);
+    });
+    requestAnimationFrame(follow);
+    return bar;
+  }
+
+  // ---- copying
+
+  const pageAddress = () => location.origin + location.pathname;
+  const quoted = text => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
+
+  async function copied(id, text) {
+    await navigator.clipboard.writeText(text);
+    const button = document.getElementById(id), words = button.textContent;
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = words; }, 1500);
+  }
+
+  const copyLink = query => { copied('copy-link', `${pageAddress()}?${query}`); };
+  const copyEmbed = query => {
+    const address = quoted(`${pageAddress()}?embed=1&${query}`);
+    copied('copy-embed', `<iframe src="${address}" width="100%" height="1000" style="border:0" ` +
+      'title="Wan 2.2 image to video" allow="autoplay; fullscreen; clipboard-write"></iframe>');
+  };
+
+  // ---- a clock for the running job, and a status line that screen readers follow
+
+  const begun = new WeakMap();
+  setInterval(() => document.querySelectorAll('[data-elapsed]').forEach(clock => {
+    if (!begun.has(clock)) begun.set(clock, Date.now() - 1000 * clock.dataset.elapsed);
+    const seconds = Math.max(0, Math.round((Date.now() - begun.get(clock)) / 1000));
+    clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} so far`;
+  }), 250);
+
+  new MutationObserver(() => {
+    const status = document.getElementById('status');
+    if (status && !status.hasAttribute('aria-live')) {
+      status.setAttribute('aria-live', 'polite');
+      status.setAttribute('role', 'status');
+    }
+    const picture = document.querySelector('#picture img');
+    if (picture && !picture.dataset.watched) {
+      picture.dataset.watched = 'yes';
+      picture.addEventListener('load', crop);
+      new ResizeObserver(crop).observe(picture);
+    }
+  }).observe(document, {childList: true, subtree: true});
+
+  return {measure, crop, play, strip, stripClick, copyLink, copyEmbed};
+})();

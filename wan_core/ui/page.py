@@ -1,0 +1,155 @@
+"""Lays the page out and connects its events. What an event does stands in the file of its subject."""
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core import prompting
+from wan_core.estimate import Calibration
+from wan_core.jobs import Jobs
+from wan_core.presets import Preset, opening
+from wan_core.profiles import Choice, Machine
+from wan_core.settings import Settings
+from wan_core.ui import chips, examples, picker, sections
+from wan_core.ui.choosing import Choosing
+from wan_core.ui.controls import Form
+from wan_core.ui.endpoint import add_endpoint
+from wan_core.ui.mirror import Mirror, Reflecting, build_outcome, build_snippets
+from wan_core.ui.outcome import Host
+from wan_core.ui.pictures import leave_addresses_to_intake
+from wan_core.ui.running import Running
+from wan_core.ui.screen import Screen, build_screen
+from wan_core.ui.visit import browser_state
+
+TITLE = "Wan 2.2 image to video"
+SWEEP_S = (3600, 24 * 3600)  # Gradio's copies of uploads: looked at each hour, kept a day
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
+AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}
+BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
+
+
+def build(
+    jobs: Jobs,
+    settings: Settings,
+    machine: Machine,
+    choice: Choice,
+    calibration: Calibration | None = None,
+    *,
+    fal: bool = False,
+) -> gr.Blocks:
+    """The app's page with its named endpoint. `calibration` lets the estimate learn; `fal`: jobs may run there."""
+    first = opening(settings, choice.profile, machine)
+    with gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False) as page:
+        visit = browser_state()
+        gr.HTML(_header(choice), elem_id="header", elem_classes="not-in-embed")
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=5, min_width=320, elem_id="left"):
+                left = Left(first, choice, machine, fal)
+            with gr.Column(scale=6, min_width=320, elem_id="right"):
+                screen = build_screen(visit, left.generate, left.cancel)
+                mirror = Mirror(left.outcome, left.link, *build_snippets())
+        screen.strip.render()  # type: ignore[no-untyped-call]
+        running = Running(jobs, settings, left.form, screen)
+        choosing = Choosing(jobs, left.form, left.presets, screen, choice, machine)
+        host = Host(machine, calibration or Calibration())
+        _connect_run(left, screen, running)
+        refresh = _connect_mirror(left, mirror, Reflecting(left.form, mirror, host, choice.profile))
+        _connect_choices(left, screen, choosing)
+        _connect_copies(left)
+        opened = page.load(choosing.address, [visit], choosing.outputs_with_screen, **AT_ONCE)
+        opened.then(**refresh).then(running.watch, [visit], screen.outputs, **RUN)
+        add_endpoint(jobs, settings, choice.profile.name)
+    for component in page.blocks.values():
+        if isinstance(component, Component):
+            leave_addresses_to_intake(component)
+    return page
+
+
+class Left:
+    """The left column: builds its components in order and keeps those that events need."""
+
+    def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: bool) -> None:
+        self.form = Form()
+        engine = first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile
+        sections.picture_section(self.form)
+        self.measured = gr.Textbox(label="Size of the picture", elem_id="picture-size", visible="hidden")
+        self.examples = gr.HTML(
+            examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=examples.CHOOSE_JS
+        )
+        sections.prompt_section(self.form)
+        self.chips = gr.HTML(
+            chips.chips(engine), elem_id="chips", elem_classes="not-in-embed", js_on_load=chips.CHOOSE_JS
+        )
+        with gr.Row(elem_id="go"):
+            self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
+            self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
+        self.outcome, self.link = build_outcome()
+        self.presets = gr.HTML(
+            picker.picker(first.name, choice.profile, machine),
+            elem_id="presets",
+            elem_classes="not-in-embed",
+            js_on_load=picker.CHOOSE_JS,
+        )
+        sections.size_section(self.form, first)
+        sections.sampling_section(self.form, first)
+        sections.frames_section(self.form, first)
+        sections.encoding_section(self.form, first)
+        self.wan_negative = sections.checks_section(self.form, first)
+        sections.where_section(self.form, choice, machine, engine, fal)
+        with gr.Row(elem_classes="not-in-embed"):
+            self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
+            self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
+
+
+def _connect_run(left: Left, screen: Screen, running: Running) -> None:
+    inputs = [screen.visit, *left.form.inputs]
+    sent = left.generate.click(running.submit, inputs, [screen.visit], validator=running.check, **RUN)
+    again = screen.again.click(running.finish_again, inputs, [screen.visit], **RUN)
+    for accepted in (sent, again):
+        accepted.success(running.watch, [screen.visit], screen.outputs, **RUN)
+    left.cancel.click(running.cancel, [screen.visit], None, **AT_ONCE)
+
+
+def _connect_mirror(left: Left, mirror: Mirror, reflecting: Reflecting) -> dict[str, Any]:
+    """Refresh the mirror whenever an input changes; returns the event's arguments, for others to end with it."""
+    refresh: dict[str, Any] = {
+        "fn": reflecting.refresh,
+        "inputs": [left.measured, *left.form.inputs],
+        "outputs": mirror.outputs,
+        **AT_ONCE,
+    }
+    picture = left.form["picture"]
+    changes = [component.change for component in left.form.inputs if component is not picture]
+    gr.on(changes, trigger_mode="always_last", **refresh)
+    measured = picture.change(inputs=[picture], outputs=[left.measured], js="wan.measure", **BROWSER)
+    measured.then(**refresh)
+    return refresh
+
+
+def _connect_choices(left: Left, screen: Screen, choosing: Choosing) -> None:
+    picture, image_url = left.form["picture"], left.form["image_url"]
+    left.presets.click(choosing.preset, None, choosing.outputs, **AT_ONCE)
+    left.examples.click(choosing.example, None, choosing.outputs, **AT_ONCE)
+    screen.strip.click(choosing.clip, [screen.visit], choosing.outputs_with_screen, **AT_ONCE)
+    left.chips.click(choosing.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
+    left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
+    picture.input(outputs=[image_url], js="() => ''", **BROWSER)
+    image_url.input(outputs=[picture], js="() => null", **BROWSER)
+
+
+def _connect_copies(left: Left) -> None:
+    left.copy_link.click(inputs=[left.link], js="query => wan.copyLink(query)", **BROWSER)
+    left.copy_embed.click(inputs=[left.link], js="query => wan.copyEmbed(query)", **BROWSER)
+
+
+def _header(choice: Choice) -> str:
+    """The title, and what runs here where that is not the full model."""
+    small = choice.profile.description if choice.profile.name == "miniature" else ""
+    notice = f'<p class="notice" id="notice">{escape(small)}</p>' if small else ""
+    return (
+        f"<h1>{TITLE}</h1><p>One picture and one sentence become a short video. "
+        "Every parameter of fal's endpoint, on your own machine.</p>" + notice
+    )

@@ -1,0 +1,88 @@
+"""The panel above the video: what is happening to a job, from its events. Pure: events in, HTML out."""
+
+import time
+from dataclasses import dataclass, field
+from html import escape
+
+from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, Step, Stopped
+from wan_core.jobs import JobRecord
+from wan_core.jobs.record import STAGE_SENTENCES
+
+IDLE = ""
+
+
+@dataclass
+class Progress:
+    """What a job's events have said so far."""
+
+    headline: str = "Waiting to begin."
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    notes: list[str] = field(default_factory=list)
+    failed: bool = False
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Queued(position):
+                self.headline = _place_in_line(position)
+            case Stage(name, detail):
+                self._turn_to(detail or STAGE_SENTENCES[name])
+            case Step(_, done, total, seconds_left):
+                self.done, self.total, self.seconds_left = done, total, seconds_left
+            case Note(message) | Log(message, "WARN"):
+                self.notes.append(message)
+            case Finished(_):
+                self._turn_to("Done.")
+            case Stopped():
+                self._turn_to("Cancelled. Nothing was kept.")
+            case Failed(_, message):
+                self._turn_to(message)
+                self.failed = True
+
+    def _turn_to(self, headline: str) -> None:
+        self.headline, self.done, self.total, self.seconds_left = headline, 0, 0, None
+
+
+def panel(progress: Progress, record: JobRecord) -> str:
+    """The panel of a job that runs, waits or has ended without a clip; empty once the clip is there."""
+    if isinstance(record.outcome, Finished):
+        return IDLE
+    kind = "failed" if progress.failed else "over" if record.is_over else "running"
+    parts = [f'<p class="headline">{escape(progress.headline)}</p>']
+    if not record.is_over:
+        parts += [_bar(progress), f'<p class="small">{_figures(progress, record)}</p>']
+    parts += [f'<p class="small note">{escape(note)}</p>' for note in dict.fromkeys(progress.notes)]
+    return f'<div class="panel {kind}" data-job="{record.job.id}">{"".join(parts)}</div>'
+
+
+def _bar(progress: Progress) -> str:
+    if not progress.total:
+        return '<progress aria-label="Progress"></progress>'
+    return f'<progress aria-label="Progress" value="{progress.done}" max="{progress.total}"></progress>'
+
+
+def _figures(progress: Progress, record: JobRecord) -> str:
+    """`Step 3 of 8 · 0:12 so far · about 20 s left`."""
+    words = [f"Step {progress.done} of {progress.total}"] if progress.total else []
+    if record.started_at is not None and record.status == "running":
+        words.append(f'<span data-elapsed="{time.time() - record.started_at:.0f}"></span>')
+    if progress.seconds_left is not None:
+        words.append(f"about {duration(progress.seconds_left)} left")
+    return " · ".join(words)
+
+
+def _place_in_line(position: int) -> str:
+    if position == 0:
+        return "Next in line."
+    return f"Waiting: {position} job{'s are' if position > 1 else ' is'} ahead of yours."
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `1 min 20 s`, `2 h 5 min`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

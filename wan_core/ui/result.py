@@ -1,0 +1,95 @@
+"""The right side of the page once a clip is there: the player and all that is known about the clip. HTML only."""
+
+import json
+from html import escape
+
+from wan_core import recipe
+from wan_core.events import Result
+from wan_core.jobs import JobRecord
+from wan_core.profiles import profiles
+from wan_core.ui.links import link_query
+from wan_core.ui.progress import duration
+from wan_core.ui.visit import result_of
+
+EMPTY_PLAYER = '<div class="stage empty"><p>Your clip appears here.</p></div>'
+
+PLAYER_JS = """
+watch('value', () => wan.play(element));
+wan.play(element);
+"""
+
+
+def clip_url(job_id: str) -> str:
+    """The address of a clip, relative to the page."""
+    return f"files/{job_id}.mp4"
+
+
+def player(record: JobRecord | None) -> str:
+    """The video of a finished job, or the empty stage."""
+    result = result_of(record)
+    if record is None or result is None:
+        return EMPTY_PLAYER
+    size, url = result.size, clip_url(record.job.id)
+    return (
+        f'<div class="stage"><video id="clip" src="{url}" width="{size.width}" height="{size.height}" controls loop '
+        f'muted playsinline preload="auto" title="The generated clip" data-job="{record.job.id}"></video></div>'
+        f'<p class="row"><a class="button" id="download" href="{url}" download="wan-{record.job.id[:8]}.mp4">'
+        f"Download mp4 ({_megabytes(result)})</a></p>"
+    )
+
+
+def facts(record: JobRecord | None) -> str:
+    """Notes, then seed, prompt, size, times and recipe of a finished job; empty without one."""
+    result = result_of(record)
+    if record is None or result is None:
+        return ""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+    rows = {
+        "Seed": f'<code id="seed-used">{result.seed}</code>',
+        "Prompt used": f'<span id="prompt-used">{escape(result.prompt) or "<i>empty</i>"}</span>',
+        "Clip": escape(_clip_line(result)),
+        "Engine": escape(_engine_line(record)),
+        "Time": _times(result),
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
+    return (
+        (f'<ul class="notes" id="notes">{notes}</ul>' if notes else "")
+        + f'<dl class="facts" id="facts-list">{listed}</dl>'
+        + _recipe(record)
+    )
+
+
+def _clip_line(result: Result) -> str:
+    return f"{result.size} · {result.frames} frames · {result.fps} fps · {result.frames / result.fps:.2f} s"
+
+
+def _engine_line(record: JobRecord) -> str:
+    title = profiles()[record.job.engine].title if record.job.engine in profiles() else record.job.engine
+    return f"{title}, on {'fal' if record.lane == 'fal' else 'this machine'}"
+
+
+def _times(result: Result) -> str:
+    """The stages with their seconds, and a bar in their proportion."""
+    seconds = {stage: took for stage, took in result.stage_seconds.items() if took >= 0.05}
+    if not seconds:
+        return "—"
+    whole = sum(seconds.values())
+    bar = "".join(f'<i class="{stage}" style="flex:{took / whole:.4f}"></i>' for stage, took in seconds.items())
+    words = " · ".join(f'<span class="stage-{stage}">{stage} {took:.1f} s</span>' for stage, took in seconds.items())
+    return f'{duration(whole)}<span class="times" aria-hidden="true">{bar}</span><span class="small">{words}</span>'
+
+
+def _recipe(record: JobRecord) -> str:
+    kept = recipe.of(record.job)
+    plain = {"engine": kept.engine, "where": kept.where, **kept.values}
+    text = escape(json.dumps(plain, ensure_ascii=False, indent=2))
+    link = escape(f"?{link_query(kept)}", quote=True)
+    return (
+        f'<p class="small"><a id="clip-link" href="{link}">A link to this clip\'s settings</a></p>'
+        f'<details id="recipe"><summary>Recipe (also inside the mp4)</summary><pre>{text}</pre></details>'
+    )
+
+
+def _megabytes(result: Result) -> str:
+    size = result.clip.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"

@@ -1,0 +1,123 @@
+"""The events of a run: submit, watch, cancel, finish again. The page follows a job by its id; the job needs no page.
+
+Submitting ends as soon as the job has its id. Watching is an event of its own, so that a reload, another tab or a
+laptop that was closed takes it up again; when the page goes away only the watching ends.
+"""
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core import schema
+from wan_core.errors import BackendError, InputError
+from wan_core.events import Event, Finished, Preview
+from wan_core.jobs import FINISHING_FIELDS, JobRecord, Jobs, Wish
+from wan_core.jobs.limits import Client, client_of
+from wan_core.settings import Settings
+from wan_core.ui.controls import Form, request_of
+from wan_core.ui.faults import told
+from wan_core.ui.progress import Progress, panel
+from wan_core.ui.screen import Screen
+from wan_core.ui.visit import Visit
+
+NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
+GONE = "This clip is no longer kept here."
+
+
+class Running:
+    """Event functions over one form and one screen. `form` and `screen` say what goes in and out, in order."""
+
+    def __init__(self, jobs: Jobs, settings: Settings, form: Form, screen: Screen) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._form = form
+        self._screen = screen
+
+    def check(self, visit: object, *values: object) -> list[dict[str, Any]]:
+        """Judge the form before it is sent: each fault is shown at its own field."""
+        faults = _faults(self._form.read(values))
+        return [gr.validate(True, "")] + [
+            gr.validate(name not in faults, faults.get(name, "")) for name in self._form.names
+        ]
+
+    async def submit(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
+        """Accept the form as a job; the visit follows it."""
+        with told():
+            given = self._form.read(values)
+            if not given["picture"] and not str(given["image_url"] or "").strip():
+                raise InputError("image_url", "missing", NO_PICTURE)
+            wish = Wish(str(given["engine"]), given["where"], bool(given["prompt_in_file"]))
+            upload = Path(given["picture"]) if given["picture"] else None
+            record = await self._jobs.submit(request_of(given), self._client(request), wish, upload)
+            return Visit.of(visit).following(record.job.id).plain
+
+    def finish_again(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
+        """Interpolate and encode the clip on show anew, with the form's settings for both."""
+        with told():
+            seen = Visit.of(visit)
+            source = self._jobs.get(seen.clip) if seen.clip else None
+            if source is None:
+                raise BackendError("frames_not_kept", GONE)
+            given = self._form.read(values)
+            changes = {name: given[name] for name in FINISHING_FIELDS}
+            return seen.following(self._jobs.finish_again(source, changes, self._client(request)).job.id).plain
+
+    def cancel(self, visit: object) -> None:
+        """Ask the followed job to stop; the watching event tells when it has."""
+        followed = Visit.of(visit).job
+        record = self._jobs.get(followed) if followed else None
+        if record is not None:
+            self._jobs.cancel(record)
+
+    async def watch(self, visit: object) -> AsyncIterator[dict[Component, Any]]:
+        """Show the followed job until it is over. What happened before is shown at once, the rest as it comes."""
+        with told():
+            seen = Visit.of(visit)
+            record = self._jobs.get(seen.job) if seen.job else None
+            if record is None:
+                yield self._screen.idle()
+                return
+            async for shown in self._follow(record, seen):
+                yield shown
+
+    async def _follow(self, record: JobRecord, visit: Visit) -> AsyncIterator[dict[Component, Any]]:
+        screen, progress, behind = self._screen, Progress(), len(record.events)
+        yield screen.busy()
+        async for event in self._jobs.watch(record):
+            progress.take(event)
+            behind -= 1
+            if behind <= 0 and not record.is_over:
+                yield {screen.status: panel(progress, record), **self._preview(event)}
+        yield {screen.status: panel(progress, record), **screen.idle(), **self._end(record, visit)}
+
+    def _preview(self, event: Event) -> dict[Component, Any]:
+        if not isinstance(event, Preview) or not event.path.is_file():
+            return {}
+        picture = base64.b64encode(event.path.read_bytes()).decode()
+        return {
+            self._screen.preview: f'<img alt="Preview of the frames so far" src="data:image/webp;base64,{picture}">'
+        }
+
+    def _end(self, record: JobRecord, visit: Visit) -> dict[Component, Any]:
+        """The clip, if there is one; a job that ended without is not followed again."""
+        if isinstance(record.outcome, Finished):
+            return self._screen.clip(self._jobs, visit.with_clip(record.job.id))
+        return {self._screen.visit: Visit(None, visit.clip, visit.clips).plain}
+
+    def _client(self, request: gr.Request) -> Client:
+        peer = request.client.host if request.client else None
+        return client_of(dict(request.headers), peer, self._settings)
+
+
+def _faults(values: dict[str, Any]) -> dict[str, str]:
+    """Sentences by field. A missing picture is told by `submit`, at the picture."""
+    given = values if values["picture"] or values["image_url"] else values | {"picture": "none yet"}
+    try:
+        request_of(given)
+    except InputError as error:
+        return {fault.field: fault.message for fault in (error, *error.others) if fault.field in schema.FIELDS}
+    return {}

@@ -1,0 +1,85 @@
+"""The right side of the page as components: what is running, the clip, and the strip of this visit's clips."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core.jobs import JobRecord, Jobs
+from wan_core.ui import result, strip
+from wan_core.ui.visit import Visit, finished, result_of
+
+AGAIN = "Finish again with the frame and encoding settings on the left"
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Every component that the events of a run write to."""
+
+    visit: gr.BrowserState
+    status: gr.HTML
+    preview: gr.HTML
+    player: gr.HTML
+    facts: gr.HTML
+    again: gr.Button
+    strip: gr.HTML
+    generate: gr.Button
+    cancel: gr.Button
+
+    @property
+    def outputs(self) -> list[Component]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def busy(self) -> dict[Component, Any]:
+        """While a job is followed."""
+        return {self.generate: gr.update(interactive=False), self.cancel: gr.update(interactive=True, visible=True)}
+
+    def idle(self) -> dict[Component, Any]:
+        return {
+            self.generate: gr.update(interactive=True),
+            self.cancel: gr.update(interactive=False, visible=False),
+            self.preview: "",
+        }
+
+    def clip(self, jobs: Jobs, visit: Visit) -> dict[Component, Any]:
+        """The clip on show, its facts and the strip."""
+        record = jobs.get(visit.clip) if visit.clip else None
+        return {
+            self.visit: visit.plain,
+            self.player: result.player(record),
+            self.facts: result.facts(record),
+            self.again: _again(jobs, record),
+            self.strip: strip.strip(finished(jobs, visit), visit.clip),
+        }
+
+
+def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button) -> Screen:
+    """Lay out status, preview, player and facts, top to bottom; the strip comes below both columns."""
+    status = gr.HTML(elem_id="status")
+    preview = gr.HTML(elem_id="preview", elem_classes="not-in-embed")
+    player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
+    facts = gr.HTML(elem_id="facts")
+    again = gr.Button(
+        AGAIN,
+        visible=False,
+        size="sm",
+        elem_id="finish-again",
+        elem_classes="not-in-embed",
+    )
+    shelf = gr.HTML(elem_id="strip", elem_classes="not-in-embed", js_on_load=strip.STRIP_JS, render=False)
+    return Screen(visit, status, preview, player, facts, again, shelf, generate, cancel)
+
+
+def _again(jobs: Jobs, record: JobRecord | None) -> Any:
+    """The button that interpolates and encodes anew: there with a clip, usable while its frames are kept."""
+    if record is None or result_of(record) is None:
+        return gr.update(visible=False)
+    kept = jobs.has_frames(record)
+    return gr.update(visible=True, interactive=kept, value=AGAIN if kept else _why_not_again(record))
+
+
+def _why_not_again(record: JobRecord) -> str:
+    if record.lane == "fal":
+        return "Finish again: a clip made on fal has no frames here"
+    return "Finish again: the frames of this clip are no longer kept"

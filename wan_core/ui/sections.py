@@ -1,0 +1,124 @@
+"""The left side of the page: picture and prompt, then the accordions. Puts components in place and nothing else."""
+
+import gradio as gr
+
+from wan_core import prompting
+from wan_core.events import Where
+from wan_core.presets import Preset
+from wan_core.profiles import Choice, EngineProfile, Machine, profiles, why_not
+from wan_core.schema import MAX_PROMPT_CHARS
+from wan_core.ui.controls import Form, control, shown
+from wan_core.ui.pictures import UploadedImage
+
+SAMPLING = ("seed", "num_inference_steps", "guidance_scale", "guidance_scale_2", "shift", "acceleration")
+FRAMES = (
+    "num_frames",
+    "frames_per_second",
+    "interpolator_model",
+    "num_interpolated_frames",
+    "adjust_fps_for_interpolation",
+)
+ENCODING = ("video_quality", "video_write_mode")
+CHECKS = ("enable_safety_checker", "enable_prompt_expansion")
+PLACES: dict[Where, str] = {
+    "local": "This machine",
+    "fal": "fal",
+    "fal_when_needed": "fal when this machine cannot",
+}
+
+
+def picture_section(form: Form) -> None:
+    """The picture box and the address below it: whichever was given last counts."""
+    form.add(
+        "picture",
+        UploadedImage(
+            label="Picture",
+            type="filepath",
+            sources=["upload", "webcam", "clipboard"],
+            height=300,
+            elem_id="picture",
+            buttons=["fullscreen"],
+        ),
+    )
+    form.add("image_url", control("image_url", label="… or its web address", elem_classes="not-in-embed"))
+
+
+def prompt_section(form: Form) -> None:
+    form.add("prompt", control("prompt", value="", lines=3, max_lines=8, max_length=MAX_PROMPT_CHARS))
+
+
+def size_section(form: Form, opening: Preset) -> None:
+    """Resolution and shape: what most people change first."""
+    with gr.Row(elem_classes="not-in-embed"):
+        for name in ("resolution", "aspect_ratio"):
+            _add(form, name, opening)
+
+
+def sampling_section(form: Form, opening: Preset) -> None:
+    with gr.Accordion("Sampling", open=False, elem_id="sampling", elem_classes="not-in-embed"):
+        for name in SAMPLING:
+            _add(form, name, opening)
+
+
+def frames_section(form: Form, opening: Preset) -> None:
+    with gr.Accordion("Frames and interpolation", open=False, elem_id="frames", elem_classes="not-in-embed"):
+        for name in FRAMES:
+            _add(form, name, opening)
+
+
+def encoding_section(form: Form, opening: Preset) -> None:
+    with gr.Accordion("Encoding", open=False, elem_id="encoding", elem_classes="not-in-embed"):
+        for name in ENCODING:
+            _add(form, name, opening)
+        form.add(
+            "prompt_in_file",
+            gr.Checkbox(
+                True,
+                label="Keep the prompt in the file",
+                info="The mp4 carries its settings, so that they can be restored. Off: without the prompts.",
+                elem_id="prompt_in_file",
+            ),
+        )
+
+
+def checks_section(form: Form, opening: Preset) -> gr.Button:
+    """Safety and prompt; returns the button that fills in Wan's own negative prompt."""
+    with gr.Accordion("Safety and prompt", open=False, elem_id="checks", elem_classes="not-in-embed"):
+        for name in CHECKS:
+            _add(form, name, opening)
+        _add(form, "negative_prompt", opening, lines=2, max_lines=6, max_length=MAX_PROMPT_CHARS)
+        gr.Markdown(prompting.NEGATIVE_PROMPT_NOTE, elem_classes="small")
+        return gr.Button("Use Wan's own negative prompt", size="sm", elem_id="wan-negative-prompt")
+
+
+def where_section(form: Form, choice: Choice, machine: Machine, engine: EngineProfile, fal: bool) -> None:
+    """Which engine runs, and why; on which machine."""
+    runnable = [(profile.title, name) for name, profile in profiles().items() if why_not(profile, machine) is None]
+    with gr.Accordion("Where it runs", open=False, elem_id="where-it-runs", elem_classes="not-in-embed"):
+        gr.Markdown(_why(choice, machine), elem_id="engine-reason")
+        form.add(
+            "engine",
+            gr.Radio(runnable, value=engine.name, label="Engine", elem_id="engine", visible=len(runnable) > 1),
+        )
+        form.add(
+            "where",
+            gr.Radio(
+                [(words, place) for place, words in PLACES.items()],
+                value="local",
+                label="Where",
+                elem_id="where",
+                visible=fal,
+            ),
+        )
+
+
+def _why(choice: Choice, machine: Machine) -> str:
+    lines = [
+        f"**{choice.profile.title}** on this machine ({machine.title}). {choice.reason}",
+        choice.profile.description,
+    ]
+    return "\n\n".join(lines)
+
+
+def _add(form: Form, name: str, opening: Preset, **options: object) -> None:
+    form.add(name, control(name, shown(name, opening.complete.get(name)), **options))

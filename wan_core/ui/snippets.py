@@ -1,0 +1,93 @@
+"""The current settings as a request to fal, ready to paste: Python, JavaScript and cURL. Pure.
+
+The three follow the examples of fal's documentation of the endpoint. An uploaded picture has no address yet, so the
+first two upload it and the third leaves a place for it.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from wan_core.schema import ENDPOINT, ImageToVideoInput
+from wan_core.ui.controls import PICTURE_IS_UPLOADED
+
+FILE = "picture.jpg"
+ADDRESS = "https://example.com/picture.jpg"
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """The same request in three languages."""
+
+    python: str
+    javascript: str
+    curl: str
+
+
+def snippets(request: ImageToVideoInput) -> Snippets:
+    """The request as code. Every field is written out, so that it means the same whatever fal's defaults become."""
+    arguments = request.model_dump(exclude_none=True)
+    return Snippets(_python(arguments), _javascript(arguments), _curl(arguments))
+
+
+def _python(arguments: dict[str, Any]) -> str:
+    lines = [f'        "{name}": {_python_word(name, value)},' for name, value in arguments.items()]
+    return "\n".join(
+        [
+            "import fal_client",
+            "",
+            "result = fal_client.subscribe(",
+            f'    "{ENDPOINT}",',
+            "    arguments={",
+            *lines,
+            "    },",
+            ")",
+            'print(result["video"]["url"])',
+        ]
+    )
+
+
+def _python_word(name: str, value: object) -> str:
+    if name == "image_url" and value == PICTURE_IS_UPLOADED:
+        return f'fal_client.upload_file("{FILE}")'
+    return _json(value) if isinstance(value, str) else repr(value)
+
+
+def _javascript(arguments: dict[str, Any]) -> str:
+    uploaded = arguments["image_url"] == PICTURE_IS_UPLOADED
+    words = {name: _json(value) for name, value in arguments.items()}
+    if uploaded:
+        words["image_url"] = "await fal.storage.upload(picture)"
+    lines = [f"    {name}: {word}," for name, word in words.items()]
+    return "\n".join(
+        [
+            'import { fal } from "@fal-ai/client";',
+            *(["", "// picture: a File or Blob, for example from an <input type=file>"] if uploaded else []),
+            "",
+            f'const result = await fal.subscribe("{ENDPOINT}", {{',
+            "  input: {",
+            *lines,
+            "  },",
+            "});",
+            "console.log(result.data.video.url);",
+        ]
+    )
+
+
+def _curl(arguments: dict[str, Any]) -> str:
+    if arguments["image_url"] == PICTURE_IS_UPLOADED:
+        arguments = arguments | {"image_url": ADDRESS}
+    body = json.dumps(arguments, ensure_ascii=False, indent=2).replace("'", "'\\''")
+    return "\n".join(
+        [
+            "curl --request POST \\",
+            f"  --url https://fal.run/{ENDPOINT} \\",
+            '  --header "Authorization: Key $FAL_KEY" \\',
+            '  --header "Content-Type: application/json" \\',
+            f"  --data '{body}'",
+        ]
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,79 @@
+"""The strip of this visit's last clips, each labelled by what differs from the one before. HTML; `page.js` plays it."""
+
+import filecmp
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from wan_core import schema
+from wan_core.jobs import JobRecord
+from wan_core.profiles import profiles
+from wan_core.ui.result import clip_url
+
+STRIP_JS = """
+element.addEventListener('click', event => wan.stripClick(element, event, id => trigger('click', {clip: id})));
+watch('value', () => wan.strip(element));
+"""
+LONGEST = 40
+
+
+def strip(records: list[JobRecord], on_show: str | None) -> str:
+    """The cards, newest first; empty without clips."""
+    if not records:
+        return ""
+    before: list[JobRecord | None] = [None, *records[:-1]]
+    cards = [_card(record, earlier, on_show) for record, earlier in zip(records, before, strict=True)]
+    hint = "Click a clip to play it and to get its settings back. Choose two to compare them."
+    return (
+        f'<h3>This visit\'s clips</h3><p class="small">{hint}</p>'
+        f'<div class="strip" role="list">{"".join(reversed(cards))}</div><div class="compare" hidden></div>'
+    )
+
+
+def chosen_clip(event: gr.EventData) -> str:
+    """The id a click on a card carries."""
+    return str(getattr(event, "clip", ""))
+
+
+def differences(record: JobRecord, earlier: JobRecord | None) -> list[str]:
+    """What was set otherwise than for `earlier`, in the form's words; the prompt's beginning for the first clip."""
+    request = record.job.request
+    if earlier is None:
+        return [_shortened(request.prompt) or "No prompt"]
+    before = earlier.job.request
+    said = [
+        _difference(name, getattr(request, name))
+        for name in schema.FIELDS
+        if name != "image_url" and getattr(request, name) != getattr(before, name)
+    ]
+    if record.job.engine != earlier.job.engine and record.job.engine in profiles():
+        said.append(profiles()[record.job.engine].title)
+    if not filecmp.cmp(record.job.picture, earlier.job.picture, shallow=False):
+        said.insert(0, "Another picture")
+    return said or ["The same settings"]
+
+
+def _difference(name: str, value: Any) -> str:
+    title = schema.FIELDS[name].title or name
+    if isinstance(value, bool):
+        return f"{title}: {'on' if value else 'off'}"
+    return f"{title}: {_shortened(str(value)) or 'empty'}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+
+
+def _card(record: JobRecord, earlier: JobRecord | None, on_show: str | None) -> str:
+    job_id, label = record.job.id, " · ".join(differences(record, earlier))
+    shown = ' aria-current="true"' if job_id == on_show else ""
+    words = escape(label)
+    return (
+        f'<div class="card" role="listitem"{shown}>'
+        f'<button type="button" class="open" data-clip="{job_id}" title="Play this clip and restore its settings">'
+        f'<video src="{clip_url(job_id)}#t=0.1" muted playsinline preload="metadata" tabindex="-1"></video>'
+        f'<span class="label">{words}</span></button>'
+        f'<label class="small"><input type="checkbox" data-compare="{job_id}" data-label="{words}"> Compare</label>'
+        "</div>"
+    )

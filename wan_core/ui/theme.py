@@ -1,0 +1,35 @@
+"""Colours, fonts and scripts of the page, as arguments of `launch()`. All of it is served from this machine."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wan_core.settings import Limits
+
+HERE = Path(__file__).parent
+SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+
+
+@cache
+def theme() -> gr.themes.Base:
+    return gr.themes.Default(
+        primary_hue="indigo",
+        secondary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="lg",
+        font=SYSTEM_FONT,
+        font_mono=("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"),
+    )
+
+
+def launch_options() -> dict[str, Any]:
+    """What `launch()` needs for the page to look and work as built. It opens no folder to the web."""
+    return {
+        "theme": theme(),
+        "css": (HERE / "page.css").read_text("utf-8"),
+        "head": f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>",
+        "footer_links": ["api"],
+        "max_file_size": Limits().max_upload_bytes,
+    }
