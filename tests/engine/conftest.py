@@ -3,6 +3,7 @@
 The sizes are those of diffusers' own tests (tests/pipelines/wan/test_wan_22_image_to_video.py).
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,16 @@ def forwards() -> Callable[[Any], list[str]]:
         return calls
 
     return count
+
+
+@pytest.fixture(scope="session")
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved")
+    tiny_pipeline().save_pretrained(folder, max_shard_size="30KB")
+    return folder
+
+
+@pytest.fixture
+def saved(saved_once: Path, tmp_path: Path) -> Path:
+    """The tiny pipeline as files, in the layout of the official repository: fp32 shards, `model_index.json`."""
+    return Path(shutil.copytree(saved_once, tmp_path / "saved"))

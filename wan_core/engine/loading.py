@@ -154,7 +154,7 @@ def assemble(folder: Path, device: torch.device, report: Report) -> Any:
         "transformer_2": ("low-noise expert", lambda: _expert(folder / "transformer_2")),
         "vae": (
             "picture encoder and decoder",
-            lambda: AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True),
+            lambda: AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True),
         ),
     }
     parts = {}
@@ -166,7 +166,7 @@ def assemble(folder: Path, device: torch.device, report: Report) -> Any:
 
 
 def _expert(folder: Path) -> Any:
-    return WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.bfloat16, use_safetensors=True)
+    return WanTransformer3DModel.from_pretrained(folder, dtype=torch.bfloat16, use_safetensors=True)
 
 
 def _check_host_memory(folder: Path, plan: Plan | None, title: str) -> None:

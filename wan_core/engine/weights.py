@@ -88,6 +88,7 @@ def _downloaded(source: dict[str, Any], title: str, report: Report) -> Path:
     _check_disk(total, title)
     report(Stage("loading", f"Downloading {title}: {total / GB:.1f} GB, once."))
     folder = Path(snapshot_download(**source, tqdm_class=_bar(total, report)))
+    report(Step("loading", 100, 100, 0))
     report(Log(f"{title} is revision {folder.name[:12]} of {source['repo_id']}."))
     return folder
 
@@ -117,7 +118,7 @@ def _bar(total: int, report: Report) -> type[tqdm]:
         def update(self, n: float | None = 1) -> None:
             with lock:
                 self.n += n or 0
-                percent = int(min(100, 100 * self.n / max(total, 1)))
+                percent = int(min(99, 100 * self.n / max(total, 1)))
                 if self.counts_bytes and percent > told[0]:
                     told[0] = percent
                     report(Step("loading", percent, 100, (time.monotonic() - began) * (100 / percent - 1)))
