@@ -11,6 +11,7 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 from PIL import Image
+from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from tests.checks_support import chat_server, tiny_models
 from tests.checks_support.chat_server import ChatServer, Handler
@@ -75,6 +76,20 @@ def test_the_local_model_writes_from_picture_and_text_through_the_real_loader(qw
 def test_without_a_text_the_local_model_is_asked_to_invent_the_motion(qwen3_vl: Path) -> None:
     here = Expander(LocalModel(Pin(str(qwen3_vl))), deadline_s=60)
     assert here.expand(RED, "  ") == Expansion("The red ball starts to roll.")
+
+
+def test_the_model_is_told_which_tokens_are_the_picture(qwen3_vl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, transformers counts their places as if they were words, and says nothing."""
+    generate, seen = Qwen3VLForConditionalGeneration.generate, {}
+    monkeypatch.setattr(
+        Qwen3VLForConditionalGeneration,
+        "generate",
+        lambda self, **inputs: seen.update(inputs) or generate(self, **inputs),
+    )
+    Expander(LocalModel(Pin(str(qwen3_vl))), deadline_s=60).expand(RED, "it moves")
+    pads = seen["input_ids"] == AutoTokenizer.from_pretrained(qwen3_vl).convert_tokens_to_ids("<|image_pad|>")
+    assert seen["mm_token_type_ids"].tolist() == pads.int().tolist()
+    assert pads.sum() == seen["image_grid_thw"].prod() // 4 == 2  # 64×32 pixels, patches of 16, merged two by two
 
 
 @pytest.fixture
