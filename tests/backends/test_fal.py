@@ -1,7 +1,6 @@
 """The backend against a fal that does everything wrong: each fault has its sentence, and nothing is ever sent twice."""
 
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from tests.intake.servers import Names
 from tests.support.faulty_fal import (
     HASTE,
+    Call,
     FaultyFal,
     Reply,
     both,
@@ -34,8 +34,8 @@ from tests.support.faulty_fal import (
 from tests.support.jobs import a_request
 from wan_core import encoding
 from wan_core.backends import fal as fal_backend
-from wan_core.backends.fal import FalBackend, lane_of, picture_bytes
-from wan_core.backends.fal_wire import Pace
+from wan_core.backends.fal import FalBackend, Pace, files, lane_of
+from wan_core.backends.fal.files import picture_bytes
 from wan_core.errors import BackendError, Cancelled, InputError, WanError
 from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage
 from wan_core.geometry import Size
@@ -157,7 +157,7 @@ def test_a_picture_too_big_for_a_data_uri_as_png_goes_as_a_fine_jpeg(
 ) -> None:
     path = tmp_path / "picture.png"
     Image.effect_noise((400, 300), 20).convert("RGB").save(path)
-    monkeypatch.setattr(fal_backend, "MAX_INLINE_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(files, "MAX_INLINE_BYTES", path.stat().st_size - 1)
     content, content_type = picture_bytes(path)
     assert content_type == "image/jpeg" and content[:3] == b"\xff\xd8\xff" and b"Exif" not in content
 
@@ -165,7 +165,7 @@ def test_a_picture_too_big_for_a_data_uri_as_png_goes_as_a_fine_jpeg(
 def test_a_still_bigger_picture_is_uploaded_and_the_key_stays_out_of_the_store(
     desk: Desk, fal: FaultyFal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fal_backend, "MAX_INLINE_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_INLINE_BYTES", 10)
     fal.then("initiate", nginx(502))
     desk.finished()
     assert fal.arguments["image_url"] == f"{fal.base}/picture" and fal.stored[:3] == b"\xff\xd8\xff"
@@ -179,10 +179,10 @@ TAKEN = "It may have taken the job and charge for it, so it was not sent again."
 @pytest.mark.parametrize(
     "reply, kind, sentence",
     [
-        (says(401, {"detail": "No user found"}), "unauthorized", "fal does not accept the key."),
-        (says(403, {"detail": "Exhausted balance"}), "forbidden", "its balance may be used up"),
+        (says(401, {"detail": "No user found"}), "downstream_service_error", "fal does not accept the key."),
+        (says(403, {"detail": "Exhausted balance"}), "downstream_service_error", "its balance may be used up"),
         (says(429, {"detail": "slow down"}), "concurrent_requests_limit", "Try again in a minute."),
-        (says(404, {"detail": "Application not found"}), "not_found", "fal does not offer the model"),
+        (says(404, {"detail": "Application not found"}), "downstream_service_error", "fal does not offer the model"),
         (says(418, "?"), "bad_request", "fal refused the request (418)."),
         (says(307, b"", location="http://127.0.0.2/"), "bad_request", "fal refused the request (307)."),
     ],
@@ -283,9 +283,9 @@ def test_a_fault_that_passes_costs_neither_the_clip_nor_a_second_charge(
 @pytest.mark.parametrize(
     "place, reply, kind, sentence",
     [
-        ("status", says(401, {}), "unauthorized", "fal does not accept the key."),
-        ("status", says(403, {}), "forbidden", "does not let this key"),
-        ("status", says(404, {"status": "NOT_FOUND"}), "not_found", "does not know this job any more"),
+        ("status", says(401, {}), "downstream_service_error", "fal does not accept the key."),
+        ("status", says(403, {}), "downstream_service_error", "does not let this key"),
+        ("status", says(404, {"status": "NOT_FOUND"}), "downstream_service_error", "does not know this job any more"),
         ("status", says(500, b"?"), "downstream_service_error", "fal has a fault of its own (500)."),
         ("status", nginx(502), "downstream_service_unavailable", "fal has a fault of its own (502)."),
         ("status", cut, "downstream_service_unavailable", "The line to fal broke"),
@@ -305,7 +305,8 @@ def test_a_fault_that_passes_costs_neither_the_clip_nor_a_second_charge(
             "fal does not hand out the result (400).",
         ),
         ("clip", says(404, b"gone"), "file_download_error", "The clip is ready but could not be fetched."),
-        ("clip", says(200, b"<html>not a clip</html>"), "downstream_service_error", "is no mp4"),
+        ("clip", says(200, b"<html>not a clip</html>"), "downstream_service_error", "is no whole mp4"),
+        ("clip", says(200, b"\0\0\0\x18ftypmp42" + bytes(500)), "downstream_service_error", "is no whole mp4"),
     ],
 )
 def test_a_fault_that_stays_ends_the_job_with_a_sentence_and_fals_request_id(
@@ -419,6 +420,20 @@ def test_a_cancel_before_anything_was_sent_sends_nothing(desk: Desk, fal: Faulty
     assert (fal.submissions, fal.cancels) == (0, 0) and desk.store.remote(job.id) is None
 
 
+def test_a_cancel_stops_the_fetching_of_the_clip(desk: Desk, fal: FaultyFal) -> None:
+    backend, job, over = desk.backend(), desk.job(), threading.Event()
+
+    def stop_while_waiting(call: Call) -> None:
+        backend.cancel(job.id)
+        over.wait(20)
+
+    fal.always("clip", stop_while_waiting)
+    with pytest.raises(Cancelled):
+        list(backend.run(job))
+    over.set()
+    assert fal.cancels == 0 and list(desk.data.clip(job.id).parent.iterdir()) == []
+
+
 def test_a_cancel_that_fal_does_not_hear_is_not_kept_secret(desk: Desk, fal: FaultyFal) -> None:
     fal.life = (in_progress(),)
     fal.always("cancel", says(400, {"status": "ALREADY_COMPLETED"}))
@@ -518,7 +533,7 @@ def test_a_lent_key_that_is_gone_before_the_job_was_sent_is_asked_for_again(desk
 @pytest.mark.parametrize("key", ["canary with blanks", "canary-é", "canary\nX: y", "-" * 600])
 def test_an_odd_key_is_refused_without_being_quoted(desk: Desk, fal: FaultyFal, key: str) -> None:
     error = desk.error(desk.job(own_key=key))
-    assert isinstance(error, BackendError) and error.type == "unauthorized" and key not in error.message
+    assert isinstance(error, BackendError) and error.type == "engine_unavailable" and key not in error.message
     assert fal.submissions == 0
 
 
@@ -541,9 +556,8 @@ def test_the_key_is_in_no_log_event_error_or_file_even_if_fal_repeats_it(
     assert "canary" not in repr(told) and "canary" not in repr(vars(desk.backend()))
     assert caplog.records and not [record for record in caplog.records if "canary" in record.getMessage()]
     desk.store.close()
-    for folder, _, files in os.walk(desk.data.root):
-        for name in files:
-            assert b"canary" not in Path(folder, name).read_bytes(), name
+    for path in desk.data.root.rglob("*"):
+        assert path.is_dir() or b"canary" not in path.read_bytes(), path
     desk.store = JobStore(desk.data.database)
 
 

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from wan_core.backends.fal_wire import Hosts, Pace
+from wan_core.backends.fal import Hosts, Pace
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.schema import ENDPOINT
 

@@ -30,7 +30,7 @@ class Purse:
 
     def __init__(self, store: JobStore, settings: Settings, *, per_client: bool) -> None:
         self._store = store
-        self._owner_key = settings.fal_key
+        self._owner_key = _cleaned(settings.fal_key) if settings.fal_key else None
         self._jobs = settings.fal_daily_jobs
         self._dollars = settings.fal_daily_dollars
         self._client_jobs = settings.fal_client_daily_jobs if per_client else 0
@@ -47,7 +47,7 @@ class Purse:
         unfinished = self._store.unfinished()
         with self._mutex:
             self._lent = {known: lent for known, lent in self._lent.items() if known in unfinished}
-            self._lent[job_id] = SecretStr(key.get_secret_value().strip())
+            self._lent[job_id] = _cleaned(key)
 
     def forget(self, job_id: str) -> None:
         with self._mutex:
@@ -60,7 +60,7 @@ class Purse:
     def refuse_if_spent(self, request: ImageToVideoInput, client: str, *, without: str = "") -> None:
         """Raise BackendError if the owner's key may not pay for `request` of `client` today."""
         if self._owner_key is None:
-            raise BackendError("unauthorized", NO_KEY)
+            raise BackendError("engine_unavailable", NO_KEY)
         spent, dollars = self._store.spent(client, DAY_S, without=without), dollars_on_fal(request)
         if self._client_jobs and spent.own_jobs >= self._client_jobs:
             raise _too_much(f"You have run {spent.own_jobs} jobs on fal with this app's key in the last 24 hours.")
@@ -82,6 +82,11 @@ class Purse:
         with self._mutex:
             self.refuse_if_spent(job.request, client, without=job.id)
             self._store.note_spending(job.id, client, dollars_on_fal(job.request))
+
+
+def _cleaned(key: SecretStr) -> SecretStr:
+    """`key` without the blanks and line ends that come along when it is pasted."""
+    return SecretStr(key.get_secret_value().strip())
 
 
 def _too_much(sentence: str) -> BackendError:

@@ -5,57 +5,40 @@ that after a crash the next `run` looks on where this one stopped; a lost answer
 sentence that says so. The key is held for one run, and is in no event, row, log or error. Knows no prices and no pages.
 """
 
-import asyncio
 import contextlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
+from typing import Literal, Protocol
 
 import fal_client
-from PIL import Image
 from pydantic import SecretStr
 
-from wan_core import encoding
-from wan_core.backends import fal_words as words
-from wan_core.backends.fal_wire import (
-    SOUND_KEY,
-    FalClient,
-    Hosts,
-    Output,
-    Pace,
-    Standing,
-    Trouble,
-    kept,
-    output,
-    standing,
-)
-from wan_core.errors import BackendError, Cancelled, InputError
+from wan_core.backends.fal import words
+from wan_core.backends.fal.files import Collector, image_url
+from wan_core.backends.fal.patience import Answer, Pace, Stop, Trouble, insistently
+from wan_core.backends.fal.wire import SOUND_KEY, FalClient, Hosts, Output, Standing, kept, output, standing
+from wan_core.encoding import EncodedClip
+from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Beat, Event, Finished, Job, Log, LogLevel, Note, Queued, Result, Stage, Where
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.settings import DataFolder, Limits
 
+__all__ = ["FalBackend", "Hosts", "Pace", "lane_of"]
+
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 FAL = Hosts()
 PACE = Pace()
 MODEL = "a14b"  # the engine that fal's endpoint runs
 MINIATURE = "miniature"
-MAX_INLINE_BYTES = 7_000_000  # as a data URI this is 9.3 MB of text; fal's toolkit takes up to 10 MiB
-JPEG = {"quality": 95, "subsampling": 0}
 MAX_LOG_LINES = 500
 DOWNLOAD_S = 600.0
-DOWNLOADS = 3
 CANCEL_S = 5.0
 LEVELS: dict[str, LogLevel] = {"ERROR": "ERROR", "WARN": "WARN", "WARNING": "WARN"}
-AT_ONCE = "Made on fal by the full model, because the only engine of this machine is the miniature."
+AT_ONCE = "Made on fal by the full model; the engine here would have been the miniature."
 
 
 class Notes(Protocol):
@@ -78,19 +61,6 @@ class Purse(Protocol):
     def forget(self, job_id: str) -> None: ...
 
 
-@dataclass
-class Stop:
-    """A wish to stop. `there`: fal is to stop as well; else this app closes and the job goes on without it."""
-
-    asked: threading.Event = field(default_factory=threading.Event)
-    there: bool = False
-
-    def wait(self, seconds: float) -> None:
-        """Raises Cancelled as soon as somebody wishes to stop."""
-        if self.asked.wait(seconds):
-            raise Cancelled()
-
-
 class FalBackend:
     """`hosts`, `fetcher`, `pace` and `now` (Unix seconds) are fal's and the world's own; tests give others."""
 
@@ -109,7 +79,8 @@ class FalBackend:
         self._notes, self._purse, self._data, self._limits = notes, purse, data, limits
         self._hosts, self._pace, self._now = hosts, pace, now
         over_tls = FetchLimits(total_s=DOWNLOAD_S, ports=frozenset({443}))
-        self._fetcher = fetcher or Fetcher(limits=over_tls, hosts=hosts.media)
+        fetcher = fetcher or Fetcher(limits=over_tls, hosts=hosts.media)
+        self._clips = Collector(fetcher, hosts.media, limits.max_clip_bytes, pace)
         self._stops: dict[str, Stop] = {}
         self._closing = False
 
@@ -150,7 +121,7 @@ class FalBackend:
                 last = yield from self._followed(handle, job, stop)
                 answer = self._answer(handle, last, stop)
                 yield Log("fal has finished; the clip is fetched.")
-                clip = self._fetched(answer.video.url, job, stop)
+                clip = self._clips.collect(answer.video.url, self._data.clip(job.id), stop)
                 yield Finished(_result(job, answer, clip))
 
     def _key(self, job: Job, remote: dict[str, str] | None) -> SecretStr:
@@ -159,17 +130,18 @@ class FalBackend:
             raise BackendError("downstream_service_unavailable", f"{words.INTERRUPTED} {words.OPEN}")
         key = self._purse.key_for(job.id)
         if key is None and remote is not None:
-            raise _named(BackendError("unauthorized", words.KEY_GONE), remote["request_id"])
+            raise _named(BackendError("engine_unavailable", words.KEY_GONE), remote["request_id"])
         if key is None:
-            raise BackendError("unauthorized", words.NO_KEY)
+            raise BackendError("engine_unavailable", words.NO_KEY)
         if not SOUND_KEY.fullmatch(key.get_secret_value()):
-            raise BackendError("unauthorized", words.ODD_KEY)
+            raise BackendError("engine_unavailable", words.ODD_KEY)
         return key
 
     def _submitted(self, client: FalClient, job: Job, stop: Stop) -> fal_client.SyncRequestHandle:
         """Send the job: the note that it is being sent, one POST, the note of what fal answered, in this order."""
         self._purse.reserve(job)
-        arguments = job.request.model_dump() | {"image_url": self._image_url(client, job, stop)}
+        address = image_url(job.picture, lambda *picture: self._patiently(partial(client.stored, *picture), stop))
+        arguments = job.request.model_dump() | {"image_url": address}
         stop.wait(0)
         remote = {"submitted_at": str(self._now())}
         self._notes.set_remote(job.id, remote)
@@ -181,12 +153,6 @@ class FalBackend:
             raise words.explained(trouble, "sending") from trouble
         self._notes.set_remote(job.id, remote | kept(handle))
         return handle
-
-    def _image_url(self, client: FalClient, job: Job, stop: Stop) -> str:
-        picture, content_type = picture_bytes(job.picture)
-        if len(picture) <= MAX_INLINE_BYTES:
-            return fal_client.encode(picture, content_type)
-        return self._patiently(partial(client.stored, picture, content_type), stop)
 
     def _followed(self, handle: fal_client.SyncRequestHandle, job: Job, stop: Stop) -> Generator[Event, None, Standing]:
         """News of the job until fal is done with it; stops it there on request, or when its time is over."""
@@ -244,24 +210,6 @@ class FalBackend:
             raise words.failed(last, trouble) from trouble
         raise words.failed(last)
 
-    def _fetched(self, url: str, job: Job, stop: Stop) -> Path:
-        """The clip at `url`, on our disk whole or not at all."""
-        if not _is_on(url, self._hosts.media):
-            raise BackendError("downstream_service_error", "fal named a clip outside its own hosts; it was not opened.")
-        target = self._data.clip(job.id)
-        fetch = partial(self._fetcher.fetch_to, url, target, max_bytes=self._limits.max_clip_bytes, accept="video/*")
-        for pause in [self._pace.poll_s] * DOWNLOADS:
-            try:
-                asyncio.run(_unless_stopped(fetch(), stop, self._pace.poll_s))
-                return _checked(target, url)
-            except InputError as refused:
-                if refused.type == "file_too_large":
-                    most = self._limits.max_clip_bytes / 1_000_000
-                    sentence = f"The clip is larger than {most:g} MB and was not fetched. It lies at {url}"
-                    raise BackendError("file_too_large", sentence) from refused
-            stop.wait(pause)
-        raise BackendError("file_download_error", f"The clip is ready but could not be fetched. It lies at {url}")
-
     def _patiently(self, ask: Callable[[], Answer], stop: Stop) -> Answer:
         """What fal answers to `ask` in the end, or the error for its last trouble."""
         try:
@@ -276,63 +224,12 @@ def lane_of(where: Where, local_engine: str) -> Literal["local", "fal"]:
     return "fal" if at_once else "local"
 
 
-def picture_bytes(path: Path) -> tuple[bytes, str]:
-    """The job's picture and its media type: the PNG itself, or a fine JPEG where that is too big for a data URI."""
-    if path.stat().st_size <= MAX_INLINE_BYTES:
-        return path.read_bytes(), "image/png"
-    with Image.open(path) as picture, BytesIO() as buffer:
-        picture.save(buffer, "JPEG", **JPEG)
-        return buffer.getvalue(), "image/jpeg"
-
-
-def insistently(ask: Callable[[], Answer], wait: Callable[[float], None], pace: Pace, limit_s: float) -> Answer:
-    """The answer to `ask`, which is asked again, less and less often, for `limit_s` while its trouble may pass."""
-    over, pause = time.monotonic() + limit_s, pace.poll_s
-    while True:
-        try:
-            return ask()
-        except Trouble as trouble:
-            if not trouble.may_pass or time.monotonic() > over:
-                raise
-        wait(pause)
-        pause = min(2 * pause, pace.longest_pause_s)
-
-
-async def _unless_stopped(work: Coroutine[Any, Any, object], stop: Stop, poll_s: float) -> None:
-    """Do `work`; end it with Cancelled if somebody wishes to stop meanwhile."""
-    task = asyncio.ensure_future(work)
-    while not (await asyncio.wait([task], timeout=poll_s))[0]:
-        if stop.asked.is_set():
-            task.cancel()
-            await asyncio.wait([task])
-            raise Cancelled()
-    await task
-
-
-def _checked(clip: Path, url: str) -> Path:
-    """The clip if it is an mp4; anything else is removed before a decoder sees it."""
-    with clip.open("rb") as file:
-        if file.read(8)[4:] == b"ftyp":
-            return clip
-    clip.unlink()
-    raise BackendError("downstream_service_error", f"What fal sent as the clip is no mp4. It lies at {url}")
-
-
-def _result(job: Job, answer: Output, clip: Path) -> Result:
-    found = encoding.probe(clip)
+def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
     seed = job.request.seed if answer.seed is None else answer.seed
     assert seed is not None, "a job always has its seed"
     prompt = answer.prompt or job.request.prompt
-    fps = round(found.fps)
-    return Result(clip, prompt, seed, found.size, found.frames, fps, MODEL, fal_url=answer.video.url)
-
-
-def _is_on(url: str, hosts: tuple[str, ...]) -> bool:
-    try:
-        name = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    return any(f".{name}".endswith(f".{host}") for host in hosts)
+    fps = round(clip.fps)
+    return Result(clip.path, prompt, seed, clip.size, clip.frames, fps, MODEL, fal_url=answer.video.url)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from wan_core.backends.fal_wire import Refusal, Standing, Trouble, Unreached, Unreadable, one_line
+from wan_core.backends.fal.patience import Trouble
+from wan_core.backends.fal.wire import Refusal, Standing, Unreached, Unreadable, one_line
 from wan_core.errors import BackendError, InputError
 from wan_core.schema import FIELDS
 
@@ -25,6 +26,11 @@ NO_KEY = "There is no fal key for this job. Give your own, or ask this app's own
 KEY_GONE = "The fal key was lent for one run and is gone since this app started again, so the clip cannot be fetched."
 INTERRUPTED = "This app stopped while it sent the job to fal."
 TOO_LATE = "fal did not finish the job within {minutes:.0f} minutes; it was cancelled there."
+ABOUT = {
+    401: "fal does not accept the key. Check it at fal.ai/dashboard/keys.",
+    403: "fal does not let this key run the model: its balance may be used up, or its rights too small. "
+    "Look at fal.ai/dashboard/billing.",
+}
 UNKNOWN: dict[Moment, str] = {
     "sending": "fal does not offer the model under its old address any more.",
     "following": "fal does not know this job any more; it keeps results for an hour.",
@@ -75,13 +81,10 @@ def failed(standing: Standing, trouble: Trouble | None = None) -> InputError | B
 
 def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
     status = refusal.status
-    if status == 401:
-        return BackendError("unauthorized", "fal does not accept the key. Check it at fal.ai/dashboard/keys.")
-    if status == 403:
-        sentence = "fal does not let this key run the model: its balance may be used up, or its rights too small."
-        return BackendError("forbidden", f"{sentence} Look at fal.ai/dashboard/billing.")
+    if status in ABOUT:
+        return BackendError("downstream_service_error", ABOUT[status])
     if status == 404:
-        return BackendError("not_found", UNKNOWN[moment])
+        return BackendError("downstream_service_error", UNKNOWN[moment])
     if status == 429:
         sentence = "fal takes no more requests from this account for now. Try again in a minute."
         return BackendError("concurrent_requests_limit", sentence, retry_after_s=RETRY_AFTER_S)

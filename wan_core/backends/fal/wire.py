@@ -22,6 +22,7 @@ import httpx
 from fal_client.client import QUEUE_URL_FORMAT, REST_URL, USER_AGENT, BackupDomainTransport
 from pydantic import BaseModel, Field, NonNegativeInt, SecretStr
 
+from wan_core.backends.fal.patience import Pace, Trouble
 from wan_core.schema import ENDPOINT
 
 MAX_ANSWER_BYTES = 8_000_000
@@ -39,28 +40,6 @@ class Hosts:
     queue: str = QUEUE_URL_FORMAT.rstrip("/")
     rest: str = REST_URL
     media: tuple[str, ...] = ("fal.media",)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Seconds: between two looks at a job; until an answer must be there (`send_s` where something big is sent, and
-    where a lost answer costs money); how long fal may be silent or in trouble before its job is given up.
-    """
-
-    poll_s: float = 1.0
-    answer_s: float = 10.0
-    send_s: float = 120.0
-    silence_s: float = 300.0
-    longest_pause_s: float = 30.0
-
-
-class Trouble(Exception):
-    """A question that fal did not answer as it should."""
-
-    @property
-    def may_pass(self) -> bool:
-        """Whether asking again can help."""
-        return True
 
 
 class Unreached(Trouble):
