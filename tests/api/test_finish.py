@@ -1,0 +1,50 @@
+"""Finishing a clip again over HTTP: a new job from kept frames."""
+
+import numpy as np
+import pytest
+
+from tests.api.conftest import BODY, Twin
+
+
+@pytest.fixture
+def source(twin: Twin) -> str:
+    """A finished request whose frames are kept."""
+    request_id = twin.ended(twin.submit(seed=5))
+    np.save(twin.house.jobs.data.frames(request_id), np.zeros((17, 16, 16, 3), np.uint8))
+    return request_id
+
+
+def test_a_clip_is_finished_again_as_a_new_request(twin: Twin, source: str) -> None:
+    answer = twin.http.post(f"/jobs/{source}/finish", json={"frames_per_second": 30, "video_quality": "low"})
+    again = answer.json()["request_id"]
+    assert answer.status_code == 200 and again != source and answer.json()["status"] == "IN_QUEUE"
+    record = twin.house.jobs.get(twin.ended(again))
+    assert record is not None and record.job.frames_of == source
+    assert (record.job.request.frames_per_second, record.job.request.seed) == (30, 5)
+    assert twin.http.get(answer.json()["response_url"]).json()["video"]["url"].endswith(f"/files/{again}.mp4")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"shift": 3}, "shift"),
+        ({"frames_per_second": 1000}, "frames_per_second"),
+        ({"prompt": "x"}, "prompt"),
+        ({"x": 1}, "x"),
+    ],
+)
+def test_what_cannot_change_now_is_refused_at_its_field(twin: Twin, source: str, changes: object, field: str) -> None:
+    answer = twin.http.post(f"/jobs/{source}/finish", json=changes)
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", field]
+
+
+def test_without_frames_there_is_nothing_to_finish(twin: Twin) -> None:
+    answer = twin.http.post(f"/jobs/{twin.ended(twin.submit())}/finish", json={})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["type"] == "feature_not_supported"
+    assert "not kept" in answer.json()["message"]
+
+
+def test_an_unknown_job_and_a_body_that_is_no_json_are_refused(twin: Twin, source: str) -> None:
+    assert twin.http.post("/jobs/nothing/finish", json={}).status_code == 404
+    assert twin.http.post(f"/jobs/{source}/finish", data=BODY).status_code == 415
+    assert twin.http.post(f"/jobs/{source}/finish", json=[]).status_code == 422

@@ -1,0 +1,48 @@
+"""The published document says what the schema says, in fal's form."""
+
+from typing import Any
+
+from tests.api.conftest import Twin
+from wan_core import schema
+from wan_core.schema import ENDPOINT
+
+PATH = "/api/openapi/queue/openapi.json"
+
+
+def document(twin: Twin) -> Any:
+    return twin.http.get(PATH, params={"endpoint_id": ENDPOINT}).json()
+
+
+def references(part: Any) -> set[str]:
+    if isinstance(part, dict):
+        own = {part["$ref"]} if "$ref" in part else set()
+        return own.union(*map(references, part.values()))
+    return set().union(*map(references, part)) if isinstance(part, list) else set()
+
+
+def test_it_is_found_under_either_spelling_and_for_no_other_endpoint(shared_twin: Twin) -> None:
+    assert document(shared_twin)["servers"] == [{"url": "http://127.0.0.1:7860/queue"}]
+    capital = shared_twin.http.get(PATH, params={"endpoint_id": ENDPOINT.replace("a14b", "a14B")})
+    assert capital.json() == document(shared_twin)
+    other = shared_twin.http.get(PATH, params={"endpoint_id": "fal-ai/flux"})
+    assert other.status_code == 404 and ENDPOINT in other.json()["detail"]
+
+
+def test_fields_bounds_and_words_are_the_schemas(shared_twin: Twin) -> None:
+    published = document(shared_twin)["components"]["schemas"]["ImageToVideoInput"]
+    assert published["properties"] == schema.JSON_SCHEMA["properties"]
+    assert published["x-fal-order-properties"] == list(schema.FIELDS)
+    assert published["required"] == ["image_url", "prompt"]
+
+
+def test_every_reference_leads_somewhere(shared_twin: Twin) -> None:
+    published = document(shared_twin)
+    names = {f"#/components/schemas/{name}" for name in published["components"]["schemas"]}
+    assert references(published) <= names
+
+
+def test_every_path_it_names_is_a_route(shared_twin: Twin) -> None:
+    for path, operations in document(shared_twin)["paths"].items():
+        for method in operations:
+            answer = shared_twin.http.request(method, "/queue" + path.replace("{request_id}", "x"))
+            assert answer.status_code in (404, 415) and "Path" not in answer.text

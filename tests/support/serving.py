@@ -1,0 +1,28 @@
+"""An ASGI app behind a real socket on loopback, in a thread of its own."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+
+@contextmanager
+def serving(app: Any, **options: Any) -> Iterator[str]:
+    """The address of a server that answers with `app` until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **options)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        scheme = "https" if config.is_ssl else "http"
+        try:
+            yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
