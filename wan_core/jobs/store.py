@@ -156,9 +156,12 @@ class JobStore:
             db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
-        """Keep what fal gave us to find the job again; written before anything else is done with it."""
-        with self._transaction() as db:
-            db.execute("UPDATE jobs SET remote = ? WHERE id = ?", (json.dumps(remote), job_id))
+        """Keep what fal gave us to find the job again; on the disk itself before anything else is done with it."""
+        with self._mutex:
+            self._db.execute("PRAGMA synchronous = FULL")  # without this note a power cut would cost a second charge
+            with self._db:
+                self._db.execute("UPDATE jobs SET remote = ? WHERE id = ?", (json.dumps(remote), job_id))
+            self._db.execute("PRAGMA synchronous = NORMAL")
 
     def forget_remote(self, job_id: str) -> None:
         """fal has not taken the job."""

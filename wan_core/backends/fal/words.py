@@ -25,7 +25,7 @@ ODD_KEY = "The fal key holds a blank or a character that no key has. Copy it aga
 NO_KEY = "There is no fal key for this job. Give your own, or ask this app's owner to set FAL_KEY."
 KEY_GONE = "The fal key was lent for one run and is gone since this app started again, so the clip cannot be fetched."
 INTERRUPTED = "This app stopped while it sent the job to fal."
-TOO_LATE = "fal did not finish the job within {minutes:.0f} minutes; it was cancelled there."
+TOO_LATE = "fal did not finish the job within {minutes:.0f} minutes and was asked to stop."
 ABOUT = {
     401: "fal does not accept the key. Check it at fal.ai/dashboard/keys.",
     403: "fal does not let this key run the model: its balance may be used up, or its rights too small. "
