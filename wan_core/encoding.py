@@ -66,7 +66,7 @@ class EncodedClip:
         return float(self.frames / self.fps)
 
 
-def never() -> bool:
+def _never() -> bool:
     return False
 
 
@@ -79,7 +79,7 @@ def encode(
     quality: VideoQuality,
     write_mode: VideoWriteMode,
     comment: str = "",
-    cancelled: Callable[[], bool] = never,
+    cancelled: Callable[[], bool] = _never,
 ) -> EncodedClip:
     """Write `frames` to `target` (mp4: x264, yuv420p, bt709, faststart), `comment` in the tag of that name.
 

@@ -60,7 +60,7 @@ def test_count_order_and_originals(
         assert (frame.dtype, frame.shape) == (np.uint8, frames[0].shape)
 
 
-@pytest.mark.parametrize("size", [(37, 51), (64, 65), (20, 24)])
+@pytest.mark.parametrize("size", [(37, 51), (64, 33), (20, 24)])
 def test_any_size_comes_out_as_it_went_in_and_the_same_twice(
     interpolate: Interpolate, size: tuple[int, int], random_frames: Callable[..., list[Frame]]
 ) -> None:

@@ -175,6 +175,32 @@ def test_two_pairs_at_once_are_two_pairs(
     assert worst <= 1, "one level of rounding"
 
 
+def test_convolutions_in_half_precision_paint_nearly_the_same_frame(
+    seeded: Callable[[ModuleType], nn.Module], random_frames: Callable[..., list[Frame]]
+) -> None:
+    """What a card does; in bfloat16, because float16 takes a CPU half a minute. Flows and grids stay float32."""
+    pair = tuple(random_frames(2))
+    half = film.network()
+    half.load_state_dict(seeded(film).state_dict())
+    ((exact,),) = in_betweens(seeded(film), [pair], 1, "cpu")  # type: ignore[arg-type, list-item]
+    ((close,),) = in_betweens(half.eval().requires_grad_(False).bfloat16(), [pair], 1, "cpu")  # type: ignore[list-item]
+    assert np.abs(exact.astype(int) - close).max() <= 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_card_gives_what_the_cpu_gives(
+    name: str, tmp_path: Path, seeded: Callable[[ModuleType], nn.Module], random_frames: Callable[..., list[Frame]]
+) -> None:
+    module = NETWORKS[name][0]
+    (tmp_path / "weights").write_bytes(save(seeded(module).state_dict()))
+    frames = random_frames(6, (100, 150))
+    slow, fast = (
+        list(module.interpolator(tmp_path / "weights", kind)(pairwise(frames), 2)) for kind in ("cpu", "cuda")
+    )
+    assert np.abs(np.array(slow).astype(int) - np.array(fast)).max() <= 2
+
+
 def test_a_file_with_other_names_is_refused(tmp_path: Path, seeded: Callable[[ModuleType], nn.Module]) -> None:
     tensors = seeded(rife).state_dict()
     (tmp_path / "x.safetensors").write_bytes(save({f"module.{key}": value for key, value in tensors.items()}))

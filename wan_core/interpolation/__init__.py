@@ -71,10 +71,13 @@ def interpolated(
     frames: Iterable[Frame],
     count: int,
     interpolation: Interpolation,
-    device: str = "cpu",
+    device: str | None = None,
     on_pair: Callable[[int], None] = _unheard,
 ) -> Iterator[Frame]:
-    """`frames` with `count` new ones between each pair, by what `choose` chose; see `insert_frames`."""
+    """`frames` with `count` new ones between each pair, by what `choose` chose; see `insert_frames`.
+
+    `device` is torch's name; without one a network takes the CUDA card if there is one.
+    """
     if interpolation.used == "none":
         return iter(frames)
     module = import_module(f"{__name__}.{interpolation.used}")

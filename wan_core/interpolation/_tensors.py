@@ -42,6 +42,11 @@ class Network(Protocol):
         ...
 
 
+def best_device() -> str:
+    """The CUDA card if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def load(network: nn.Module, weights: Path) -> None:
     """Fill `network` from a safetensors file whose names and shapes must be exactly its own."""
     network.load_state_dict(load_file(weights), strict=True)

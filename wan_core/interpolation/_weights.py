@@ -158,7 +158,7 @@ def obtain(name: str, folder: Path, shelf: Shelf) -> Path:
     except Unavailable as error:
         _note(failure, error.reason)
         raise
-    failure.unlink(missing_ok=True)
+    _forget(failure)
     return path
 
 
@@ -171,6 +171,11 @@ def _note(file: Path, text: str) -> None:
     with suppress(OSError):  # a full disk has no room for notes; the clip matters more
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+
+
+def _forget(file: Path) -> None:
+    with suppress(OSError):  # it may not be there, or not ours to delete
+        file.unlink()
 
 
 def _next(outcome: SimpleQueue[Path | Exception]) -> Path | Exception | None:
@@ -186,7 +191,7 @@ def _verify(path: Path, file: Published, record: Path) -> None:
     expected = file.sha256 or (record.read_text() if record.exists() else digest)
     if (path.stat().st_size, digest) != (file.bytes, expected):
         log.error("%s has %s bytes and sha256 %s", path, path.stat().st_size, digest)
-        path.resolve().unlink()
+        _forget(path.resolve())
         raise Unavailable("the file that came is not the published one")
     if file.sha256 is None:
         _note(record, digest)

@@ -27,7 +27,7 @@ SMALLEST_SIDE = 32
 """minterpolate refuses less, and where a side is not a multiple of its blocks it reads memory that nobody has set."""
 
 
-def interpolator(weights: None, device: str) -> Interpolate:
+def interpolator(weights: None, device: str | None = None) -> Interpolate:
     """The same frames on every machine: neither argument matters here."""
     return in_betweens
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wan_core.interpolation._pairs import Interpolate
-from wan_core.interpolation._tensors import Look, in_betweens, load, warp
+from wan_core.interpolation._tensors import Look, best_device, in_betweens, load, warp
 
 LEVELS = 7
 FUSED_LEVELS = 5
@@ -33,8 +33,9 @@ SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
 """count → (new, left, right) in the order in which the frames are made; 0 is the left frame, count + 1 the right."""
 
 
-def interpolator(weights: Path, device: str) -> Interpolate:
+def interpolator(weights: Path, device: str | None = None) -> Interpolate:
     """FILM with the published weights, read once per process and device."""
+    device = device or best_device()
     return partial(in_betweens, _loaded(weights, device), device=device)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wan_core.interpolation._pairs import Interpolate
-from wan_core.interpolation._tensors import Look, in_betweens, load, warp
+from wan_core.interpolation._tensors import Look, best_device, in_betweens, load, warp
 
 WIDTHS = (192, 128, 96, 64, 32)
 SCALES = (16, 8, 4, 2, 1)
@@ -22,8 +22,9 @@ MEMORY = 8
 """Channels that a block hands to the next."""
 
 
-def interpolator(weights: Path, device: str) -> Interpolate:
+def interpolator(weights: Path, device: str | None = None) -> Interpolate:
     """RIFE with the published weights, read once per process and device."""
+    device = device or best_device()
     return partial(in_betweens, _loaded(weights, device), device=device)
 
 
