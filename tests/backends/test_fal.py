@@ -167,6 +167,7 @@ def test_a_still_bigger_picture_is_uploaded_and_the_key_stays_out_of_the_store(
 ) -> None:
     monkeypatch.setattr(files, "MAX_INLINE_BYTES", 10)
     fal.then("initiate", nginx(502))
+    desk.pace = replace(HASTE, silence_s=5)
     desk.finished()
     assert fal.arguments["image_url"] == f"{fal.base}/picture" and fal.stored[:3] == b"\xff\xd8\xff"
     assert fal.keys["initiate"] == f"Key {CANARY}" and fal.keys["store"] is None and fal.keys["clip"] is None
@@ -230,7 +231,7 @@ def test_a_submission_whose_answer_is_lost_is_sent_once_and_said_to_be_charged_p
 def test_an_answer_that_comes_too_late_is_a_lost_one(desk: Desk, fal: FaultyFal) -> None:
     never = threading.Event()
     fal.always("submit", held(never, both(fal.charge, cut)))
-    desk.pace = replace(HASTE, send_s=0.1)
+    desk.pace = replace(HASTE, send_s=0.5)
     assert TAKEN in desk.error().message
     never.set()
     assert fal.submissions == 1

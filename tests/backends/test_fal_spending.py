@@ -182,7 +182,7 @@ def a_house_with_fal(
         data,
         NO_FLOOR,
         grey_picture,
-        lambda wish: lane_of(wish.where, engine),
+        lambda where, _: lane_of(where, engine),
         per_client=False,
         purse=purse,
     )

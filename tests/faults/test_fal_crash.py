@@ -42,11 +42,7 @@ def app(root: Path, port: int) -> None:
     purse = Purse(store, Settings(), per_client=False)
     backend = FalBackend(store, purse, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), pace=HASTE)
     runner = JobRunner(store, {"fal": Lane(backend, 2)}, NO_FLOOR, per_client=False)
-
-    def lane(wish: Wish) -> str:
-        return lane_of(wish.where, "a14b")
-
-    jobs = Jobs(store, runner, data, NO_FLOOR, grey_picture, lane, per_client=False, purse=purse)
+    jobs = Jobs(store, runner, data, NO_FLOOR, grey_picture, lane_of, per_client=False, purse=purse)
     runner.start()
     asyncio.run(work(jobs, list(runner.records.values())))
     runner.close()

@@ -22,7 +22,7 @@ from wan_core.intake import Fetcher, FetchLimits
 from wan_core.schema import ENDPOINT
 
 APP = "fal-ai/wan"
-HASTE = Pace(poll_s=0.01, answer_s=0.5, send_s=0.5, silence_s=0.1, longest_pause_s=0.02)
+HASTE = Pace(poll_s=0.01, answer_s=5, send_s=5, silence_s=0.1, longest_pause_s=0.02)
 
 Reply = Callable[["Call"], None]
 """Answers one request, or spoils it."""
