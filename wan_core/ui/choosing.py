@@ -68,10 +68,11 @@ class Choosing:
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
     def address(self, request: gr.Request, visit: object) -> Filled:
-        """What the page's address asks for, and the clips this browser already has."""
+        """What the page's address asks for, else the form as it was left; and the clips this browser already has."""
         with told():
             seen = Visit.of(visit)
-            return self._asked(dict(request.query_params)) | self._screen.clip(self._jobs, seen)
+            asked = self._asked(dict(request.query_params)) or self._as_it_was(seen)
+            return asked | self._screen.clip(self._jobs, seen)
 
     def chip(self, prompt: str, event: gr.EventData) -> str:
         """The prompt with a chip's sentence added."""
@@ -86,6 +87,11 @@ class Choosing:
         engine = self._runnable(wanted.engine)
         row = picker.picker(wanted.preset.name if wanted.preset else None, self._choice.profile, self._machine)
         return self._form.show({**wanted.values, "engine": engine}) | {self._row: row}
+
+    def _as_it_was(self, visit: Visit) -> Filled:
+        """The settings of the job that is followed, or of the clip that was last on show."""
+        record = self._jobs.get(visit.job or visit.clip or "")
+        return self._settings_of(record) if record else {}
 
     def _preset(self, preset: Preset) -> Filled:
         values = {**preset.complete, "engine": self._runnable(preset.engine)}

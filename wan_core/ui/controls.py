@@ -37,12 +37,15 @@ def control(field: str, value: object = None, **options: Any) -> Component:
 
 
 class Form:
-    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`."""
+    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`.
+
+    They are handed out as `Any`: Gradio gives components their event methods at run time.
+    """
 
     def __init__(self) -> None:
         self._inputs: dict[str, Component] = {}
 
-    def __getitem__(self, name: str) -> Component:
+    def __getitem__(self, name: str) -> Any:
         return self._inputs[name]
 
     def add(self, name: str, component: Component) -> Component:
@@ -54,7 +57,7 @@ class Form:
         return list(self._inputs)
 
     @property
-    def inputs(self) -> list[Component]:
+    def inputs(self) -> list[Any]:
         return list(self._inputs.values())
 
     def read(self, values: Sequence[object]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from wan_core.ui import chips, examples, picker, sections
 from wan_core.ui.choosing import Choosing
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
+from wan_core.ui.expanding import Expand, build_expanding, connect_expanding
 from wan_core.ui.mirror import Mirror, Reflecting, build_outcome, build_snippets
 from wan_core.ui.outcome import Host
 from wan_core.ui.pictures import leave_addresses_to_intake
@@ -38,20 +39,21 @@ def build(
     choice: Choice,
     calibration: Calibration | None = None,
     *,
-    fal: bool = False,
+    fal: sections.Fal = "closed",
+    expand: Expand | None = None,
 ) -> gr.Blocks:
-    """The app's page with its named endpoint. `calibration` lets the estimate learn; `fal`: jobs may run there."""
+    """The app's page with its named endpoint. `calibration` lets the estimate learn, `expand` rewrites a prompt."""
     first = opening(settings, choice.profile, machine)
-    with gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False) as page:
+    page = gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
+    with page:
         visit = browser_state()
         gr.HTML(_header(choice), elem_id="header", elem_classes="not-in-embed")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=5, min_width=320, elem_id="left"):
-                left = Left(first, choice, machine, fal)
+                left = Left(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
                 mirror = Mirror(left.outcome, left.link, *build_snippets())
-        screen.strip.render()  # type: ignore[no-untyped-call]
         running = Running(jobs, settings, left.form, screen)
         choosing = Choosing(jobs, left.form, left.presets, screen, choice, machine)
         host = Host(machine, calibration or Calibration())
@@ -59,6 +61,8 @@ def build(
         refresh = _connect_mirror(left, mirror, Reflecting(left.form, mirror, host, choice.profile))
         _connect_choices(left, screen, choosing)
         _connect_copies(left)
+        if expand is not None:
+            connect_expanding(left.expanding, left.form, expand)
         opened = page.load(choosing.address, [visit], choosing.outputs_with_screen, **AT_ONCE)
         opened.then(**refresh).then(running.watch, [visit], screen.outputs, **RUN)
         add_endpoint(jobs, settings, choice.profile.name)
@@ -71,22 +75,23 @@ def build(
 class Left:
     """The left column: builds its components in order and keeps those that events need."""
 
-    def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: bool) -> None:
+    def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: sections.Fal, *, expands: bool) -> None:
         self.form = Form()
         engine = first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile
         sections.picture_section(self.form)
         self.measured = gr.Textbox(label="Size of the picture", elem_id="picture-size", visible="hidden")
-        self.examples = gr.HTML(
-            examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=examples.CHOOSE_JS
-        )
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
             chips.chips(engine), elem_id="chips", elem_classes="not-in-embed", js_on_load=chips.CHOOSE_JS
         )
+        self.expanding = build_expanding(visible=expands)
         with gr.Row(elem_id="go"):
             self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
         self.outcome, self.link = build_outcome()
+        self.examples = gr.HTML(
+            examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=examples.CHOOSE_JS
+        )
         self.presets = gr.HTML(
             picker.picker(first.name, choice.profile, machine),
             elem_id="presets",
@@ -98,18 +103,19 @@ class Left:
         sections.frames_section(self.form, first)
         sections.encoding_section(self.form, first)
         self.wan_negative = sections.checks_section(self.form, first)
-        sections.where_section(self.form, choice, machine, engine, fal)
+        self.fal_key = sections.where_section(self.form, choice, machine, engine, fal)
         with gr.Row(elem_classes="not-in-embed"):
             self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
             self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
 
 
 def _connect_run(left: Left, screen: Screen, running: Running) -> None:
-    inputs = [screen.visit, *left.form.inputs]
+    inputs = [screen.visit, left.fal_key, *left.form.inputs]
     sent = left.generate.click(running.submit, inputs, [screen.visit], validator=running.check, **RUN)
-    again = screen.again.click(running.finish_again, inputs, [screen.visit], **RUN)
+    again = screen.again.click(running.finish_again, [screen.visit, *left.form.inputs], [screen.visit], **RUN)
     for accepted in (sent, again):
         accepted.success(running.watch, [screen.visit], screen.outputs, **RUN)
+    screen.keep_seed.click(running.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
     left.cancel.click(running.cancel, [screen.visit], None, **AT_ONCE)
 
 

@@ -66,7 +66,8 @@ def _figures(progress: Progress, record: JobRecord) -> str:
     """`Step 3 of 8 · 0:12 so far · about 20 s left`."""
     words = [f"Step {progress.done} of {progress.total}"] if progress.total else []
     if record.started_at is not None and record.status == "running":
-        words.append(f'<span data-elapsed="{time.time() - record.started_at:.0f}"></span>')
+        so_far = round(time.time() - record.started_at)
+        words.append(f'<span data-elapsed="{so_far}">{so_far // 60}:{so_far % 60:02} so far</span>')
     if progress.seconds_left is not None:
         words.append(f"about {duration(progress.seconds_left)} left")
     return " · ".join(words)

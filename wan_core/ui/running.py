@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import SecretStr
 
 from wan_core import schema
 from wan_core.errors import BackendError, InputError
@@ -22,7 +23,7 @@ from wan_core.ui.controls import Form, request_of
 from wan_core.ui.faults import told
 from wan_core.ui.progress import Progress, panel
 from wan_core.ui.screen import Screen
-from wan_core.ui.visit import Visit
+from wan_core.ui.visit import Visit, result_of
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
 GONE = "This clip is no longer kept here."
@@ -37,20 +38,20 @@ class Running:
         self._form = form
         self._screen = screen
 
-    def check(self, visit: object, *values: object) -> list[dict[str, Any]]:
+    def check(self, visit: object, fal_key: str, *values: object) -> list[dict[str, Any]]:
         """Judge the form before it is sent: each fault is shown at its own field."""
         faults = _faults(self._form.read(values))
-        return [gr.validate(True, "")] + [
-            gr.validate(name not in faults, faults.get(name, "")) for name in self._form.names
-        ]
+        judged = [gr.validate(name not in faults, faults.get(name, "")) for name in self._form.names]
+        return [gr.validate(True, ""), gr.validate(True, ""), *judged]
 
-    async def submit(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
-        """Accept the form as a job; the visit follows it."""
+    async def submit(self, request: gr.Request, visit: object, fal_key: str, *values: object) -> dict[str, Any]:
+        """Accept the form as a job; the visit follows it. `fal_key` is the visitor's own, for this job alone."""
         with told():
             given = self._form.read(values)
             if not given["picture"] and not str(given["image_url"] or "").strip():
                 raise InputError("image_url", "missing", NO_PICTURE)
-            wish = Wish(str(given["engine"]), given["where"], bool(given["prompt_in_file"]))
+            own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
+            wish = Wish(str(given["engine"]), given["where"], bool(given["prompt_in_file"]), own_key)
             upload = Path(given["picture"]) if given["picture"] else None
             record = await self._jobs.submit(request_of(given), self._client(request), wish, upload)
             return Visit.of(visit).following(record.job.id).plain
@@ -65,6 +66,12 @@ class Running:
             given = self._form.read(values)
             changes = {name: given[name] for name in FINISHING_FIELDS}
             return seen.following(self._jobs.finish_again(source, changes, self._client(request)).job.id).plain
+
+    def seed_of(self, visit: object) -> str:
+        """The seed of the clip on show, for the form."""
+        seen = Visit.of(visit)
+        result = result_of(self._jobs.get(seen.clip) if seen.clip else None)
+        return str(result.seed) if result else ""
 
     def cancel(self, visit: object) -> None:
         """Ask the followed job to stop; the watching event tells when it has."""

@@ -10,7 +10,7 @@ from wan_core.jobs import JobRecord, Jobs
 from wan_core.ui import result, strip
 from wan_core.ui.visit import Visit, finished, result_of
 
-AGAIN = "Finish again with the frame and encoding settings on the left"
+AGAIN = "Finish again with the current frame and encoding settings"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Screen:
     player: gr.HTML
     facts: gr.HTML
     again: gr.Button
+    keep_seed: gr.Button
     strip: gr.HTML
     generate: gr.Button
     cancel: gr.Button
@@ -50,25 +51,22 @@ class Screen:
             self.player: result.player(record),
             self.facts: result.facts(record),
             self.again: _again(jobs, record),
+            self.keep_seed: gr.update(visible=result_of(record) is not None),
             self.strip: strip.strip(finished(jobs, visit), visit.clip),
         }
 
 
 def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button) -> Screen:
-    """Lay out status, preview, player and facts, top to bottom; the strip comes below both columns."""
+    """Lay out status, preview, player, facts and the strip, top to bottom."""
     status = gr.HTML(elem_id="status")
     preview = gr.HTML(elem_id="preview", elem_classes="not-in-embed")
     player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
     facts = gr.HTML(elem_id="facts")
-    again = gr.Button(
-        AGAIN,
-        visible=False,
-        size="sm",
-        elem_id="finish-again",
-        elem_classes="not-in-embed",
-    )
-    shelf = gr.HTML(elem_id="strip", elem_classes="not-in-embed", js_on_load=strip.STRIP_JS, render=False)
-    return Screen(visit, status, preview, player, facts, again, shelf, generate, cancel)
+    with gr.Row(elem_id="clip-buttons", elem_classes="not-in-embed"):
+        again = gr.Button(AGAIN, visible=False, size="sm", scale=3, elem_id="finish-again")
+        keep_seed = gr.Button("Use this seed", visible=False, size="sm", scale=1, min_width=120, elem_id="keep-seed")
+    shelf = gr.HTML(elem_id="strip", elem_classes="not-in-embed", js_on_load=strip.STRIP_JS)
+    return Screen(visit, status, preview, player, facts, again, keep_seed, shelf, generate, cancel)
 
 
 def _again(jobs: Jobs, record: JobRecord | None) -> Any:

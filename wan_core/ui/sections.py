@@ -1,5 +1,7 @@
 """The left side of the page: picture and prompt, then the accordions. Puts components in place and nothing else."""
 
+from typing import Literal
+
 import gradio as gr
 
 from wan_core import prompting
@@ -20,6 +22,13 @@ FRAMES = (
 )
 ENCODING = ("video_quality", "video_write_mode")
 CHECKS = ("enable_safety_checker", "enable_prompt_expansion")
+Fal = Literal["closed", "own_key", "open"]
+"""Whether jobs may run on fal: not at all, with the visitor's own key only, or on the host's key too."""
+KEY_HELP: dict[Fal, str] = {
+    "closed": "",
+    "own_key": "Needed to run on fal: this server has no key of its own. Used for one run, never stored.",
+    "open": "Leave empty to use this server's key. Yours is used for one run and never stored.",
+}
 PLACES: dict[Where, str] = {
     "local": "This machine",
     "fal": "fal",
@@ -35,9 +44,10 @@ def picture_section(form: Form) -> None:
             label="Picture",
             type="filepath",
             sources=["upload", "webcam", "clipboard"],
-            height=300,
+            height=260,
             elem_id="picture",
             buttons=["fullscreen"],
+            placeholder="Drop a picture here, paste one, or click to choose",
         ),
     )
     form.add("image_url", control("image_url", label="… or its web address", elem_classes="not-in-embed"))
@@ -49,7 +59,7 @@ def prompt_section(form: Form) -> None:
 
 def size_section(form: Form, opening: Preset) -> None:
     """Resolution and shape: what most people change first."""
-    with gr.Row(elem_classes="not-in-embed"):
+    with gr.Group(elem_classes="not-in-embed"):
         for name in ("resolution", "aspect_ratio"):
             _add(form, name, opening)
 
@@ -91,8 +101,11 @@ def checks_section(form: Form, opening: Preset) -> gr.Button:
         return gr.Button("Use Wan's own negative prompt", size="sm", elem_id="wan-negative-prompt")
 
 
-def where_section(form: Form, choice: Choice, machine: Machine, engine: EngineProfile, fal: bool) -> None:
-    """Which engine runs, and why; on which machine."""
+def where_section(form: Form, choice: Choice, machine: Machine, engine: EngineProfile, fal: Fal) -> gr.Textbox:
+    """Which engine runs, and why; on which machine. Returns the box for the visitor's own fal key.
+
+    The key is no part of the form: it travels with Generate alone.
+    """
     runnable = [(profile.title, name) for name, profile in profiles().items() if why_not(profile, machine) is None]
     with gr.Accordion("Where it runs", open=False, elem_id="where-it-runs", elem_classes="not-in-embed"):
         gr.Markdown(_why(choice, machine), elem_id="engine-reason")
@@ -103,13 +116,30 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
         form.add(
             "where",
             gr.Radio(
-                [(words, place) for place, words in PLACES.items()],
+                [(words, place) for place, words in _places(choice).items()],
                 value="local",
                 label="Where",
+                info="The price on fal stands in the line below Generate before you click.",
                 elem_id="where",
-                visible=fal,
+                visible=fal != "closed",
             ),
         )
+        return gr.Textbox(
+            label="Your own fal key",
+            info=KEY_HELP[fal],
+            type="password",
+            max_length=400,
+            html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
+            elem_id="fal-key",
+            visible=fal != "closed",
+        )
+
+
+def _places(choice: Choice) -> dict[Where, str]:
+    """The places by name; where only the miniature runs, `fal when needed` says that this means always."""
+    if choice.profile.name != "miniature":
+        return PLACES
+    return PLACES | {"fal_when_needed": "fal when this machine cannot: here always, as only the miniature runs on it"}
 
 
 def _why(choice: Choice, machine: Machine) -> str:

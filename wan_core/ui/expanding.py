@@ -1,0 +1,74 @@
+"""Expand the prompt before anything is generated: into the prompt box, with what changed and an Undo."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core.errors import InputError
+from wan_core.prompting import difference
+from wan_core.ui.controls import Form
+from wan_core.ui.faults import told
+
+Expand = Callable[[str | Path, str], Awaitable[tuple[str, str]]]
+"""A picture (an uploaded file or an address) and a prompt → the new prompt, and a note if it is still the old one."""
+NO_PICTURE = "Add a picture first: the prompt is written for what it shows."
+TAGS = {"same": "span", "removed": "del", "added": "ins"}
+
+
+@dataclass(frozen=True)
+class Expanding:
+    """`before` holds the prompt that Undo brings back."""
+
+    expand: gr.Button
+    undo: gr.Button
+    changes: gr.HTML
+    before: gr.State
+
+
+def build_expanding(*, visible: bool) -> Expanding:
+    with gr.Row(elem_classes="not-in-embed", visible=visible):
+        expand = gr.Button("Expand the prompt", size="sm", elem_id="expand")
+        undo = gr.Button("Undo", size="sm", elem_id="undo-expand", visible=False)
+    return Expanding(expand, undo, gr.HTML(elem_id="prompt-changes", elem_classes="not-in-embed"), gr.State(""))
+
+
+def connect_expanding(parts: Expanding, form: Form, expand: Expand) -> None:
+    prompt = form["prompt"]
+
+    async def rewrite(picture: str | None, image_url: str, words: str) -> dict[Component, Any]:
+        with told():
+            source = Path(picture) if picture else image_url.strip()
+            if not source:
+                raise InputError("image_url", "missing", NO_PICTURE)
+            new, note = await expand(source, words)
+            return {
+                prompt: new,
+                parts.before: words,
+                parts.changes: changes(words, new, note),
+                parts.undo: gr.update(visible=new != words),
+            }
+
+    def undo(before: str) -> dict[Component, Any]:
+        return {prompt: before, parts.changes: "", parts.undo: gr.update(visible=False)}
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
+    outputs = [prompt, parts.before, parts.changes, parts.undo]
+    parts.expand.click(
+        rewrite, [form["picture"], form["image_url"], prompt], outputs, show_progress_on=[prompt], **quiet
+    )
+    parts.undo.click(undo, [parts.before], [prompt, parts.changes, parts.undo], show_progress="hidden", **quiet)
+
+
+def changes(before: str, after: str, note: str) -> str:
+    """What the rewrite took out and put in, word by word; or why it is unchanged."""
+    if note or before == after:
+        return f'<p class="small note">{escape(note or "The prompt is unchanged.")}</p>'
+    words = "".join(
+        f"<{TAGS[part.change]}>{escape(part.words)}</{TAGS[part.change]}>" for part in difference(before, after)
+    )
+    return f'<p class="small changes">{words}</p>'
