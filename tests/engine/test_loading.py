@@ -107,6 +107,6 @@ def test_the_same_weights_serve_turbo_and_other_weights_do_not_serve(a14b: Engin
 
 
 def test_quantized_weights_take_no_loras_any_more(a14b: Engine) -> None:
-    a14b.plan = Plan("fp8", "resident", False, "")
+    a14b.plan = Plan("fp8", "resident", False, 139)
     assert a14b.serving(profiles()["a14b-turbo"]) is None
     assert a14b.serving(profiles()["a14b"]) is not None

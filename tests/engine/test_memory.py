@@ -95,5 +95,5 @@ def test_only_what_leaves_the_card_needs_main_memory() -> None:
 
 def test_tiling_is_switched_on_and_off_again(pipe: WanImageToVideoPipeline) -> None:
     for tiled in (True, False):
-        arrange(pipe, Plan("bf16", "resident", tiled, ""), torch.device("cpu"))
+        arrange(pipe, Plan("bf16", "resident", tiled, 139), torch.device("cpu"))
         assert pipe.vae.use_tiling is tiled

@@ -50,7 +50,7 @@ class Acceleration:
             uncache(expert)
             attend(expert, self.attention if regular else NATIVE)
             compile_blocks(expert, on=regular and self.compiles)
-            if caches:
+            if caches and len(expert.blocks) > 1:  # the first block decides whether the others run
                 expert.enable_cache(FirstBlockCacheConfig(threshold=threshold))
             expert._reset_stateful_cache()  # an interrupted run leaves residuals behind
         if regular and self.settings.accelerate_guidance:

@@ -5,7 +5,7 @@ and checked against published peaks: 89.5 GB on one H200 at 720p (SGLang #25483)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -44,15 +44,26 @@ FASTEST_FIRST: tuple[tuple[Weights, Placement], ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """An arrangement. `sentence` says it to people: "48 GiB free: fp8 experts, all on the card, tiled VAE."
-
-    With fp8 experts the text encoder is int8.
-    """
+    """An arrangement for a card with `free` GiB. With fp8 experts the text encoder is int8."""
 
     weights: Weights
     placement: Placement
     tiled: bool
-    sentence: str
+    free: float = field(compare=False)
+
+    @property
+    def sentence(self) -> str:
+        """The plan in one line: "48 GiB free: fp8 experts, all on the card, tiled VAE."."""
+        return f"{self.free:.0f} GiB free: {self.words}."
+
+    @property
+    def words(self) -> str:
+        where = {
+            "resident": "all on the card",
+            "model_offload": "one part on the card at a time",
+            "group_offload": "passing through the card block by block",
+        }[self.placement]
+        return f"{self.weights} experts, {where}{', tiled VAE' if self.tiled else ''}"
 
     @property
     def host_bytes(self) -> int:
@@ -78,7 +89,7 @@ def plans(card_bytes_free: int, size: Size, frames: int, weights: Sequence[Weigh
         (kind, placement, tiled) for kind, placement in FASTEST_FIRST if kind in weights for tiled in (False, True)
     ]
     fitting = [candidate for candidate in candidates if peak(*candidate, size, frames) <= free]
-    return [Plan(*candidate, _sentence(free, *candidate)) for candidate in fitting or candidates[-1:]]
+    return [Plan(*candidate, free) for candidate in fitting or candidates[-1:]]
 
 
 def peak(weights: Weights, placement: Placement, tiled: bool, size: Size, frames: int) -> float:
@@ -108,15 +119,6 @@ def vae_activations(size: Size, frames: int, tiled: bool) -> float:
 def _weights(weights: Weights) -> tuple[float, float]:
     """One expert and the text encoder."""
     return (EXPERT_FP8, TEXT_ENCODER_INT8) if weights == "fp8" else (EXPERT, TEXT_ENCODER)
-
-
-def _sentence(free: float, weights: Weights, placement: Placement, tiled: bool) -> str:
-    where = {
-        "resident": "all on the card",
-        "model_offload": "one part on the card at a time",
-        "group_offload": "passing through the card block by block",
-    }[placement]
-    return f"{free:.0f} GiB free: {weights} experts, {where}{', tiled VAE' if tiled else ''}."
 
 
 def arrange(pipe: Any, wanted: Plan, device: torch.device) -> None:

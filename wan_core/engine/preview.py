@@ -1,8 +1,8 @@
 """What the clip will look like, while it is still noise: latents → a small animated picture, without the VAE.
 
 A latent pixel is, to a first approximation, a linear function of the colour it stands for. The step's own guess of the
-finished latents is mapped so and written as WebP. Guarantees: all previews of a clip together cost no more than one
-hundredth of its time.
+finished latents is mapped so and written as WebP. Guarantees: once the cost of the first is known, all previews of a
+clip together take no more than one hundredth of its time.
 """
 
 import time
@@ -61,7 +61,7 @@ class Colours:
 WAN = Colours(torch.tensor(WAN_FACTORS), torch.tensor(WAN_BIAS))
 
 
-def fitted(vae: Any, pictures: int = 12, side: int = 64) -> Colours:
+def fitted(vae: Any, pictures: int = 8, side: int = 48) -> Colours:
     """The map of another VAE: least squares between its latents and the mean colours under them.
 
     Made of soft random colours, standing still for five frames, so that first and later latent frames count alike.
@@ -118,7 +118,7 @@ class Previews:
     steps: int
     clock: Callable[[], float] = time.monotonic
     spent: float = 0.0
-    last: float = 0.0
+    last: float = 0.05  # a guess; then what the last one took
     began: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class Previews:
         """Writes a preview of `latents`, the guess after `step` (from 0), if it is due and affordable; says so."""
         now = self.clock()
         budget = SHARE * (now - self.began + seconds_left)
-        if (step + 1) % max(1, self.steps // COUNT) or self.spent + self.last > budget:
+        if (step + 1) % -(-self.steps // COUNT) or self.spent + self.last > budget:
             return False
         write(self.path, self.colours.pictures(latents.float()))
         self.last = self.clock() - now

@@ -19,7 +19,7 @@ from PIL import Image
 from wan_core import frames as frame_file
 from wan_core import geometry
 from wan_core.engine import guidance, memory, turbo
-from wan_core.engine.acceleration import NATIVE, compile_blocks
+from wan_core.engine.acceleration import NATIVE, compile_blocks, uncache
 from wan_core.engine.decoding import NotFinite, decoded
 from wan_core.engine.following import Emit, follow
 from wan_core.engine.framing import seen_by_engine
@@ -49,7 +49,7 @@ ONLY_FP8 = (
 )
 NOT_FINITE = "The model produced invalid numbers for this request. Try another seed or a lower guidance scale."
 NATIVE_AGAIN = "The fast attention of this card gave invalid numbers, so the clip was made again with the plain one."
-SMALLER_PLAN = "The clip did not fit the card's memory at first and was made with a smaller plan. {sentence}"
+SMALLER_PLAN = "The clip did not fit the card's memory at first and was made with a smaller plan: {plan}."
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
     try:
         _arrange(engine, _plans(engine, clip), emit)
         if not _fits(engine, clip, emit):
-            emit(Note(SMALLER_PLAN.format(sentence=_shrink(engine, clip, emit))))
+            emit(Note(SMALLER_PLAN.format(plan=_shrink(engine, clip, emit).words)))
             if not _fits(engine, clip, emit):
                 raise _out_of_memory(clip)
     except NotFinite as error:
@@ -126,19 +126,29 @@ def _plans(engine: Engine, clip: Clip) -> list[Plan]:
 
 def _arrange(engine: Engine, plans: list[Plan], emit: Emit) -> None:
     """Moves the parts where the first of `plans` wants them, if they do not lie there already."""
-    if not plans or (wanted := plans[0]) == engine.plan:
+    if not plans or engine.plan is None or (wanted := plans[0]) == engine.plan:
         return
-    if wanted.placement == "group_offload":  # its hooks sit on the blocks' forward, where compiling does too
-        engine.acceleration.compiles = False
-        for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
-            compile_blocks(expert, on=False)
     emit(Log(wanted.sentence))
-    memory.arrange(engine.pipe, wanted, engine.card.device)
+    if wanted.placement == engine.plan.placement:
+        memory.tile(engine.pipe, wanted.tiled)
+    else:
+        _move(engine, wanted)
     engine.plan = wanted
 
 
-def _shrink(engine: Engine, clip: Clip, emit: Emit) -> str:
-    """After memory ran out: what the present plan needs is evidently more than there is; the next plan's sentence."""
+def _move(engine: Engine, wanted: Plan) -> None:
+    """Rearranges the bare experts: the hooks of group offloading and what compiling and caching put on exclude each
+    other on the blocks' forward, so group offloading ends compiling for good.
+    """
+    engine.acceleration.compiles &= wanted.placement != "group_offload"
+    for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
+        uncache(expert)
+        compile_blocks(expert, on=False)
+    memory.arrange(engine.pipe, wanted, engine.card.device)
+
+
+def _shrink(engine: Engine, clip: Clip, emit: Emit) -> Plan:
+    """After memory ran out: what the present plan needs is evidently more than there is; the next one, in force."""
     if engine.plan is None:
         raise _out_of_memory(clip)
     needed = memory.peak(engine.plan.weights, engine.plan.placement, engine.plan.tiled, clip.size, clip.frames)
@@ -149,7 +159,7 @@ def _shrink(engine: Engine, clip: Clip, emit: Emit) -> str:
     if engine.card.is_cuda:
         torch.cuda.empty_cache()
     _arrange(engine, plans, emit)
-    return plans[0].sentence
+    return plans[0]
 
 
 def _fits(engine: Engine, clip: Clip, emit: Emit) -> bool:

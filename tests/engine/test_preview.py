@@ -1,0 +1,88 @@
+"""Previews: colours against least squares and against the VAE, a file people can see, and never more than 1 %."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.engine.conftest import MakeJob
+from wan_core.engine import miniature, preview
+from wan_core.engine.loading import Engine
+from wan_core.engine.preview import SHARE, WAN, Colours, Previews, fitted, least_squares, normalised, soft_colours
+from wan_core.engine.sampling import sample
+from wan_core.events import Preview
+
+
+def test_least_squares_agrees_with_numpy_and_finds_a_linear_truth() -> None:
+    generator = torch.Generator().manual_seed(0)
+    latents, factors = torch.randn(200, 16, generator=generator), torch.randn(16, 3, generator=generator)
+    colours = latents @ factors + torch.tensor([0.1, -0.2, 0.3])
+    found = least_squares(latents, colours)
+    assert torch.allclose(found.factors, factors, atol=1e-4)
+    oracle = np.linalg.lstsq(np.c_[latents, np.ones(200)], colours.numpy(), rcond=None)[0]
+    assert np.allclose(np.r_[found.factors, found.bias[None]], oracle, atol=1e-4)
+
+
+def test_the_map_fitted_to_a_vae_explains_the_colours_it_was_fitted_to() -> None:
+    vae = miniature.build().vae
+    colours, still = fitted(vae), soft_colours(1, 64)
+    with torch.no_grad():
+        latents = normalised(vae, vae.encode(still[:, :, None]).latent_dist.mode())
+    seen = colours.pictures(latents)[0].astype(float)
+    wanted = ((torch.nn.functional.adaptive_avg_pool2d(still, (8, 8))[0].permute(1, 2, 0) + 1) * 127.5).numpy()
+    assert np.square(seen - wanted).mean() < np.square(wanted - wanted.mean((0, 1))).mean()
+
+
+def test_published_colours_have_one_row_for_each_of_wans_channels() -> None:
+    assert WAN.factors.shape == (16, 3) and WAN.bias.shape == (3,)
+    grey = WAN.pictures(torch.zeros(1, 16, 2, 4, 5))
+    assert grey.shape == (2, 4, 5, 3)
+    assert np.abs(grey[0, 0, 0] - (WAN.bias.numpy() + 1) * 127.5).max() <= 0.5
+
+
+def test_a_preview_is_an_animated_webp_large_enough_to_see(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (6, 16, 26, 3), np.uint8)
+    preview.write(tmp_path / "preview.webp", pictures)
+    with Image.open(tmp_path / "preview.webp") as shown:
+        assert (shown.n_frames, shown.size) == (6, (182, 112))
+    assert [path.name for path in tmp_path.iterdir()] == ["preview.webp"]
+
+
+def test_a_run_tells_previews_and_the_file_is_there(
+    engine: Engine, job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "SHARE", 1e9)
+    path = tmp_path / "preview.webp"
+    events = list(
+        sample(engine, job(num_inference_steps=20), "a cat", tmp_path / "frames.npy", lambda: False, preview=path)
+    )
+    assert events.count(Preview(path)) == 6
+    with Image.open(path) as shown:
+        assert shown.n_frames == 5
+
+
+class Clock:
+    """A clock that moves when told; writing a preview takes `cost` seconds of it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.1, 3.0])
+def test_previews_never_cost_more_than_a_hundredth_of_the_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: float
+) -> None:
+    clock, step_s, steps = Clock(), 1.0, 40
+    monkeypatch.setattr(preview, "write", lambda path, pictures: setattr(clock, "now", clock.now + cost))
+    previews = Previews(tmp_path / "preview.webp", Colours(torch.zeros(16, 3), torch.zeros(3)), steps, clock)
+    written = 0
+    for step in range(steps):
+        clock.now += step_s
+        written += previews.offer(step, torch.zeros(1, 16, 1, 2, 2), step_s * (steps - step - 1))
+    assert previews.spent <= SHARE * steps * step_s + 1e-9 or written == 1
+    assert written == {0.001: 8, 0.1: 4, 3.0: 1}[cost]
