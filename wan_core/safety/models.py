@@ -48,8 +48,8 @@ def falconsai(folder: Path) -> Rate:
 def qwen3_guard(folder: Path) -> Judge:
     """Qwen/Qwen3Guard-Gen: the policy stands in its chat template; the answer is greedy, so always the same.
 
-    float32: bfloat16 reads the prompt faster on CPUs that have it and writes more slowly (380 tokens in, 8 out, on a busy
-    2-core EPYC: about 14 CPU seconds either way), and it is slow on all others.
+    float32: bfloat16 reads the prompt faster on CPUs that have it and writes more slowly (380 tokens in, 8 out, on a
+    busy 2-core EPYC: about 14 CPU seconds either way), and it is slow on all others.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(
