@@ -21,25 +21,26 @@ window.wan = (() => {
     document.querySelectorAll('#picture .crop').forEach(old => old.remove());
     if (!line || !picture || !line.dataset.crop || !picture.naturalWidth) return;
     const [left, top, right, bottom] = line.dataset.crop.split(',').map(Number);
-    const box = shown(picture), frame = document.createElement('div');
+    const parent = picture.parentElement, frame = document.createElement('div');
+    parent.classList.add('cropped');
+    const box = shown(picture, parent);
     frame.className = 'crop';
     frame.title = 'This part of the picture becomes the video';
     frame.style.left = `${box.x + box.width * left / 100}px`;
     frame.style.top = `${box.y + box.height * top / 100}px`;
     frame.style.width = `${box.width * (right - left) / 100}px`;
     frame.style.height = `${box.height * (bottom - top) / 100}px`;
-    const parent = picture.parentElement;
-    parent.classList.add('cropped');
     parent.append(frame);
   }
 
-  // where the browser draws the picture inside its element (object-fit: contain), relative to the element's parent
-  function shown(picture) {
-    const scale = Math.min(picture.clientWidth / picture.naturalWidth, picture.clientHeight / picture.naturalHeight);
+  // where the browser draws the picture inside its element (object-fit: contain), relative to `parent`
+  function shown(picture, parent) {
+    const element = picture.getBoundingClientRect(), around = parent.getBoundingClientRect();
+    const scale = Math.min(element.width / picture.naturalWidth, element.height / picture.naturalHeight);
     const width = picture.naturalWidth * scale, height = picture.naturalHeight * scale;
     return {
-      x: picture.offsetLeft + (picture.clientWidth - width) / 2,
-      y: picture.offsetTop + (picture.clientHeight - height) / 2, width, height,
+      x: element.x - around.x + (element.width - width) / 2,
+      y: element.y - around.y + (element.height - height) / 2, width, height,
     };
   }
 
