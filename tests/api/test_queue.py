@@ -272,3 +272,13 @@ def test_a_webhook_is_refused_clearly_and_a_priority_is_ignored(twin: Twin) -> N
     assert (fault["type"], fault["loc"]) == ("feature_not_supported", ["query", "fal_webhook"])
     low = {"x-fal-queue-priority": "low", "x-fal-runner-hint": "here", "x-fal-store-io": "0"}
     assert twin.http.post(f"/queue/{ENDPOINT}", json=BODY, headers=low).status_code == 200
+
+
+def test_polls_ask_the_database_nothing(twin: Twin, gate: threading.Event) -> None:
+    request_id = running(twin)
+    waiting = twin.submit()
+    statements: list[str] = []
+    twin.house.store._db.set_trace_callback(statements.append)
+    for each in (request_id, waiting) * 20:
+        assert status(twin, each, "?logs=1").status_code == 202
+    assert statements == []

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,12 +28,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from tests.support.fake_backend import FakeBackend, wait_for_stop
-from tests.support.jobs import NO_FLOOR, WISH
+from tests.support.jobs import NO_FLOOR, WISH, a_house
 from wan_core import api, intake
 from wan_core.errors import InputError
 from wan_core.events import Event, Job
-from wan_core.jobs import Jobs
-from wan_core.jobs.runner import JobRunner, Lane
 from wan_core.jobs.store import JobStore
 from wan_core.settings import DataFolder, Limits, Settings
 
@@ -102,6 +100,17 @@ async def constant(request: Request) -> PlainTextResponse:
     return PlainTextResponse('{"status": "IN_PROGRESS"}')
 
 
+def counting(store: JobStore) -> Callable[[Request], Awaitable[PlainTextResponse]]:
+    """A route that says how many statements the database has been given."""
+    statements: list[str] = []
+    store._db.set_trace_callback(statements.append)
+
+    async def count(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(len(statements)))
+
+    return count
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
@@ -116,14 +125,11 @@ def main() -> None:
     asked = parsed()
     asked.data.mkdir(parents=True, exist_ok=True)
     settings = TwinSettings(data_dir=asked.data)
-    store = JobStore(settings.data.database)
-    runner = JobRunner(store, {"local": Lane(SlowBackend(settings.data, asked.step), 1)}, NO_FLOOR, per_client=False)
     read = partial(intake.read, fetch=Album(), local=api.local_file(settings.data))
-    jobs = Jobs(store, runner, settings.data, NO_FLOOR, read, lambda where, engine: "local", per_client=False)
-    built = api.build(jobs, settings, WISH)
-    built.routes.append(Route("/constant", constant))
-    runner.start()
-    (serve_page if asked.page else serve)(built, asked.port)
+    with a_house(settings.data, SlowBackend(settings.data, asked.step), read_picture=read) as house:
+        built = api.build(house.jobs, settings, WISH)
+        built.routes.extend([Route("/constant", constant), Route("/statements", counting(house.store))])
+        (serve_page if asked.page else serve)(built, asked.port)
 
 
 def serve(built: api.Api, port: int) -> None:
