@@ -48,8 +48,8 @@ def test_every_component_has_the_class_a14b_has(pipeline: WanImageToVideoPipelin
     assert pipeline.image_encoder is None
     assert pipeline.config.boundary_ratio == 0.9
     assert (pipeline.vae_scale_factor_spatial, pipeline.vae_scale_factor_temporal) == (8, 4)
-    assert pipeline.transformer.config.in_channels == 36
-    assert pipeline.transformer.config.out_channels == 16
+    assert pipeline.transformer.config.in_channels == 2 * 18 + 4
+    assert pipeline.transformer.config.out_channels == 18
 
 
 def test_two_builds_have_the_same_weights_and_leave_the_random_state_alone(pipeline: WanImageToVideoPipeline) -> None:

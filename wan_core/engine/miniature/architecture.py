@@ -1,7 +1,7 @@
 """The sizes of the miniature and how its five parts are built: the real diffusers and transformers classes, small.
 
-Knows no training and no request. Latents are 8× smaller in space and 4× in time with 16 channels, so the transformers
-take 36 channels in and give 16, as A14B's do. Any width and height in multiples of 16 work.
+Knows no training and no request. Latents are 8× smaller in space and 4× in time with 18 channels, so the transformers
+take 40 channels in and give 18 (A14B: 36 and 16). Any width and height in multiples of 16 work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tokenizers import normalizers
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
-Z_DIM = 16
+Z_DIM = 18  # 16 for the picture, 2 for the camera's course
 SEED = 20250728  # the day Wan 2.2 was published
 PARTS = ("vae", "text_encoder", "transformer", "transformer_2")
 
@@ -31,25 +31,27 @@ VAE: dict[str, Any] = {
     "patch_size": 2,
     "scale_factor_spatial": 8,
     "scale_factor_temporal": 4,
-    "latents_mean": [0.0] * Z_DIM,
+    "latents_mean": [0.0] * Z_DIM,  # the encoder's weights contain the scale
     "latents_std": [1.0] * Z_DIM,
 }
 
-TRANSFORMER: dict[str, Any] = {
+EXPERT: dict[str, Any] = {
     "patch_size": (1, 2, 2),
-    "num_attention_heads": 4,
+    "num_attention_heads": 5,
     "attention_head_dim": 48,
     "in_channels": 2 * Z_DIM + 4,  # noisy latents, four mask channels, the first picture's latents
     "out_channels": Z_DIM,
     "text_dim": 64,
     "freq_dim": 256,
-    "ffn_dim": 768,
-    "num_layers": 4,
     "cross_attn_norm": True,
     "qk_norm": "rms_norm_across_heads",
     "eps": 1e-6,
     "rope_max_seq_len": 128,
 }
+
+# the high-noise expert only decides where the camera goes; the low-noise expert moves the picture
+HIGH_NOISE: dict[str, Any] = {**EXPERT, "num_layers": 1, "ffn_dim": 64}
+LOW_NOISE: dict[str, Any] = {**EXPERT, "num_layers": 3, "ffn_dim": 1408}
 
 TEXT_ENCODER: dict[str, Any] = {
     "d_model": 64,
@@ -81,14 +83,13 @@ def build_text_encoder(vocabulary: int) -> UMT5EncoderModel:
     return UMT5EncoderModel(UMT5Config(vocab_size=vocabulary, **TEXT_ENCODER))
 
 
-def build_transformer() -> WanTransformer3DModel:
-    return WanTransformer3DModel(**TRANSFORMER)
+def build_transformer(sizes: dict[str, Any]) -> WanTransformer3DModel:
+    return WanTransformer3DModel(**sizes)
 
 
 def build(folder: Path) -> WanImageToVideoPipeline:
     """The pipeline from `folder`: `words.txt` and, for each part that has one, `<part>.safetensors` (any float type).
 
-    The vae's file also carries `latents_mean` and `latents_std`, (16,) each, which the pipeline reads from its config.
     Parts without a file keep seeded random weights; the caller's random state is left as it was.
     """
     words = (folder / "words.txt").read_text(encoding="utf-8").split()
@@ -98,8 +99,8 @@ def build(folder: Path) -> WanImageToVideoPipeline:
         models = {
             "vae": build_vae(),
             "text_encoder": build_text_encoder(len(tokenizer)),
-            "transformer": build_transformer(),
-            "transformer_2": build_transformer(),
+            "transformer": build_transformer(HIGH_NOISE),
+            "transformer_2": build_transformer(LOW_NOISE),
         }
     for part, model in models.items():
         file = folder / f"{part}.safetensors"
@@ -115,7 +116,4 @@ def build(folder: Path) -> WanImageToVideoPipeline:
 def load_weights(model: torch.nn.Module, file: Path) -> None:
     """Fill `model` from `file`; every tensor must be there and none left over."""
     tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
-    statistics = {name: tensors.pop(name) for name in ("latents_mean", "latents_std") if name in tensors}
     model.load_state_dict(tensors)
-    if isinstance(model, AutoencoderKLWan):
-        model.register_to_config(**{name: tensor.tolist() for name, tensor in statistics.items()})
