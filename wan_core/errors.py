@@ -11,6 +11,9 @@ them through (`greater_than_equal`, `missing`, …). This file knows no HTTP sta
 """
 
 from collections.abc import Mapping
+from typing import Any
+
+ENGINE_FAILED = "The engine failed unexpectedly. The job's id is in the server's log; please try again."
 
 
 class WanError(Exception):
@@ -53,3 +56,24 @@ class Cancelled(WanError):
 
     def __init__(self, message: str = "The job was cancelled.") -> None:
         super().__init__(message)
+
+
+def to_plain(error: WanError) -> dict[str, Any]:
+    """An error as plain values that cross a process border; `from_plain` makes it an error again."""
+    plain: dict[str, Any] = {"kind": type(error).__name__, "message": error.message}
+    match error:
+        case InputError():
+            plain |= {"field": error.field, "type": error.type, "context": error.context}
+        case BackendError():
+            plain |= {"type": error.type, "retry_after_s": error.retry_after_s}
+    return plain
+
+
+def from_plain(plain: Mapping[str, Any]) -> InputError | BackendError | Cancelled:
+    """The error that `to_plain` took apart."""
+    match plain["kind"]:
+        case "InputError":
+            return InputError(plain["field"], plain["type"], plain["message"], plain["context"])
+        case "BackendError":
+            return BackendError(plain["type"], plain["message"], retry_after_s=plain["retry_after_s"])
+    return Cancelled(plain["message"])

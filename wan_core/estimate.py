@@ -15,10 +15,11 @@ from pathlib import Path
 from statistics import median
 
 from wan_core import geometry
-from wan_core.events import StageName
+from wan_core.events import Job, StageName
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile, Machine
+from wan_core.profiles import EngineProfile, Machine, profiles
 from wan_core.schema import ImageToVideoInput, Resolution, VideoWriteMode
+from wan_core.settings import Limits
 from wan_core.timing import TEMPORAL_STRIDE, sampled_frames, timing
 
 DOLLARS_PER_VIDEO_SECOND: dict[Resolution, float] = {"480p": 0.04, "580p": 0.06, "720p": 0.08}
@@ -142,6 +143,27 @@ def estimate(
         for stage, seconds in uncalibrated(request, size, profile, machine).items()
     }
     return Estimate(stages, dollars_on_fal(request))
+
+
+def of_job(job: Job, machine: Machine, calibration: Calibration) -> Estimate:
+    """What a job that was accepted takes on `machine`."""
+    return estimate(job.request, job.size, profiles()[job.engine], machine, calibration)
+
+
+def seconds_of(job: Job, machine: Machine, calibration: Calibration) -> float:
+    """As `of_job`, the sum."""
+    return of_job(job, machine, calibration).seconds
+
+
+def wall_limit_s(job: Job, machine: Machine, calibration: Calibration, limits: Limits) -> float:
+    """Seconds after which a job is stopped: far more than it should take."""
+    return max(limits.min_job_s, limits.job_estimate_factor * seconds_of(job, machine, calibration))
+
+
+def learn_from(job: Job, stage_seconds: Mapping[str, float], machine: Machine, calibration: Calibration) -> None:
+    """Learns from a finished job of this machine; one that finished kept frames again says little."""
+    if job.frames_of is None:
+        learn(calibration, job.request, job.size, profiles()[job.engine], machine, stage_seconds)
 
 
 def learn(

@@ -36,6 +36,7 @@ class Limits:
     keep_bytes: int = 10 * 10**9
     free_disk_bytes: int = 2 * 10**9
     fal_deadline_s: float = 60 * 60
+    question_s: float = 120  # a check or an expansion that somebody waits for
     expansion_deadline_s: float = 90  # the whole of it: loading, asking, writing
 
 

@@ -311,3 +311,32 @@ def test_the_wish_travels_with_the_job(data: DataFolder) -> None:
         record = house.submit(wish=replace(WISH, where="fal_when_needed", prompt_in_file=False))
         job = record.job
         assert (job.engine, job.where, job.prompt_in_file) == ("miniature", "fal_when_needed", False)
+
+
+def test_a_host_that_forces_safety_checks_before_a_job_leaves_for_fal(data: DataFolder) -> None:
+    with a_house(data, checks_fal_jobs=True) as house:
+        refused = house.submit(prompt="forbidden", wish=replace(WISH, where="fal"))
+        outcome = house.outcome(refused)
+        assert isinstance(outcome, Failed) and outcome.type == "content_policy_violation"
+        assert house.backend.checked == ["forbidden"] and house.fal.ran == []
+
+
+@pytest.mark.parametrize("type", ["out_of_memory", "quota_exceeded", "engine_unavailable"])
+def test_a_job_this_machine_cannot_do_moves_to_fal_if_the_visitor_chose_so_and_says_why(
+    data: DataFolder, type: str
+) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["large"] = raising(BackendError(type, "Too much for this machine."), then=backend)
+    with a_house(data, backend) as house:
+        record = house.submit(prompt="large", wish=replace(WISH, where="fal_when_needed"))
+        outcome = house.outcome(record)
+        assert isinstance(outcome, Finished) and house.fal.ran == [record.job.id]
+        assert outcome.result.notes == ("Ran on fal, because this machine could not: Too much for this machine.",)
+
+
+def test_a_refused_prompt_never_moves_to_fal(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["bad"] = raising(InputError("prompt", "content_policy_violation", "No."), then=backend)
+    with a_house(data, backend) as house:
+        outcome = house.outcome(house.submit(prompt="bad", wish=replace(WISH, where="fal_when_needed")))
+        assert isinstance(outcome, Failed) and house.fal.ran == []

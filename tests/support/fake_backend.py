@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wan_core.errors import Cancelled
+from wan_core.errors import Cancelled, InputError
 from wan_core.events import Event, Finished, Job, Result, Stage, Step
 from wan_core.settings import DataFolder
 
@@ -22,7 +22,10 @@ class FakeBackend:
         self.steps = steps
         self.scripts: dict[str, Script] = {}
         self.ran: list[str] = []
+        self.checked: list[str] = []
         self._stops: dict[str, threading.Event] = {}
+
+    def start(self) -> None: ...
 
     def run(self, job: Job) -> Iterator[Event]:
         self.ran.append(job.id)
@@ -32,6 +35,11 @@ class FakeBackend:
     def cancel(self, job_id: str) -> None:
         if job_id in self._stops:
             self._stops[job_id].set()
+
+    def check(self, picture: Path, prompt: str) -> None:
+        self.checked.append(prompt)
+        if prompt == "forbidden":
+            raise InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
 
     def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
         return f"{prompt}, expanded", ""

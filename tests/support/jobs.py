@@ -13,12 +13,13 @@ from PIL import Image
 from tests.support.fake_backend import FakeBackend
 from wan_core import schema
 from wan_core.backends import Backend
-from wan_core.events import Event, Job, Outcome, Stage
+from wan_core.events import Event, Job, Outcome, Stage, Where
 from wan_core.geometry import Size
 from wan_core.jobs import Client, JobRecord, Jobs, Wish
 from wan_core.jobs.runner import JobRunner, Lane
+from wan_core.jobs.spending import Purse
 from wan_core.jobs.store import JobStore
-from wan_core.settings import DataFolder, Limits
+from wan_core.settings import DataFolder, Limits, Settings
 
 MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk", "resolution": "480p", "num_frames": 17}
 SHORT = {"num_inference_steps": 2, "interpolator_model": "none", "video_write_mode": "fast", "aspect_ratio": "1:1"}
@@ -56,6 +57,7 @@ class House:
     store: JobStore
     runner: JobRunner
     backend: Any
+    fal: Any = None
 
     def submit(self, client: str = "a", wish: Wish = WISH, **values: Any) -> JobRecord:
         return asyncio.run(self.jobs.submit(a_request(**values), Client.by_key(client), wish))
@@ -85,6 +87,10 @@ class House:
         return asyncio.run(collect())
 
 
+def lane_of_place(where: Where, engine: str) -> str:
+    return "fal" if where == "fal" else "local"
+
+
 @contextmanager
 def a_house(
     data: DataFolder,
@@ -94,15 +100,18 @@ def a_house(
     *,
     per_client: bool = False,
     at_once: int = 1,
+    checks_fal_jobs: bool = False,
 ) -> Iterator[House]:
-    """A running desk on `data`; closed at the end as the app would."""
-    backend = backend or FakeBackend(data)
+    """A running desk on `data`, with a scripted fal beside `backend`; closed at the end as the app would."""
+    backend, scripted_fal = backend or FakeBackend(data), FakeBackend(data)
+    lanes = {"local": Lane(backend, at_once), "fal": Lane(scripted_fal, 1)}
     store = JobStore(data.database)
-    runner = JobRunner(store, {"local": Lane(backend, at_once)}, limits, per_client=per_client)
-    jobs = Jobs(store, runner, data, limits, read_picture, lambda wish: "local", per_client=per_client)
+    runner = JobRunner(store, lanes, limits, per_client=per_client, checks_fal_jobs=checks_fal_jobs)
+    purse = Purse(store, Settings(FAL_KEY="key-of-the-owner"), per_client=per_client)
+    jobs = Jobs(store, runner, data, limits, read_picture, lane_of_place, per_client=per_client, purse=purse)
     runner.start()
     try:
-        yield House(jobs, store, runner, backend)
+        yield House(jobs, store, runner, backend, scripted_fal)
     finally:
         runner.close()
         store.close()

@@ -25,7 +25,7 @@ from wan_core.jobs import Jobs, Wish
 from wan_core.schema import ENDPOINT
 from wan_core.settings import Settings
 
-__all__ = ["Api", "build", "local_file"]
+__all__ = ["Api", "build", "local_file", "no_context"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,17 @@ class Api:
     tidy: Callable[[], None]
 
 
+def no_context(request: Request) -> None:
+    """Requests need no context of their own, except on ZeroGPU."""
+
+
 def build(
     jobs: Jobs,
     settings: Settings,
     wish: Wish,
     *,
     seconds_of: Callable[[Job], float] = lambda job: 0.0,
-    enter: Callable[[Request], None] = lambda request: None,
+    enter: Callable[[Request], None] = no_context,
 ) -> Api:
     """The routes and what stands before them.
 

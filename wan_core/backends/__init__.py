@@ -14,12 +14,25 @@ from wan_core.events import Event, Job
 class Backend(Protocol):
     """`run` is driven by one thread; `cancel` may be called from any other."""
 
+    def start(self) -> None:
+        """Get ready before the first job comes, without waiting for it."""
+        ...
+
     def run(self, job: Job) -> Iterator[Event]:
         """The events of `job` until it is finished."""
         ...
 
     def cancel(self, job_id: str) -> None:
         """Ask `job_id` to stop: its `run` raises `Cancelled` within a step. Unknown ids are ignored."""
+        ...
+
+    def check(self, picture: Path, prompt: str) -> None:
+        """Check picture and prompt for safety before a job leaves for fal.
+
+        Raises:
+            InputError: one of them is refused.
+            BackendError: it cannot be checked, and the host makes no clip without.
+        """
         ...
 
     def expand(self, picture: Path, prompt: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from wan_core.errors import BackendError, Cancelled, InputError
+from wan_core.errors import BackendError, from_plain
 from wan_core.events import Event, Finished, Job, Stage, from_json
 from wan_core.settings import APP_FOLDER, Limits
 
@@ -46,7 +46,7 @@ class LocalBackend:
         deadline = time.monotonic() + self._wall_limit_s(job)
         with worker.talk(job.id, {"run": json.loads(job.to_json())}) as answers:
             while True:
-                event = self._next_event(worker, answers, job.id, deadline)
+                event = self._next_event(worker, answers, deadline)
                 yield event
                 if isinstance(event, Finished):
                     return
@@ -58,12 +58,11 @@ class LocalBackend:
             killer.daemon = True
             killer.start()
 
+    def check(self, picture: Path, prompt: str) -> None:
+        self._ask("check", picture, prompt)
+
     def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
-        worker = self._ready_worker()
-        talk_id = f"expand-{uuid.uuid4()}"
-        deadline = time.monotonic() + self._limits.heartbeat_timeout_s
-        with worker.talk(talk_id, {"expand": {"id": talk_id, "picture": str(picture), "prompt": prompt}}) as answers:
-            answer = _answer(worker, answers, deadline)
+        answer = self._ask("expand", picture, prompt)
         return str(answer["prompt"]), str(answer["note"])
 
     def close(self) -> None:
@@ -81,39 +80,42 @@ class LocalBackend:
                 self._worker = Worker()
             return self._worker
 
-    def _next_event(self, worker: "Worker", answers: "Answers", job_id: str, deadline: float) -> Event:
-        beat = time.monotonic() + self._limits.heartbeat_timeout_s
-        answer = _answer(worker, answers, min(beat, deadline))
-        return from_json(str(answer["line"]))
+    def _ask(self, what: str, picture: Path, prompt: str) -> dict[str, Any]:
+        """One question about a picture and a prompt; jobs may run beside it."""
+        talk_id = f"{what}-{uuid.uuid4()}"
+        question = {what: {"id": talk_id, "picture": str(picture), "prompt": prompt}}
+        with self._ready_worker().talk(talk_id, question) as answers:
+            try:
+                return _answer(answers, self._limits.question_s)
+            except queue.Empty:
+                raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
+
+    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event:
+        """A worker that is silent for too long, or past its time, is given up."""
+        try:
+            left = deadline - time.monotonic()
+            return from_json(str(_answer(answers, min(self._limits.heartbeat_timeout_s, left))["line"]))
+        except queue.Empty:
+            worker.kill()
+            raise BackendError("worker_lost", "The job took too long and was stopped.") from None
 
 
 Answers = queue.Queue[dict[str, Any] | None]
 
 
-def _answer(worker: "Worker", answers: Answers, deadline: float) -> dict[str, Any]:
+def _answer(answers: Answers, timeout_s: float) -> dict[str, Any]:
     """The worker's next answer in one talk.
 
     Raises:
-        InputError, BackendError, Cancelled: what the worker raised; `worker_lost` if it died or fell silent.
+        InputError, BackendError, Cancelled: what the worker raised; `worker_lost` if it died.
+        queue.Empty: there was none in time.
     """
-    try:
-        answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-    except queue.Empty:
-        worker.kill()
-        raise BackendError("worker_lost", "The job took too long and was stopped.") from None
+    answer = answers.get(timeout=max(0.0, timeout_s))
     if answer is None:
         raise BackendError("worker_lost", LOST)
     if "error" in answer:
-        raise _error(answer["error"])
+        raise from_plain(answer["error"])
     return answer
-
-
-def _error(plain: dict[str, Any]) -> InputError | BackendError | Cancelled:
-    if plain["kind"] == "cancelled":
-        return Cancelled()
-    if plain["kind"] == "input":
-        return InputError(plain["field"], plain["type"], plain["message"])
-    return BackendError(plain["type"], plain["message"])
 
 
 class Worker:

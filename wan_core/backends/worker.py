@@ -1,7 +1,7 @@
 """The worker process: `python -m wan_core.backends.worker`. Commands come in on stdin, answers go out on stdout.
 
-One line of JSON each: `{"run": job}`, `{"cancel": id}`, `{"expand": {id, picture, prompt}}` in; `{"id", "line"}` (an
-event), `{"id", "error"}` or `{"id", "prompt", "note"}` out. The model code may print what it likes: the real stdout is
+One line of JSON each: `{"run": job}`, `{"cancel": id}`, `{"check": …}` and `{"expand": {id, picture, prompt}}` in;
+`{"id", "line"}` (an event), `{"id", "error"}` or `{"id", …}` with the answer to a question out. The model code may print what it likes: the real stdout is
 put aside first. When stdin ends, the app is gone and so is this process.
 """
 
@@ -11,7 +11,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,13 @@ from PIL import Image
 from wan_core import expansion, generate, safety, settings
 from wan_core.engine import loading, sampling
 from wan_core.engine.following import Emit, follow
-from wan_core.errors import BackendError, Cancelled, InputError
+from wan_core.errors import ENGINE_FAILED, BackendError, WanError, to_plain
 from wan_core.events import Event, FramesMade, Job, to_json
 from wan_core.interpolation import Interpolation
 from wan_core.profiles import profiles
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
-
-UNEXPECTED = "The engine failed unexpectedly. The job's id is in the server's log; please try again."
 
 
 class Maker:
@@ -48,11 +46,18 @@ class Maker:
         recipe = generate.Recipe(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
         yield from recipe.run(job, stop.is_set)
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+    def check(self, picture: Path, prompt: str) -> dict[str, str]:
+        """Nothing, or the refusal is raised."""
+        with Image.open(picture) as opened:
+            self._checks.picture(opened.convert("RGB"))
+        self._checks.prompt(prompt)
+        return {}
+
+    def expand(self, picture: Path, prompt: str) -> dict[str, str]:
         """The prompt rewritten, and why it is unchanged if it is."""
         with Image.open(picture) as opened:
             written = self._expander.expand(opened.convert("RGB"), prompt)
-        return written.prompt, written.note or ""
+        return {"prompt": written.prompt, "note": written.note or ""}
 
     def _make_frames(self, job: Job, prompt: str, between: Interpolation, stop: threading.Event) -> Iterator[Event]:
         data = self._host.data
@@ -70,9 +75,10 @@ class Maker:
         yield from sampling.sample(self._engine, job, prompt, raw, stop.is_set)
 
     def _load(self, name: str, emit: Emit) -> None:
-        if self._engine is None or self._engine.profile.name != name:
-            self._engine = None
-            self._engine = loading.load(profiles()[name], self._host, emit)
+        profile = profiles()[name]
+        self._engine = self._engine.serving(profile) if self._engine else None
+        if self._engine is None:
+            self._engine = loading.load(profile, self._host, emit)
 
 
 class Desk:
@@ -106,8 +112,10 @@ class Desk:
             case {"cancel": job_id}:
                 if job_id in self._stops:
                     self._stops[job_id].set()
-            case {"expand": {"id": talk_id, "picture": picture, "prompt": prompt}}:
-                threading.Thread(target=self._expand, args=(talk_id, Path(picture), prompt), daemon=True).start()
+            case {"check": question}:
+                self._ask(self._maker.check, question)
+            case {"expand": question}:
+                self._ask(self._maker.expand, question)
 
     def _run(self, job: Job) -> None:
         with self._refusing(job.id):
@@ -115,28 +123,25 @@ class Desk:
                 self._answer(job.id, line=to_json(event))
         del self._stops[job.id]
 
-    def _expand(self, talk_id: str, picture: Path, prompt: str) -> None:
-        with self._refusing(talk_id):
-            written, note = self._maker.expand(picture, prompt)
-            self._answer(talk_id, prompt=written, note=note)
+    def _ask(self, what: Callable[[Path, str], dict[str, str]], question: dict[str, str]) -> None:
+        """Answer a question in a thread of its own, beside the job that runs."""
+
+        def answer() -> None:
+            with self._refusing(question["id"]):
+                self._answer(question["id"], **what(Path(question["picture"]), question["prompt"]))
+
+        threading.Thread(target=answer, name=question["id"], daemon=True).start()
 
     @contextmanager
     def _refusing(self, talk_id: str) -> Iterator[None]:
         """Whatever is raised becomes the answer."""
         try:
             yield
-        except InputError as error:
-            self._refuse(talk_id, "input", error.type, error.message, error.field)
-        except BackendError as error:
-            self._refuse(talk_id, "backend", error.type, error.message)
-        except Cancelled as error:
-            self._refuse(talk_id, "cancelled", "cancelled", error.message)
+        except WanError as error:
+            self._answer(talk_id, error=to_plain(error))
         except Exception:  # the model code may raise anything; the visitor gets a sentence, the log the rest
             log.exception("%s failed", talk_id)
-            self._refuse(talk_id, "backend", "internal_server_error", UNEXPECTED)
-
-    def _refuse(self, talk_id: str, kind: str, type: str, message: str, field: str = "") -> None:
-        self._answer(talk_id, error={"kind": kind, "type": type, "message": message, "field": field})
+            self._answer(talk_id, error=to_plain(BackendError("internal_server_error", ENGINE_FAILED)))
 
     def _answer(self, talk_id: str, **content: object) -> None:
         with self._mutex:

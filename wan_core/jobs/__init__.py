@@ -29,6 +29,7 @@ from wan_core.settings import DataFolder, Limits
 
 __all__ = ["FINISHING_FIELDS", "Client", "JobRecord", "Jobs", "Wish"]
 
+EXPANSIONS_AT_ONCE = 2
 FINISHING_FIELDS = (
     "frames_per_second",
     "interpolator_model",
@@ -50,7 +51,7 @@ class Wish:
 
 
 class Jobs:
-    """`read_picture` is the one gate for pictures; `lane_of` says in which lane a new job waits; `purse` pays fal."""
+    """`read_picture` is the one gate for pictures; `lane_of` says in which lane a job of a place and an engine waits; `purse` pays fal."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Jobs:
         data: DataFolder,
         limits: Limits,
         read_picture: Callable[[str | Path], Awaitable[Image.Image]],
-        lane_of: Callable[[Wish], str],
+        lane_of: Callable[[Where, str], str],
         *,
         per_client: bool,
         purse: Purse | None = None,
@@ -73,6 +74,7 @@ class Jobs:
         self._per_client = per_client
         self._purse = purse
         self._mutex = threading.Lock()
+        self._expanding = 0
 
     async def submit(
         self,
@@ -91,7 +93,7 @@ class Jobs:
             BackendError: too many jobs, nobody pays fal, or no room on the disk.
         """
         self._refuse_if_full(client)
-        if wish.fal_key is None and self._lane_of(wish) == "fal":
+        if wish.fal_key is None and self._lane_of(wish.where, wish.engine) == "fal":
             self._paying().refuse_if_spent(request, client.id)
         picture = await self._read_picture(upload or request.image_url)
         return await asyncio.to_thread(self._accept, request, client, wish, picture, start_within_s)
@@ -119,6 +121,25 @@ class Jobs:
         shutil.copyfile(source.job.picture, picture)
         job = Job(new_id, request, picture, source.job.size, source.job.engine, "local", origin)
         return self._queue(job, client, "local")
+
+    async def expand(self, source: str | Path, prompt: str) -> tuple[str, str]:
+        """`prompt` rewritten for the picture in `source`, and a note (why it is unchanged, if it is).
+
+        Raises:
+            InputError: the picture cannot be used, or the prompt is empty and none could be written.
+            BackendError: two rewrites run already, or nobody is there to write.
+        """
+        if self._expanding >= EXPANSIONS_AT_ONCE:
+            raise BackendError("too_many_jobs", "Others are having a prompt written now. Try again in a moment.")
+        self._expanding += 1
+        path = self.data.picture(str(uuid.uuid4()))
+        try:
+            picture = await self._read_picture(source)
+            await asyncio.to_thread(picture.save, path, compress_level=1)
+            return await asyncio.to_thread(self._runner.expand, path, prompt)
+        finally:
+            self._expanding -= 1
+            path.unlink(missing_ok=True)
 
     @property
     def waiting(self) -> int:
@@ -164,7 +185,7 @@ class Jobs:
         job = Job(
             job_id, request.model_copy(update=own), path, size, wish.engine, wish.where, None, wish.prompt_in_file
         )
-        return self._queue(job, client, self._lane_of(wish), start_within_s, wish.fal_key)
+        return self._queue(job, client, self._lane_of(wish.where, wish.engine), start_within_s, wish.fal_key)
 
     def _queue(
         self,

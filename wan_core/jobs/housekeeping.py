@@ -21,7 +21,7 @@ ORPHAN_AGE_S = 3600.0  # a file without a job may belong to one that is just bei
 
 
 class Housekeeping:
-    """`now` is the clock, in Unix seconds."""
+    """`now` is the clock, in Unix seconds; `also` is somebody else's tidying, done in the same rounds."""
 
     def __init__(
         self,
@@ -30,8 +30,10 @@ class Housekeeping:
         data: DataFolder,
         limits: Limits,
         now: Callable[[], float] = time.time,
+        also: Callable[[], None] | None = None,
     ) -> None:
         self._runner, self._store, self._data, self._limits, self._now = runner, store, data, limits, now
+        self._also = also
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -51,6 +53,8 @@ class Housekeeping:
         while True:
             try:
                 self.tidy()
+                if self._also:
+                    self._also()
             except OSError:
                 log.exception("housekeeping could not finish its round")
             if self._stop.wait(EVERY_S):

@@ -73,13 +73,17 @@ class JobRecord:
         self.events.append(event)
         self._wake()
 
+    def completed(self, outcome: Outcome) -> Outcome:
+        """`outcome` as it is kept: a result gets the notes and the stage times that were gathered on the way."""
+        if not isinstance(outcome, Finished):
+            return outcome
+        notes = tuple(dict.fromkeys(event.message for event in self.events if isinstance(event, Note)))
+        return Finished(replace(outcome.result, notes=notes, stage_seconds=self.stage_seconds()))
+
     def end(self, outcome: Outcome) -> None:
-        """The last event. A result gets the notes and the stage times that were gathered on the way."""
+        """The last event."""
         self.status = "cancelled" if isinstance(outcome, Stopped) else "failed"
-        if isinstance(outcome, Finished):
-            self.status = "done"
-            notes = tuple(dict.fromkeys(event.message for event in self.events if isinstance(event, Note)))
-            outcome = Finished(replace(outcome.result, notes=notes, stage_seconds=self.stage_seconds()))
+        self.status = "done" if isinstance(outcome, Finished) else self.status
         self.finished_at = time.time()
         self.outcome = outcome
         self.publish(outcome)
@@ -90,7 +94,7 @@ class JobRecord:
 
     def stage_seconds(self) -> dict[str, float]:
         """Seconds spent in each stage of this attempt, up to now."""
-        ends = [began for _, began in self._stages[1:]] + [time.monotonic()]
+        ends = [began for _, began in self._stages[1:]] + [time.monotonic()] * bool(self._stages)
         seconds: dict[str, float] = {}
         for (name, began), ended in zip(self._stages, ends, strict=True):
             seconds[name] = round(seconds.get(name, 0) + ended - began, 2)

@@ -7,12 +7,13 @@ what is written to the store is written before it is shown.
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from wan_core.backends import Backend
 from wan_core.errors import BackendError, Cancelled, InputError
-from wan_core.events import Beat, Failed, Finished, Log, Note, Outcome, Queued, Stopped
+from wan_core.events import Beat, Failed, Finished, Job, Log, Note, Outcome, Queued, Stage, Stopped
 from wan_core.jobs.limits import in_turn, may_run
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.store import JobStore
@@ -32,15 +33,34 @@ class Lane:
     at_once: int
 
 
-class JobRunner:
-    """`lanes` by name ("local", "fal"). `per_client`: whether clients have limits of their own."""
+def _unheard(job: Job, stage_seconds: Mapping[str, float]) -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, store: JobStore, lanes: Mapping[str, Lane], limits: Limits, *, per_client: bool) -> None:
+
+class JobRunner:
+    """`lanes` by name ("local", "fal"). `per_client`: whether clients have limits of their own.
+
+    `on_local_clip` hears of each clip made on this machine and what its stages took. With `checks_fal_jobs` this
+    machine checks picture and prompt before a job is sent to fal.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        lanes: Mapping[str, Lane],
+        limits: Limits,
+        *,
+        per_client: bool,
+        on_local_clip: Callable[[Job, Mapping[str, float]], None] = _unheard,
+        checks_fal_jobs: bool = False,
+    ) -> None:
         self.records: dict[str, JobRecord] = {}
         self._store = store
         self._lanes = lanes
         self._limits = limits
         self._per_client = per_client
+        self._on_local_clip = on_local_clip
+        self._checks_fal_jobs = checks_fal_jobs
         self._changed = threading.Condition(threading.RLock())
         self._closing = False
         self._threads: list[threading.Thread] = []
@@ -51,6 +71,7 @@ class JobRunner:
         for row in self._store.rows():
             self.records[row.job.id] = JobRecord.from_row(row)
         for name, lane in self._lanes.items():
+            lane.backend.start()
             for number in range(lane.at_once):
                 self._spawn(f"lane-{name}-{number}", self._serve, name)
         self._spawn("deadlines", self._keep_deadlines)
@@ -81,6 +102,10 @@ class JobRunner:
             self._finish(record, Stopped())
         else:
             self._lanes[record.lane].backend.cancel(record.job.id)
+
+    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+        """What the backend of this machine makes of a prompt; see `Backend.expand`."""
+        return self._lanes["local"].backend.expand(picture, prompt)
 
     def _admit(self, record: JobRecord) -> None:
         if record.lane not in self._lanes:
@@ -160,6 +185,9 @@ class JobRunner:
 
     def _events_of(self, record: JobRecord) -> Outcome:
         backend = self._lanes[record.lane].backend
+        if self._checks_fal_jobs and record.lane == "fal" and self._store.remote(record.job.id) is None:
+            record.publish(Stage("checking"))
+            self._lanes["local"].backend.check(record.job.picture, record.job.request.prompt)
         for event in backend.run(record.job):
             if isinstance(event, Finished | Failed | Stopped):
                 return event
@@ -200,11 +228,13 @@ class JobRunner:
         with self._changed:
             if record.is_over:
                 return
+            outcome = record.completed(outcome)
+            self._store.finish(record.job.id, outcome, record.logs)
             record.end(outcome)
-            assert record.outcome is not None
-            self._store.finish(record.job.id, record.outcome, record.logs)
             self._tell_positions(record.lane)
             self._changed.notify_all()
+        if isinstance(outcome, Finished) and record.lane == "local":
+            self._on_local_clip(record.job, outcome.result.stage_seconds)
 
     def _tell_positions(self, lane: str) -> None:
         """Tell every waiting watcher of `lane` how many are ahead, where that has changed."""

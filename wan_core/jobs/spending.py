@@ -5,6 +5,7 @@ one job, and never written, shown or logged. Knows prices, but not how a job is 
 """
 
 import threading
+from typing import Literal
 
 from pydantic import SecretStr
 
@@ -41,6 +42,11 @@ class Purse:
     def has_owner_key(self) -> bool:
         """Whether visitors may run jobs on fal without a key of their own."""
         return self._owner_key is not None
+
+    @property
+    def access(self) -> Literal["open", "own_key"]:
+        """How visitors come to fal: with the owner's key, or only with a key of their own."""
+        return "open" if self.has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
 
     def lend(self, job_id: str, key: SecretStr) -> None:
         """Keep a visitor's key until its job is over. Keys of jobs that ended without fal are dropped here as well."""

@@ -84,6 +84,9 @@ class FalBackend:
         self._stops: dict[str, Stop] = {}
         self._closing = False
 
+    def start(self) -> None:
+        """Nothing is needed before the first job."""
+
     def run(self, job: Job) -> Iterator[Event]:
         stop = self._stops.setdefault(job.id, Stop())
         try:
@@ -100,6 +103,9 @@ class FalBackend:
         if stop is not None:
             stop.there = True
             stop.asked.set()
+
+    def check(self, picture: Path, prompt: str) -> None:
+        """Nothing: fal checks while it makes the clip, if the request says so."""
 
     def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
         return prompt, "fal expands prompts only while it makes the clip."

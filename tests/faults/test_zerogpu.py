@@ -1,0 +1,76 @@
+"""Jobs on a simulated ZeroGPU: lent, cancelled, refused and taken away, each with a plain sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = "tests.support.zerogpu.scenario"
+
+
+def play(folder: Path, mode: str, visitors: int = 1) -> dict[str, Any]:
+    """The report of a scenario. Its output goes to a file: forked workers would hold a pipe open."""
+    log = folder / "log.txt"
+    with log.open("w") as sink:
+        command = [sys.executable, "-m", SCENARIO, str(folder / "data"), mode, str(visitors)]
+        subprocess.run(command, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT, timeout=280, check=False)
+    subprocess.run(["pkill", "-9", "-f", f"{SCENARIO} {folder}"], check=False)
+    reports = [line for line in log.read_text().splitlines() if line.startswith('{"outcomes"')]
+    assert reports, log.read_text()[-3000:]
+    report: dict[str, Any] = json.loads(reports[-1])
+    return report
+
+
+def asked(report: dict[str, Any], path: str) -> list[dict[str, str]]:
+    return [call["query"] for call in report["asked"] if call["path"] == path]
+
+
+def test_a_clip_is_made_on_the_visitors_own_quota_and_the_card_given_back(tmp_path: Path) -> None:
+    report = play(tmp_path, "ok")
+    assert report["outcomes"] == ["Finished"]
+    assert report["stages"] == [["sampling", "decoding", "encoding"]]
+    (schedule,) = asked(report, "/schedule")
+    assert schedule["token"] == "header.payload0.signature" and int(schedule["durationSeconds"]) >= 15
+    assert [call["fail"] for call in asked(report, "/release")] == ["false"]
+
+
+def test_a_cancelled_clip_gives_the_card_back_at_once(tmp_path: Path) -> None:
+    report = play(tmp_path, "cancel")
+    assert report["outcomes"] == ["Stopped"]
+    assert len(asked(report, "/release")) == 1
+
+
+def test_an_exceeded_quota_is_told_with_what_is_left_and_what_would_fit(tmp_path: Path) -> None:
+    report = play(tmp_path, "quota-exceeded")
+    assert report["types"] == ["quota_exceeded"]
+    (message,) = report["messages"]
+    assert "you have 30 s left; more in 0:10:00" in message and "or run it on fal" in message
+
+
+def test_a_clip_too_long_for_zerogpu_is_refused_with_advice(tmp_path: Path) -> None:
+    report = play(tmp_path, "illegal-duration")
+    assert report["types"] == ["quota_exceeded"] and "longer than ZeroGPU lends" in report["messages"][0]
+
+
+def test_a_queue_without_a_free_card_is_told(tmp_path: Path) -> None:
+    report = play(tmp_path, "queue-fail")
+    assert report["messages"] == ["No ZeroGPU card was free within a minute. Try again in a minute, or run it on fal."]
+
+
+def test_a_worker_that_is_killed_costs_one_attempt(tmp_path: Path) -> None:
+    report = play(tmp_path, "kill")
+    assert report["outcomes"] == ["Finished"] and report["attempts"] == [2]
+
+
+def test_three_visitors_at_once_all_get_their_clip_on_their_own_quota(tmp_path: Path) -> None:
+    report = play(tmp_path, "queue-ok", visitors=3)
+    assert report["outcomes"] == ["Finished"] * 3
+    assert {call["token"] for call in asked(report, "/schedule")} == {
+        f"header.payload{number}.signature" for number in range(3)
+    }

@@ -1,0 +1,92 @@
+"""A desk on simulated ZeroGPU: `python -m tests.support.zerogpu.scenario FOLDER MODE [VISITORS]`.
+
+Prints one JSON line: how each visitor's job ended, and what the device API was asked. MODE is one of the device API's,
+or `cancel` or `kill`.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.support.zerogpu import device_api, simulate  # isort: skip
+
+import gradio as gr
+from gradio.context import LocalContext
+from starlette.requests import Request
+
+from tests.support.jobs import NO_FLOOR, SHORT, WISH, a_request, grey_picture
+from wan_core import settings
+from wan_core.backends.zerogpu import ZeroGpuBackend
+from wan_core.events import Step
+from wan_core.jobs import Client, JobRecord, Jobs
+from wan_core.jobs.runner import JobRunner, Lane
+from wan_core.jobs.store import JobStore
+
+
+def visitor(number: int) -> gr.Request:
+    headers = [(b"x-ip-token", f"header.payload{number}.signature".encode())]
+    return gr.Request(Request({"type": "http", "headers": headers, "method": "POST", "path": "/"}))
+
+
+async def one(jobs: Jobs, page: gr.Blocks, number: int, mode: str) -> JobRecord:
+    LocalContext.request.set(visitor(number))
+    LocalContext.blocks.set(page)
+    values = SHORT | {"num_inference_steps": 20 if mode in ("cancel", "kill") else 2}
+    record = await jobs.submit(a_request(**values), Client.by_key(str(number)), WISH)
+    acted = False
+    async for event in jobs.watch(record):
+        if isinstance(event, Step) and not acted and mode in ("cancel", "kill"):
+            acted = True
+            jobs.cancel(record) if mode == "cancel" else kill_worker()
+    return record
+
+
+def kill_worker() -> None:
+    """End the forked process that has the card, once."""
+    for task in Path("/proc/self/task").glob("*/children"):
+        for pid in task.read_text().split():
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"scenario" in command:
+                os.kill(int(pid), 9)
+                return
+
+
+async def all_at_once(jobs: Jobs, page: gr.Blocks, mode: str, visitors: int) -> list[JobRecord]:
+    return list(await asyncio.gather(*(one(jobs, page, number, mode) for number in range(visitors))))
+
+
+def main() -> None:
+    folder, mode, visitors = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    os.environ["WAN_DATA_DIR"] = folder
+    host = settings.load()
+    host.data.root.mkdir(parents=True, exist_ok=True)
+    backend = ZeroGpuBackend(host, "miniature")
+    store = JobStore(host.data.database)
+    runner = JobRunner(store, {"local": Lane(backend, at_once=0)}, NO_FLOOR, per_client=True)
+    jobs = Jobs(store, runner, host.data, NO_FLOOR, grey_picture, lambda where, engine: "local", per_client=True)
+    with gr.Blocks() as page:
+        gr.Markdown("ZeroGPU packs the weights when a page is launched.")
+    page.queue(max_size=20).launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    runner.start()
+    device_api.STATE["mode"] = mode if mode not in ("cancel", "kill") else "ok"
+    records = asyncio.run(all_at_once(jobs, page, mode, visitors))
+    report = {
+        "outcomes": [type(record.outcome).__name__ for record in records],
+        "messages": [record.error.message if record.error else "" for record in records],
+        "types": [record.error.type if record.error else "" for record in records],
+        "attempts": [record.attempts for record in records],
+        "stages": [list(record.stage_seconds()) for record in records],
+        "asked": device_api.LOG,
+    }
+    sys.stdout.write(json.dumps(report, default=asdict) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # forked workers hold our pipes open
+
+
+if __name__ == "__main__":
+    assert simulate and threading
+    main()

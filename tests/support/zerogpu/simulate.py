@@ -1,0 +1,54 @@
+"""Imported first, makes `spaces` believe that it runs on ZeroGPU, on a machine without CUDA.
+
+Real fork, real pickling, real packing to disk, real refusals; only the two calls that touch CUDA in the forked worker
+have CPU stand-ins. Works with spaces 0.51.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from tests.support.zerogpu import device_api
+
+cgroup = Path(tempfile.mkdtemp()) / "cgroup"
+cgroup.write_text("1:devices:/fake\n")
+os.environ["SPACES_ZERO_GPU"] = "true"
+os.environ["SPACES_ZERO_DEVICE_API_URL"] = f"http://127.0.0.1:{device_api.start()}"
+os.environ["ZEROGPU_PROC_SELF_CGROUP_PATH"] = str(cgroup)
+os.environ.setdefault("ZEROGPU_OFFLOAD_DIR", tempfile.mkdtemp(dir=Path.home()))  # packing needs a real disk (O_DIRECT)
+
+import torch  # noqa: E402
+
+torch.version.cuda = torch.version.cuda or "12.8"
+if not hasattr(torch._C, "_cuda_init"):  # CPU wheels lack the binding that spaces saves and restores
+    torch._C._cuda_init = lambda: None
+torch.cuda._is_in_bad_fork = device_api.not_in_bad_fork  # must be picklable, and live in a finished module
+
+import spaces  # noqa: E402, F401
+from spaces.zero import torch as zero_torch  # noqa: E402
+
+
+def _init(uuid: str) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = uuid
+
+
+def _move(callback: object = None) -> None:
+    """Give the tensors that were packed away their data back, on the CPU."""
+    from spaces.zero.torch import patching
+
+    for fake, original in patching.cuda_aliases.items():
+        if original is not None:
+            fake.data = original
+    for pack in patching.tensor_packs:
+        with Path(pack.path()).open("rb") as file:
+            for tensor, size, aligned in [entry for batch in pack.batches for entry in batch] + pack.big_tensors:
+                raw = bytearray(file.read(aligned)[:size])
+                source = torch.frombuffer(raw, dtype=torch.uint8) if size else torch.empty(0, dtype=torch.uint8)
+                real = torch.tensor([], dtype=tensor.dtype)
+                real = real.set_(source.untyped_storage(), 0, tensor.shape, tensor.stride())
+                for fake in pack.fakes[tensor]:
+                    fake.data = real
+
+
+zero_torch.init = _init
+zero_torch.move = _move
