@@ -1,0 +1,264 @@
+"""Measures the miniature from its committed weights, on photographs it has never seen, and prints the figures.
+
+    python -m benchmarks.miniature vae      the VAE against a 16-channel linear PCA, still clips, colours
+    python -m benchmarks.miniature moves    right moves per photograph, seed and wording, first-frame dB
+    python -m benchmarks.miniature budget   seconds and memory of whole clips
+    python -m benchmarks.miniature knobs    motion and sharpness against steps, guidance and shift
+    python -m benchmarks.miniature sheets   contact sheets into docs/miniature/
+
+A move is measured by registration: the middle of the last frame is looked for in the clip's own first frame, at many
+scales, by normalised correlation. Frame 4k of a clip is the decoded latent frame k alone, so only two are decoded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline
+from PIL import Image, ImageDraw
+from skimage.feature import match_template
+
+from wan_core.engine import miniature
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "training"))
+import data  # noqa: E402
+import prompts  # noqa: E402
+
+WIDTH, HEIGHT = 208, 128
+SHEETS = ROOT / "docs" / "miniature"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sampler values of one clip; guidance is for both experts."""
+
+    steps: int = 8
+    guidance: float = 1.0
+    shift: float = 5.0
+    frames: int = 81
+
+
+PRESET = Settings()
+FAL = Settings(steps=27, guidance=3.5)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Content moved by (dx, dy) pixels and grew by `scale`, with this correlation."""
+
+    dx: float
+    dy: float
+    scale: float
+    correlation: float
+
+
+def db(first: np.ndarray, second: np.ndarray) -> float:
+    """PSNR of pictures in [0, 1]."""
+    return float(-10 * np.log10(np.mean((first - second) ** 2)))
+
+
+def register(first: np.ndarray, last: np.ndarray) -> Fit:
+    """How the content of `first` has to move and grow to become `last`; (H, W, 3) in [0, 1]."""
+    grey_first, grey_last = first.mean(-1), last.mean(-1)
+    height, width = grey_first.shape
+    margin_y, margin_x = height // 4, width // 4
+    template = grey_last[margin_y : height - margin_y, margin_x : width - margin_x]
+    best = Fit(0, 0, 1, -1)
+    for logarithm in np.arange(-0.26, 0.2601, 0.01):
+        scale = float(np.exp(logarithm))
+        size = (round(height * scale), round(width * scale))
+        if size[0] < template.shape[0] or size[1] < template.shape[1]:
+            continue
+        grown = F.interpolate(
+            torch.from_numpy(grey_first.copy())[None, None].float(), size=size, mode="bicubic", antialias=True
+        )
+        field = match_template(grown[0, 0].numpy(), template.astype(np.float32))
+        y, x = np.unravel_index(int(np.argmax(field)), field.shape)
+        if field[y, x] > best.correlation:
+            dx = -(x + (template.shape[1] - 1) / 2 - (size[1] - 1) / 2)
+            dy = -(y + (template.shape[0] - 1) / 2 - (size[0] - 1) / 2)
+            best = Fit(dx, dy, scale, float(field[y, x]))
+    return best
+
+
+def is_right(move: str, fit: Fit, width: int = WIDTH) -> bool:
+    """The issue's rule: a pan or tilt of 1 % of the width, a zoom of 4 %, and not much of anything else."""
+    if fit.correlation < 0.7:
+        return False
+    if move == "static":
+        return max(abs(fit.dx), abs(fit.dy)) < 1.2 and abs(fit.scale - 1) < 0.015
+    along, across = {
+        "pan left": (fit.dx, fit.dy), "pan right": (-fit.dx, fit.dy), "tilt up": (fit.dy, fit.dx),
+        "tilt down": (-fit.dy, fit.dx),
+        "push in": (fit.scale - 1, 0.0), "pull back": (1 / fit.scale - 1, 0.0),
+    }[move]  # fmt: skip
+    if move in ("push in", "pull back"):
+        return along >= 0.04 and max(abs(fit.dx), abs(fit.dy)) < 0.05 * width
+    return along >= 0.01 * width and abs(across) < along / 2 and abs(fit.scale - 1) < 0.04
+
+
+def sample(
+    pipeline: WanImageToVideoPipeline, picture: Image.Image, prompt: str, seed: int, settings: Settings
+) -> torch.Tensor:
+    """The clip's latents, (1, 18, T, h, w)."""
+    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=settings.shift)
+    return pipeline(
+        picture,
+        prompt,
+        width=picture.width,
+        height=picture.height,
+        num_frames=settings.frames,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="latent",
+    ).frames
+
+
+@torch.no_grad()
+def decode(pipeline: WanImageToVideoPipeline, latents: torch.Tensor) -> np.ndarray:
+    """(T, H, W, 3) in [0, 1]."""
+    return (pipeline.vae.decode(latents).sample[0].permute(1, 2, 3, 0).numpy() + 1) / 2
+
+
+def ends(pipeline: WanImageToVideoPipeline, latents: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """First and last frame."""
+    return decode(pipeline, latents[:, :, :1])[0], decode(pipeline, latents[:, :, -1:])[0]
+
+
+def photographs(names: list[str]) -> Iterator[tuple[str, Image.Image]]:
+    for name in names:
+        yield name, data.held_out(name, WIDTH, HEIGHT)
+
+
+def pca16(pictures: torch.Tensor) -> torch.Tensor:
+    """The leading 16 principal components of 8×8 colour blocks of training crops, as a projection, and their mean."""
+    blocks = F.unfold(pictures, 8, stride=8).transpose(1, 2).reshape(-1, 192)
+    mean = blocks.mean(0)
+    vectors = torch.linalg.eigh((blocks - mean).T @ (blocks - mean)).eigenvectors[:, -16:]
+    return torch.cat([vectors @ vectors.T, mean[None]])
+
+
+def measure_vae(pipeline: WanImageToVideoPipeline) -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis = pca16(torch.stack([data.random_crop(generator, 64, 64) for _ in range(3000)]))
+    print(f"{'photograph':12s} {'PCA-16':>7s} {'VAE':>7s} {'gain':>6s}  still clip's change  mean colour's change")
+    for name, picture in photographs(list(data.HELD_OUT)):
+        x = data.to_tensor(picture)[None]
+        blocks = F.unfold(x, 8, stride=8).transpose(1, 2)
+        linear = F.fold(((blocks - basis[-1]) @ basis[:-1] + basis[-1]).transpose(1, 2), x.shape[2:], 8, stride=8)
+        with torch.no_grad():
+            latents = pipeline.vae.encode(x[:, :, None].expand(-1, -1, 9, -1, -1)).latent_dist.mode()
+        clip = decode(pipeline, latents)
+        true = (x[0].permute(1, 2, 0).numpy() + 1) / 2
+        bound, own = db((linear[0].permute(1, 2, 0).numpy().clip(-1, 1) + 1) / 2, true), db(clip[0], true)
+        steady, colour = np.abs(clip - clip[:1]).max(), np.abs(clip[0].mean((0, 1)) - true.mean((0, 1))).max()
+        print(f"{name:12s} {bound:7.2f} {own:7.2f} {own - bound:+6.2f}  {steady:18.5f}  {colour:19.4f}")
+
+
+def measure_moves(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
+    settings = FAL if options.fal else PRESET
+    print(settings)
+    right: dict[tuple[str, str], list[bool]] = {}
+    first_db: dict[str, list[float]] = {}
+    for (name, picture), move in itertools.product(photographs(options.photographs), options.moves):
+        true = np.asarray(picture) / 255
+        for seed in range(options.seeds):
+            choices = prompts.wordings(move)
+            prompt = choices[seed % len(choices)]
+            first, last = ends(pipeline, sample(pipeline, picture, prompt, seed, settings))
+            fit = register(first, last)
+            right.setdefault((name, move), []).append(is_right(move, fit))
+            first_db.setdefault(name, []).append(db(first, true))
+            print(f"{name:11s} {move:10s} seed {seed} {'right' if right[name, move][-1] else 'WRONG'} dx {fit.dx:+6.1f}"
+                  f" dy {fit.dy:+6.1f} scale {fit.scale:.2f} correlation {fit.correlation:.2f}"
+                  f" first frame {first_db[name][-1]:.1f} dB  {prompt!r}", flush=True)  # fmt: skip
+    for key, label in ((0, "photograph"), (1, "move")):
+        for value in dict.fromkeys(pair[key] for pair in right):
+            votes = [vote for pair, each in right.items() if pair[key] == value for vote in each]
+            print(f"{label} {value}: {sum(votes)}/{len(votes)} right")
+    votes = [vote for each in right.values() for vote in each]
+    print(f"all: {sum(votes)}/{len(votes)} right ({100 * sum(votes) / len(votes):.0f} %)")
+    print("first frame dB:", {name: round(float(np.mean(values)), 1) for name, values in first_db.items()})
+
+
+def measure_budget(pipeline: WanImageToVideoPipeline) -> None:
+    picture = data.held_out("cat", WIDTH, HEIGHT)
+    for settings in (PRESET, Settings(frames=17), FAL):
+        start = time.perf_counter()
+        decode(pipeline, sample(pipeline, picture, "pan left", 0, settings))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(
+            f"{settings}: {time.perf_counter() - start:.1f} s on {torch.get_num_threads()} threads, peak {peak:.2f} GB"
+        )
+
+
+def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
+    """One photograph, one prompt, one knob at a time around fal's defaults."""
+    picture = data.held_out("tower", WIDTH, HEIGHT)
+    true = np.asarray(picture) / 255
+    table = [Settings(steps=steps, guidance=1.0) for steps in (2, 4, 8, 16, 27, 40)]
+    table += [Settings(steps=8, guidance=guidance) for guidance in (1.0, 2.0, 3.5, 5.0, 7.0)]
+    table += [Settings(steps=8, shift=shift) for shift in (1.0, 3.0, 5.0, 8.0, 10.0)]
+    for settings in table:
+        first, last = ends(pipeline, sample(pipeline, picture, "slow pan left", 0, settings))
+        fit = register(first, last)
+        detail = np.abs(np.diff(last, axis=1)).mean() / np.abs(np.diff(first, axis=1)).mean()
+        knobs = f"steps {settings.steps:2d} guidance {settings.guidance:.1f} shift {settings.shift:4.1f}"
+        print(f"{knobs}: dx {fit.dx:+5.1f}"
+              f" correlation {fit.correlation:.2f}, detail of the last frame {100 * detail:.0f} % of the first,"
+              f" first frame {db(first, true):.1f} dB", flush=True)  # fmt: skip
+
+
+def draw_sheets(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
+    """One JPEG a photograph: a row a move, frames 0, 40 and 80 and the difference of the outer two."""
+    SHEETS.mkdir(parents=True, exist_ok=True)
+    for name, picture in photographs(options.photographs):
+        sheet = Image.new("RGB", (4 * WIDTH, len(options.moves) * HEIGHT))
+        draw = ImageDraw.Draw(sheet)
+        for row, move in enumerate(options.moves):
+            frames = decode(pipeline, sample(pipeline, picture, prompts.wordings(move)[1], 0, PRESET)[:, :, ::10])
+            shown = [frames[0], frames[4], frames[8], np.abs(frames[8] - frames[0])]
+            for column, frame in enumerate(shown):
+                sheet.paste(Image.fromarray((frame * 255).round().astype(np.uint8)), (column * WIDTH, row * HEIGHT))
+            draw.text((4, row * HEIGHT + 2), move, fill="white", stroke_width=2, stroke_fill="black")
+        sheet.save(SHEETS / f"{name}.jpg", quality=85)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("vae", "moves", "budget", "knobs", "sheets"))
+    parser.add_argument("--moves", nargs="+", default=list(prompts.MOVES), choices=list(prompts.MOVES))
+    parser.add_argument("--photographs", nargs="+", default=list(data.HELD_OUT), choices=list(data.HELD_OUT))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--fal", action="store_true", help="fal's defaults: 27 steps, guidance 3.5, shift 5")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    pipeline = miniature.build()
+    pipeline.set_progress_bar_config(disable=True)
+    if options.what == "vae":
+        measure_vae(pipeline)
+    elif options.what == "moves":
+        measure_moves(pipeline, options)
+    elif options.what == "budget":
+        measure_budget(pipeline)
+    elif options.what == "knobs":
+        measure_knobs(pipeline)
+    else:
+        draw_sheets(pipeline, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,650 @@
+"""The miniature's two experts: a constructed start, then training.
+
+A small transformer trained from random weights spends hours before it moves the picture at all (NOTES.md). So the
+attention heads are written down, and gradient descent learns what they feed:
+
+- Channels of a token: X the noisy latents, F the first picture's latents at this place, RX/RY those of its neighbours
+  in the direction of the move, and a few signals. A large constant pair makes the LayerNorms nearly linear.
+- Block 0 copies the picture from frame 0 to every frame and finds the frame number and the place in the picture, each
+  as the balance of a softmax between frame 0 and the token's own frame (RoPE knows only differences of positions).
+- Two latent channels are no picture: they carry the camera's course (speed to the right and down at every place). The
+  high-noise expert writes them from the prompt; the low-noise expert reads them back from the noisy latents, averaged,
+  and moves the picture accordingly. It never looks at the prompt.
+- Block 1 fetches the neighbour sideways and shifts by fractions of a token, block 2 does the same upright. A pair of
+  hidden units gelu(z + a) - gelu(z - a) is the content a, let through where the way gone has passed a mark (z > 0);
+  least squares over moving pictures finds contents and outputs, gradient descent goes on from there.
+- The output is (X - picture) / σ, the flow-matching velocity, with 1/σ in the last modulation.
+
+`python dit.py low`, then `python dit.py high`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import data
+import torch
+import torch.nn.functional as F
+from data import Motion
+from diffusers import WanTransformer3DModel
+from prompts import FAST, SLOW, Course
+from safetensors.torch import save_file
+from text import SCALE, directions, meaning
+from torch import nn
+from vae import IMAGE, Codec
+
+from wan_core.engine.miniature.architecture import HIGH_NOISE, LOW_NOISE, Z_DIM, build_transformer
+
+WIDTH, HEAD = 240, 48
+X, F0 = 0, 72
+RX, RY = 136, 176
+BESIDE = 40  # leading latent values kept of a neighbour
+PLUS, MINUS, ZERO, FIRST, TIME, COURSE_X, COURSE_Y, PLACE_X, PLACE_Y, ZOOM, SIDE_X, SIDE_Y, GONE_X, GONE_Y, EMPTY = (
+    range(216, 231)
+)
+LARGE = 200.0
+SPREAD = math.sqrt(2 * LARGE**2 / WIDTH + 0.7)  # a token's standard deviation: what every LayerNorm divides by
+TAG = 8.0  # latent value of the course channels at normal speed
+PIXELS = 12 / 20  # a pan at normal speed moves the content by 12 pixels in 20 latent frames; a token is 16 wide
+GROWTH = 0.12 / 20  # a push in at normal speed enlarges by exp(0.12) in 20 latent frames
+LOGIT = math.sqrt(HEAD)
+MARKS = (
+    0.08,
+    0.27,
+    0.46,
+    0.65,
+    0.84,
+    1.03,
+    1.22,
+    1.41,
+)  # of the way gone, in normal pans: where another share of the content moves
+STEEP, RANK, LOUD = 8.0, 44, 0.12
+
+
+def pair(axis: str, index: int) -> int:
+    """First of the two head channels of a RoPE frequency, 10000^(-index/8) radians per token."""
+    return {"t": 0, "y": 16, "x": 32}[axis] + 2 * index
+
+
+class Head:
+    """Query, key and value of one head as affine functions of the token's channels, filled in by name."""
+
+    def __init__(self) -> None:
+        self.query_bias, self.key_bias = torch.zeros(HEAD), torch.zeros(HEAD)
+        self.query, self.key, self.value = torch.zeros(HEAD, WIDTH), torch.zeros(HEAD, WIDTH), torch.zeros(HEAD, WIDTH)
+        self.out = torch.zeros(WIDTH, HEAD)
+
+    def _key(self, channel: int, of_first: float, of_others: float) -> None:
+        self.key_bias[channel] += of_others
+        self.key[channel, FIRST] += of_first - of_others
+        self.key[channel, ZERO] -= of_first - of_others
+
+    def only_first_frame(self, strength: float = 12.0) -> None:
+        """Frame 0 is seen, everything else is not."""
+        channel = pair("t", 7)
+        self.query_bias[channel] += strength * LOGIT
+        self._key(channel, 1, -1)
+
+    def same_place(self, axis: str, side: int | None = None, sharp: float = 1.0) -> None:
+        """A kernel one token wide, centred on the token, or on its neighbour at minus the signal in channel `side`."""
+        for index, strength in enumerate((12.0, 10.0, 6.0)):
+            channel, angle = pair(axis, index), 10000 ** (-index / 8)
+            self._key(channel, 1, 1)
+            if side is None:
+                self.query_bias[channel] += strength * sharp * LOGIT
+            else:
+                self.query_bias[channel] += strength * sharp * LOGIT * math.cos(angle)
+                self.query[channel + 1, side] -= strength * sharp * LOGIT * math.sin(angle)
+                self.query[channel + 1, ZERO] += strength * sharp * LOGIT * math.sin(angle)
+
+    def balance(self, axis: str, slope: float) -> None:
+        """Frame 0 against the token's own frame: the logit of frame 0 falls by `slope` a token along the axis."""
+        own = (12.0, 10.0, 6.0)
+        for index, strength in enumerate(own):
+            self.query_bias[pair("t", index)] += strength * LOGIT
+            self._key(pair("t", index), 0, 1)
+        channel = pair("t", 7)
+        self.query_bias[channel] += sum(own) / 2 * LOGIT
+        self._key(channel, 1, -1)
+        channel, angle = pair(axis, 3), 10000 ** (-3 / 8)
+        phase = 10 * angle if axis == "t" else 0.0
+        self.query_bias[channel] += slope / angle * math.sin(phase) * LOGIT
+        self.query_bias[channel + 1] += slope / angle * math.cos(phase) * LOGIT
+        self._key(channel, 1, 0)
+
+    def carry(self, sources: list[int], targets: list[int], scale: float = 1.0) -> None:
+        """Values: the channels `sources`, written to `targets` times `scale`."""
+        for slot, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            self.value[slot, source] += 1
+            self.value[slot, ZERO] -= 1
+            self.out[target, slot] += scale
+
+
+@torch.no_grad()
+def put(attention: nn.Module, heads: list[Head | None]) -> None:
+    """Fill a self-attention. Heads given as None keep small random queries and write nothing yet."""
+    rms_q = rms_k = 0.0
+    for number, head in enumerate(heads):
+        rows = slice(number * HEAD, (number + 1) * HEAD)
+        attention.to_out[0].weight[:, rows] = 0
+        if head is None:
+            head = Head()
+            head.only_first_frame(6)
+            head.same_place("x", sharp=0.3)
+            head.same_place("y", sharp=0.3)
+            head.value[:] = torch.randn(HEAD, WIDTH) * 0.1
+            head.value[:, :F0] = head.value[:, PLUS:] = 0
+        attention.to_q.weight[rows], attention.to_q.bias[rows] = head.query, head.query_bias
+        attention.to_k.weight[rows], attention.to_k.bias[rows] = head.key, head.key_bias
+        attention.to_v.weight[rows] = head.value
+        attention.to_out[0].weight[:, rows] = head.out
+        first = head.key_bias + head.key[:, FIRST]
+        others = head.key_bias
+        filler = pair("t", 6)  # both kinds of token get keys of one length, so the norm changes nothing
+        missing = float((first**2).sum() - (others**2).sum())
+        a, b = (0.0, missing) if missing > 0 else (-missing, 0.0)
+        attention.to_k.bias[number * HEAD + filler] = math.sqrt(b)
+        attention.to_k.weight[number * HEAD + filler, FIRST] = math.sqrt(a) - math.sqrt(b)
+        attention.to_k.weight[number * HEAD + filler, ZERO] = math.sqrt(b) - math.sqrt(a)
+        rms_q += float((head.query_bias**2).sum())
+        rms_k += float((first**2).sum()) + a
+    attention.to_v.bias.zero_()
+    attention.to_out[0].bias.zero_()
+    attention.norm_q.weight.fill_(math.sqrt(rms_q / WIDTH))
+    attention.norm_k.weight.fill_(math.sqrt(rms_k / WIDTH))
+
+
+@torch.no_grad()
+def put_product(
+    ffn: nn.Module, unit: int, first: int, unit_of_first: float, second: int, target: int, scale: float = 1.0
+) -> None:
+    """Four hidden units: `target` gains scale · first / unit_of_first · second; gelu(x) + gelu(-x) is about 0.8 x²."""
+    inner, outer = ffn.net[0].proj, ffn.net[2]
+    small = 0.35
+    for number, (a, b) in enumerate(((1, 1), (-1, -1), (1, -1), (-1, 1))):
+        inner.weight[unit + number] = 0
+        inner.bias[unit + number] = 0
+        inner.weight[unit + number, first] = a * small / unit_of_first
+        inner.weight[unit + number, second] = b * small
+        inner.weight[unit + number, ZERO] = -(a / unit_of_first + b) * small
+        outer.weight[target, unit + number] = (1 if number < 2 else -1) * scale / (4 * 0.798 * small**2)
+
+
+@torch.no_grad()
+def put_clip(ffn: nn.Module, unit: int, source: int, target: int, knee: float = 0.3) -> None:
+    """Four hidden units: target becomes source / knee, clipped to [-1, 1]."""
+    inner, outer = ffn.net[0].proj, ffn.net[2]
+    steep = 4 / knee
+    for number, (sign, start) in enumerate(((1, 0.0), (1, knee), (-1, 0.0), (-1, knee))):
+        inner.weight[unit + number] = 0
+        inner.weight[unit + number, source] = sign * steep
+        inner.weight[unit + number, ZERO] = -sign * steep
+        inner.bias[unit + number] = -steep * start
+        outer.weight[target, unit + number] = sign * (1 if start == 0 else -1) / 4
+
+
+@torch.no_grad()
+def put_way_gone(ffn: nn.Module, unit: int, course: int, target: int, count: int = 64) -> None:
+    """Hidden units that write the course, clipped to what was trained, times the time into `target`; least squares."""
+    speed, when = torch.meshgrid(torch.linspace(-6, 6, 241), torch.linspace(0, 1, 41), indexing="ij")
+    points = torch.stack([speed.flatten(), when.flatten()], 1)
+    weights, biases = torch.randn(count, 2) * torch.tensor([1.2, 1.5]), torch.randn(count) * 1.5
+    features = F.gelu(points @ weights.T + biases, approximate="tanh").double()
+    wanted = (points[:, :1].clamp(-FAST, FAST) * points[:, 1:]).double()
+    importance = (1 + 10 * (points[:, :1].abs() < 1.7)).double()
+    ridge = 1e-5 * len(features) * torch.eye(count).double()
+    solution = torch.linalg.solve(features.T @ (importance * features) + ridge, features.T @ (importance * wanted))
+    inner, outer, rows = ffn.net[0].proj, ffn.net[2], slice(unit, unit + count)
+    inner.weight[rows] = 0
+    inner.weight[rows, course], inner.weight[rows, TIME], inner.bias[rows] = weights[:, 0], weights[:, 1], biases
+    inner.weight[rows, ZERO] = -weights.sum(1)
+    outer.weight[target, rows] = solution[:, 0].float()
+
+
+def moving_tokens(codec: Codec, axis: str, sign: int, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+    """Own and neighbour's values (N, 64 + BESIDE), the moved ones (N, 64) and the way gone, for many pictures."""
+    generator, rng = torch.Generator().manual_seed(len(axis) + sign), random.Random(sign)
+    for _ in range(count):
+        picture = data.random_picture(generator, 112, 176)
+        ways = [0.0, 0.0, *(rng.uniform(0, 1.6) for _ in range(8))]
+        motion = Motion(dx=sign * PIXELS * 20) if axis == "x" else Motion(dy=sign * PIXELS * 20)
+        left, top = rng.randint(0, picture.shape[2] - 176), rng.randint(0, picture.shape[1] - 112)
+        z = codec.encode(data.moving_crop(picture, motion, ways, 112, 176, left, top))
+        tokens = F.pixel_unshuffle(z, 2).permute(0, 2, 3, 1)
+        beside = torch.roll(tokens[0], sign, 1 if axis == "x" else 0)[..., :BESIDE]
+        inputs = torch.cat([tokens[0], beside], -1)[2:-2, 2:-2].flatten(0, 1)
+        for way, moved in zip(ways, tokens, strict=True):
+            yield inputs, moved[2:-2, 2:-2].flatten(0, 1), way
+
+
+@torch.no_grad()
+def put_shift(ffn: nn.Module, unit: int, codec: Codec, axis: str, sign: int, pictures: int = 400) -> None:
+    """2 · RANK · len(MARKS) hidden units that shift the picture along an axis by the way gone, one direction."""
+    width, marks = 64 + BESIDE, torch.tensor(MARKS)
+
+    def steps(way: float) -> torch.Tensor:
+        z = STEEP * (way - marks)
+        return (F.gelu(z + LOUD, approximate="tanh") - F.gelu(z - LOUD, approximate="tanh")) / LOUD
+
+    size = len(MARKS) * width
+    gram, cross, power = (
+        torch.zeros(size, size).double(),
+        torch.zeros(size, 64).double(),
+        torch.zeros(width, width).double(),
+    )
+    for inputs, moved, way in moving_tokens(codec, axis, sign, pictures):
+        features = (steps(way)[:, None, None] * inputs).permute(1, 0, 2).flatten(1).double()
+        gram += features.T @ features
+        cross += features.T @ (moved - inputs[:, :64]).double()
+        power += (inputs.T @ inputs).double() / len(inputs)
+    ridge = 1e-4 * gram.diagonal().mean() * torch.eye(size).double()
+    operators = torch.linalg.solve(gram + ridge, cross).unflatten(0, (len(MARKS), width))
+    spread = torch.linalg.cholesky(power / power.diagonal().mean() + 1e-4 * torch.eye(width).double())
+    contents = []
+    for operator in operators:
+        left = torch.linalg.svd(spread.T @ operator).U[:, :RANK]
+        content = torch.linalg.solve(spread.T, left).T.float()
+        rms = torch.einsum("ri,ij,rj->r", content, (power / power.diagonal().mean()).float(), content).sqrt()
+        contents.append(content / rms[:, None])
+    listening = torch.stack(contents)  # marks, RANK, width
+    heard = math.sqrt(float(power.diagonal().mean()) / (10 * pictures))
+    listening = listening * LOUD / heard
+    size = len(MARKS) * RANK
+    gram, cross = torch.zeros(size, size).double(), torch.zeros(size, 64).double()
+    total = explained = 0.0
+    for inputs, moved, way in moving_tokens(codec, axis, sign, pictures):
+        content, z = torch.einsum("mri,ni->nmr", listening, inputs), (STEEP * (way - marks))[None, :, None]
+        features = F.gelu(z + content, approximate="tanh") - F.gelu(z - content, approximate="tanh")
+        features = features.flatten(1).double()
+        gram += features.T @ features
+        cross += features.T @ (moved - inputs[:, :64]).double()
+        total += float(((moved - inputs[:, :64]) ** 2).sum())
+    ridge = 1e-4 * gram.diagonal().mean() * torch.eye(size).double()
+    speaking = torch.linalg.solve(gram + ridge, cross)
+    explained = float(2 * (speaking * cross).sum() - (speaking * (gram @ speaking)).sum())
+    print(
+        f"shift along {axis} {sign:+d}: {100 * (1 - explained / total):.1f} % of a still copy's error is left",
+        flush=True,
+    )
+    inner, outer = ffn.net[0].proj, ffn.net[2]
+    side, gone = (RX, GONE_X) if axis == "x" else (RY, GONE_Y)
+    sources = [*range(F0, F0 + 64), *range(side, side + BESIDE)]
+    for half, half_sign in enumerate((1, -1)):
+        rows = torch.arange(size) + unit + half * size
+        inner.weight[rows] = 0
+        inner.weight[rows[:, None], torch.tensor(sources)[None]] = half_sign * listening.flatten(0, 1)
+        inner.weight[rows, gone] = sign * STEEP
+        inner.weight[rows, FIRST] = -40.0  # the first frame stays as it is
+        inner.weight[rows, ZERO] = -half_sign * listening.flatten(0, 1).sum(1) - sign * STEEP + 40
+        inner.bias[rows] = -STEEP * marks.repeat_interleave(RANK)
+        outer.weight[F0 : F0 + 64, rows] = half_sign * speaking.T.float()
+
+
+@torch.no_grad()
+def put_noise_level(model: WanTransformer3DModel) -> None:
+    """1/σ for the last modulation and 1/(1-σ) for the course channels, by least squares through the time layers."""
+    embedder = model.condition_embedder
+    times = torch.cat([torch.linspace(10, 999.9, 1500), torch.linspace(880, 999.9, 300)])
+    waves = embedder.timesteps_proj(times)
+    linear1, linear2 = embedder.time_embedder.linear_1, embedder.time_embedder.linear_2
+    slow = 10000 ** (-torch.arange(128) / 128) < 0.02
+    linear1.weight.normal_(0, 0.4).mul_(torch.cat([slow, slow]))
+    linear1.bias.normal_(0, 0.5)
+    hidden = F.silu(linear1(waves)).double()
+    sigma = times.double() / 1000
+
+    def solve(features: torch.Tensor, wanted: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
+        features = torch.cat([features, torch.ones(len(features), 1)], 1).double() * importance
+        ridge = 1e-7 * torch.eye(features.shape[1]).double() * len(features)
+        return torch.linalg.solve(features.T @ features + ridge, features.T @ (wanted.double() * importance))
+
+    inverse = 1 / sigma.clamp(min=0.02)
+    solution = solve(hidden, (SPREAD * (inverse - 1))[:, None], (1 / inverse)[:, None])
+    scaled = [*range(X, X + 72), *range(F0, F0 + 64), COURSE_X, COURSE_Y, EMPTY]
+    linear2.weight.normal_(0, 0.15)
+    linear2.bias.normal_(0, 0.5)
+    linear2.weight[scaled] = solution[:-1].T.float()
+    linear2.bias[scaled] = solution[-1].float()
+    temb = embedder.time_embedder(waves)
+    features = F.silu(temb).double()
+    features[:, scaled] = 0
+    clean = 1 / (1 - sigma).clamp(min=0.09)
+    solution = solve(features, (SPREAD * (clean - 1))[:, None], (1 / clean)[:, None])
+    weights = solution[:-1].T.float().clone()
+    weights[:, scaled] = 0
+    embedder.time_proj.weight.zero_()
+    embedder.time_proj.bias.zero_()
+    rows = [WIDTH + channel for channel in (*range(X + 4 * IMAGE, X + 72), EMPTY)]
+    embedder.time_proj.weight[rows] = weights
+    embedder.time_proj.bias[rows] = solution[-1].float()
+
+
+@torch.no_grad()
+def construct(expert: str, codec: Codec | None = None) -> WanTransformer3DModel:
+    """The start of training: a copy of the picture with the course in place; the shifts too if there is a codec."""
+    torch.manual_seed(11 if expert == "high" else 12)
+    model = build_transformer(HIGH_NOISE if expert == "high" else LOW_NOISE)
+    embed = model.patch_embedding
+    embed.weight.zero_()
+    embed.bias.zero_()
+    for position in range(4):
+        y, x = divmod(position, 2)
+        for channel in range(Z_DIM):
+            embed.weight[X + channel * 4 + position, channel, 0, y, x] = 1
+        for channel in range(IMAGE):
+            embed.weight[RX + channel * 4 + position, Z_DIM + 4 + channel, 0, y, x] = 1
+        embed.weight[FIRST, Z_DIM, 0, y, x] = 0.25
+        embed.weight[TIME, Z_DIM, 0, y, x] = 0.25 * 0.269 / 0.462
+    embed.bias[PLUS], embed.bias[MINUS], embed.bias[TIME] = LARGE, -LARGE, 0.731 / 0.462
+    put_noise_level(model)
+    natural = torch.full((WIDTH,), SPREAD)
+    natural[[PLUS, MINUS]] = SPREAD / LARGE
+    for block in model.blocks:
+        block.scale_shift_table.zero_()
+        block.scale_shift_table[0, 1] = block.scale_shift_table[0, 4] = natural - 1
+        block.scale_shift_table[0, 2] = block.scale_shift_table[0, 5] = 1
+        block.norm2.weight.copy_(natural)
+        block.attn2.to_out[0].weight.zero_()
+        block.attn2.to_out[0].bias.zero_()
+        inner, outer = block.ffn.net[0].proj, block.ffn.net[2]
+        inner.weight.mul_(2)
+        inner.weight[:, :F0] *= 0.1
+        inner.weight[:, PLUS:] *= 6
+        inner.weight[:, [PLUS, MINUS, EMPTY]] = 0
+        outer.weight.zero_()
+        outer.bias.zero_()
+    _put_block0(model, expert)
+    if expert == "low":
+        sideways, upright = Head(), Head()
+        sideways.only_first_frame()
+        sideways.same_place("x", SIDE_X, sharp=1.5)
+        sideways.same_place("y")
+        sideways.carry(list(range(F0, F0 + BESIDE)), list(range(RX, RX + BESIDE)))
+        upright.same_place("t")  # of its own frame, already shifted sideways
+        upright.same_place("x")
+        upright.same_place("y", SIDE_Y, sharp=1.5)
+        upright.carry(list(range(F0, F0 + BESIDE)), list(range(RY, RY + BESIDE)))
+        for block, axis, head in ((model.blocks[1], "x", sideways), (model.blocks[2], "y", upright)):
+            put(block.attn1, [head, None, None, None, None])
+            for half, sign in enumerate((1, -1)):
+                if codec is not None:
+                    put_shift(block.ffn, half * 2 * RANK * len(MARKS), codec, axis, sign)
+    output = model.proj_out
+    output.weight.zero_()
+    output.bias.zero_()
+    model.scale_shift_table.zero_()
+    model.scale_shift_table[0, 1] = natural - 1
+    for position in range(4):
+        for channel in range(Z_DIM):
+            row = position * Z_DIM + channel
+            output.weight[row, X + channel * 4 + position] = 1
+            if channel < IMAGE:
+                output.weight[row, F0 + channel * 4 + position] = -1
+            else:
+                output.weight[row, (COURSE_X, COURSE_Y)[channel - IMAGE]] = -TAG
+                output.weight[row, EMPTY] = TAG - 1  # a row's weights add up to zero: the modulation's shift cancels
+    return model
+
+
+def _put_block0(model: WanTransformer3DModel, expert: str) -> None:
+    block = model.blocks[0]
+    clock, copy1, copy2 = Head(), Head(), Head()
+    clock.balance("t", 0.1)
+    clock.carry([FIRST], [TIME], -1 / 0.462)
+    for copy, (low, high) in ((copy1, (0, 48)), (copy2, (48, 64))):
+        copy.only_first_frame()
+        copy.same_place("x")
+        copy.same_place("y")
+        copy.carry(list(range(RX + low, RX + high)), list(range(F0 + low, F0 + high)))
+    if expert == "high":
+        places = []
+        for axis, target in (("x", PLACE_X), ("y", PLACE_Y)):
+            place = Head()
+            place.balance(axis, 0.06)
+            place.carry([FIRST], [target], 4 / 0.06 / 6)  # in units of six tokens
+            model.patch_embedding.bias[target] = -0.5 * 4 / 0.06 / 6
+            model.patch_embedding.weight[target, Z_DIM] = -0.125 * 4 / 0.06 / 6  # frame 0 has no other frame to weigh
+            places.append(place)
+        put(block.attn1, [clock, copy1, copy2, *places])
+        _put_prompt(model)
+        return
+    mean = Head()
+    mean.query_bias[pair("t", 7)] = 12 * LOGIT
+    mean._key(pair("t", 7), -1, 1)
+    for axis in ("x", "y"):
+        for index, strength in enumerate((3.0, 3.0)):
+            mean.query_bias[pair(axis, index)] = strength * LOGIT
+            mean._key(pair(axis, index), 1, 1)
+    for slot, (channel, target) in enumerate(((IMAGE, COURSE_X), (IMAGE + 1, COURSE_Y))):
+        mean.value[slot, X + 4 * channel : X + 4 * channel + 4] = 0.25
+        mean.value[slot, EMPTY] = -1
+        mean.out[target, slot] = 1 / TAG
+    put(block.attn1, [clock, copy1, copy2, mean, None])
+    for axis, (course, side, gone) in enumerate(((COURSE_X, SIDE_X, GONE_X), (COURSE_Y, SIDE_Y, GONE_Y))):
+        put_clip(block.ffn, 4 * axis, course, side, 0.3)
+        put_way_gone(block.ffn, 8 + 64 * axis, course, gone)
+
+
+@torch.no_grad()
+def _put_prompt(model: WanTransformer3DModel) -> None:
+    """The prompt's course into the signal channels, from whichever token is no padding."""
+    embedder = model.condition_embedder.text_embedder
+    for layer in (embedder.linear_1, embedder.linear_2):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    code = directions() / math.sqrt(64)  # (5, 64): pan·SCALE, tilt·SCALE, zoom·SCALE, silent, always there
+    for row in range(5):
+        for sign, unit in ((1, row), (-1, 5 + row)):
+            embedder.linear_1.weight[unit] = sign * code[row] * 2
+            embedder.linear_2.weight[row, unit] = sign * 0.5
+    nn.init.normal_(embedder.linear_1.weight[10:], std=0.05)
+    attention = model.blocks[0].attn2
+    for layer in (attention.to_q, attention.to_k, attention.to_v, attention.to_out[0]):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    attention.to_q.bias.fill_(1)
+    attention.norm_q.weight.fill_(1)
+    attention.to_k.weight[:, 4] = 1
+    attention.norm_k.weight.fill_(14 / LOGIT)
+    for slot, target in enumerate((COURSE_X, COURSE_Y, ZOOM)):
+        attention.to_v.weight[slot, slot] = 1
+        attention.to_out[0].weight[target, slot] = 1 / SCALE
+    strength = 6 * 16 * GROWTH / PIXELS
+    put_product(model.blocks[0].ffn, 0, ZOOM, 1, PLACE_X, COURSE_X, -strength)
+    put_product(model.blocks[0].ffn, 4, ZOOM, 1, PLACE_Y, COURSE_Y, -strength)
+
+
+class FramesRope(nn.Module):
+    """The model's rotary embedding for a subset of the frames, at their true positions in a clip of 21."""
+
+    def __init__(self, rope: nn.Module) -> None:
+        super().__init__()
+        self.rope = rope
+        self.frames: list[int] = list(range(21))
+
+    def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        whole = torch.empty(1, 1, 21, *hidden.shape[3:], device="meta")
+        tokens = (hidden.shape[3] // 2) * (hidden.shape[4] // 2)
+        cos, sin = self.rope(whole)
+        return tuple(part.unflatten(1, (21, tokens))[:, self.frames].flatten(1, 2) for part in (cos, sin))
+
+
+def course_field(course: Course, height: int, width: int) -> torch.Tensor:
+    """(2, height/8, width/8): what the course channels of a clip hold at every frame."""
+    ys = (torch.arange(height // 8) * 8 + 3.5 - (height - 1) / 2)[:, None].expand(-1, width // 8)
+    xs = (torch.arange(width // 8) * 8 + 3.5 - (width - 1) / 2)[None].expand(height // 8, -1)
+    growth = course.zoom * GROWTH / PIXELS
+    return TAG * torch.stack([course.pan + growth * xs, course.tilt + growth * ys])
+
+
+def random_course(rng: random.Random) -> Course:
+    """Pans and tilts of any speed, zooms, and stills; now and then none at all said."""
+    speed = rng.choice((rng.uniform(0.2, FAST), SLOW, 1.0, FAST)) * rng.choice((-1, 1))
+    draw = rng.random()
+    if draw < 0.3:
+        return Course(pan=speed)
+    if draw < 0.55:
+        return Course(tilt=speed)
+    if draw < 0.88:
+        return Course(zoom=speed)
+    return Course(named=draw < 0.94)
+
+
+def make_batch(
+    codec: Codec, generator: torch.Generator, rng: random.Random, size: tuple[int, int], frames: list[int], count: int
+) -> tuple[torch.Tensor, torch.Tensor, list[Course]]:
+    """Latents (B, 18, T, h, w), condition (B, 22, T, h, w) as the pipeline builds it, and the courses."""
+    width, height = size
+    clips, courses = [], []
+    for _ in range(count):
+        course = random_course(rng)
+        motion = Motion(course.pan * PIXELS, course.tilt * PIXELS, course.zoom * GROWTH)
+        picture = data.random_picture(generator, height + 24 * rng.randint(0, 1), width + 24 * rng.randint(0, 1))
+        left, top = rng.randint(0, picture.shape[2] - width), rng.randint(0, picture.shape[1] - height)
+        clips.append(data.moving_crop(picture, motion, frames, height, width, left, top))
+        courses.append(course)
+    with torch.no_grad():
+        coded = codec.encode(torch.stack(clips).flatten(0, 1)).unflatten(0, (count, len(frames))).transpose(1, 2)
+    boost = [
+        rng.uniform(1, 4) if max(map(abs, (c.pan, c.tilt))) == FAST and rng.random() < 0.5 else 1.0 for c in courses
+    ]
+    fields = torch.stack([b * course_field(c, height, width) for b, c in zip(boost, courses, strict=True)])
+    fields = fields[:, :, None].repeat(1, 1, len(frames), 1, 1)
+    fields[::2, :, 0] = 0  # frame 0 has no course; the experts must not rely on it
+    latents = torch.cat([coded, fields], dim=1)
+    condition = torch.zeros(count, 4 + Z_DIM, *latents.shape[2:])
+    condition[:, :4, 0] = 1
+    condition[:, 4 : 4 + IMAGE, 0] = coded[:, :, 0]
+    return latents, condition, courses
+
+
+def draw_sigma(expert: str, count: int, rng: random.Random) -> torch.Tensor:
+    """Noise levels of one expert: the sampler's (shift 5, uniform steps) below 0.9, uniform above."""
+    if expert == "high":
+        return torch.tensor([rng.uniform(0.9, 1.0) for _ in range(count)])
+    steps = torch.tensor([rng.uniform(0.004, 0.643) for _ in range(count)])
+    return 5 * steps / (1 + 4 * steps)
+
+
+def choose_parameters(model: WanTransformer3DModel, everything: bool) -> dict[str, nn.Parameter]:
+    """What learns: the feed-forward layers and values from the neighbours' block on, and only into picture channels.
+
+    The constructed heads stand on large logits that cancel; at a useful rate they fall apart (NOTES.md), so they rest
+    until the shift is learned, and learn (`everything`) only at a tiny rate.
+    """
+    if everything:
+        return dict(model.named_parameters())
+    model.requires_grad_(False)
+    picture = torch.zeros(WIDTH)
+    picture[F0:PLUS] = 1
+    chosen = {}
+    for number, block in enumerate(model.blocks):
+        if number == 0:
+            continue
+        parts = {"ffn": block.ffn, "attn1.to_v": block.attn1.to_v, "attn1.to_out": block.attn1.to_out}
+        for part, module in parts.items():
+            for name, parameter in module.named_parameters():
+                chosen[f"blocks.{number}.{part}.{name}"] = parameter.requires_grad_(True)
+        for last in (block.ffn.net[2], block.attn1.to_out[0]):
+            last.weight.register_hook(lambda gradient: gradient * picture[:, None])
+            last.bias.register_hook(lambda gradient: gradient * picture)
+    return chosen
+
+
+def train(expert: str, model: WanTransformer3DModel, codec: Codec, options: argparse.Namespace) -> None:
+    """AdamW on the velocity's squared error times σ; resumes from, and keeps, `<runs>/<expert>.pt`."""
+    rng, generator = random.Random(options.seed), torch.Generator().manual_seed(options.seed)
+    torch.manual_seed(options.seed)
+    model.rope = FramesRope(model.rope)
+    learning = choose_parameters(model, options.all)
+    optimiser = torch.optim.AdamW(learning.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
+    average = {name: value.detach().clone() for name, value in model.named_parameters()}
+    history: dict[str, list[float]] = {"error": [], "still": []}
+    start, saved, step = time.time(), time.time(), 0
+    file = options.runs / f"{expert}.pt"
+    while (done := (time.time() - start) / (60 * options.minutes)) < 1:
+        optimiser.param_groups[0]["lr"] = options.rate * min(1, (step + 1) / 50) * min(1, 2.5 * (1 - done) + 0.02)
+        model.rope.frames = sorted([0, *rng.sample(range(1, 21), options.frames)])
+        size = rng.choice(options.sizes)
+        latents, condition, courses = make_batch(codec, generator, rng, size, model.rope.frames, options.batch)
+        sigma = draw_sigma(expert, options.batch, rng)[:, None, None, None, None]
+        noise = torch.randn(latents.shape, generator=generator)
+        seen = (
+            latents.clone()
+        )  # what the sampler brings along is no moved picture yet, but the high-noise expert's still one
+        stale = (torch.rand(len(seen), generator=generator) < 0.6) & (sigma.flatten() > rng.uniform(0.2, 0.9))
+        seen[stale, :IMAGE] = latents[stale, :IMAGE, :1]
+        noisy = (1 - sigma) * seen + sigma * noise
+        code = meaning(courses)[:, None]
+        velocity = model(torch.cat([noisy, condition], 1), sigma.flatten() * 1000, code, return_dict=False)[0]
+        wrong = (noisy - sigma * velocity - latents).square()
+        wrong[:, IMAGE:, 0] = 0
+        loss = (wrong / sigma.clamp(min=0.1)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learning.values(), 1.0)
+        optimiser.step()
+        step += 1
+        keep = min(0.998, step / (step + 10))
+        with torch.no_grad():
+            for name, value in learning.items():
+                average[name].lerp_(value, 1 - keep)
+        still = (latents[:, :IMAGE, :1] - latents[:, :IMAGE]) ** 2
+        history["error"].append(wrong[:, :IMAGE].detach().mean().item())
+        history["still"].append(still.mean().item())
+        if step % 50 == 0:
+            recent = {name: sum(values[-50:]) / 50 for name, values in history.items()}
+            course = wrong[:, IMAGE:].detach().mean().item()
+            print(
+                f"{time.time() - start:5.0f} s {step:6d} loss {loss.item():.4f} image error / still copy's"
+                f" {recent['error'] / recent['still']:.3f} ({recent['error']:.4f}) course {course:.4f}",
+                flush=True,
+            )
+        if time.time() - saved > 120:
+            torch.save({"model": _plain(model), "average": average, "step": step}, file)
+            saved = time.time()
+    torch.save({"model": _plain(model), "average": average, "step": step}, file)
+
+
+def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("expert", choices=("high", "low"))
+    parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs")
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=3, help="frames of a clip besides the first, of 20")
+    parser.add_argument(
+        "--sizes", type=lambda s: [tuple(map(int, p.split("x"))) for p in s.split(",")], default=[(160, 96)]
+    )
+    parser.add_argument("--all", action="store_true", help="let every weight learn; use a rate of 1e-6 or so")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write safetensors (fp16) here")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    codec = Codec()
+    codec.load_state_dict(torch.load(options.runs / "vae" / "codec.pt"))
+    codec.requires_grad_(False)
+    file = options.runs / f"{options.expert}.pt"
+    model = construct(options.expert, None if file.exists() else codec)
+    if file.exists():
+        model.load_state_dict(torch.load(file)["model"])
+    if options.minutes:
+        train(options.expert, model, codec, options)
+    if options.out:
+        model = construct(options.expert)
+        model.load_state_dict(torch.load(file)["average"])
+        save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, options.out)
+
+
+if __name__ == "__main__":
+    main()
