@@ -18,8 +18,8 @@ from wan_core.engine.acceleration import (
     best_attention,
     compile_blocks,
     compile_works,
+    offered,
     probe,
-    probed,
     uncache,
 )
 from wan_core.engine.loading import Engine
@@ -165,7 +165,18 @@ def test_hoppers_attention_is_never_tried_on_blackwell(monkeypatch: pytest.Monke
 
 
 def test_without_a_card_nothing_is_probed_and_nothing_compiled(pipe: WanImageToVideoPipeline) -> None:
-    assert probed(pipe, Settings(), CPU, 0, [].append) == Acceleration(Settings())
+    assert offered(pipe, Settings(), CPU, 0, True, [].append) == Acceleration(Settings())
+
+
+def test_on_zero_gpu_attention_is_tried_at_the_first_clip_and_nothing_compiled(
+    pipe: WanImageToVideoPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceleration, "best_attention", lambda *_: "_native_cudnn")
+    host = Settings(SPACES_ZERO_GPU=True)
+    here = offered(pipe, host, torch.device("cuda"), 120, True, [].append)
+    assert (here.attention, here.compiles) == (None, False)
+    here.try_attention(120, torch.device("cuda"), [].append)
+    assert here.attention == "_native_cudnn"
 
 
 class Graphs:

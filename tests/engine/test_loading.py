@@ -1,5 +1,6 @@
 """Loading against diffusers' own `from_pretrained`: the same tensors, the same islands, the same frames."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from diffusers import AutoencoderKLWan, WanImageToVideoPipeline
 
 from tests.engine.conftest import MakeJob, plain_call
 from wan_core.engine import loading
-from wan_core.engine.loading import Engine, load
-from wan_core.engine.memory import Plan
+from wan_core.engine.loading import Card, Engine, load
+from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage, Step
@@ -89,9 +90,12 @@ def test_the_free_main_memory_of_this_machine_is_known() -> None:
     assert 10**8 < loading.available_bytes() < 10**14
 
 
-def test_the_miniature_loads_without_any_file_of_the_hub() -> None:
+def test_the_miniature_loads_without_any_file_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
     engine = load(profiles()["miniature"], Settings(model="/nowhere"), [].append)
     assert engine.plan is None and engine.pipe.transformer.dtype == torch.float32
+    assert threads == [len(os.sched_getaffinity(0))]
 
 
 @pytest.fixture
@@ -110,3 +114,25 @@ def test_quantized_weights_take_no_loras_any_more(a14b: Engine) -> None:
     a14b.plan = Plan("fp8", "resident", False, 139)
     assert a14b.serving(profiles()["a14b-turbo"]) is None
     assert a14b.serving(profiles()["a14b"]) is not None
+
+
+@pytest.mark.parametrize(
+    "settings, torchao, free, expected",
+    [
+        ({}, True, 139, ("bf16", "resident", 139)),
+        ({}, True, 44, ("fp8", "resident", 44)),
+        ({"accelerate_fp8": False}, True, 44, ("bf16", "model_offload", 44)),
+        ({}, False, 44, ("bf16", "model_offload", 44)),
+        ({"SPACES_ZERO_GPU": True}, True, 94, ("fp8", "resident", 47)),
+        ({"SPACES_ZERO_GPU": True}, False, 94, ("bf16", "resident", 94)),
+    ],
+    ids=["large card", "48 GB", "fp8 switched off", "no torchao", "ZeroGPU in half a card", "ZeroGPU in a whole one"],
+)
+def test_the_first_plan_follows_card_host_and_torchao(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, bool], torchao: bool, free: int, expected: tuple[str, str, int]
+) -> None:
+    monkeypatch.setattr(loading.quantizing, "is_available", lambda: torchao)
+    host = Settings(**settings)
+    card, plan = loading.first_plan(Card(torch.device("cuda"), 120, free * GIB, host.zero_gpu), host)
+    assert plan is not None
+    assert (plan.weights, plan.placement, card.free_bytes // GIB) == expected

@@ -9,7 +9,7 @@ import torch
 
 from tests.engine.conftest import MakeJob
 from wan_core.engine import memory
-from wan_core.engine.acceleration import Acceleration
+from wan_core.engine.acceleration import Acceleration, compile_blocks
 from wan_core.engine.loading import Card, Engine
 from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.sampling import ONLY_FP8, sample
@@ -108,11 +108,30 @@ def test_a_card_too_small_for_a_clip_moves_parts_off_before_it_begins(
     assert np.array_equal(frames, oracle) and notes == []
 
 
+def test_a_lent_card_keeps_what_was_packed_for_it_and_only_tiles(carded: Engine, job: MakeJob, tmp_path: Path) -> None:
+    oracle, _ = run(carded, job(), tmp_path)
+    carded.card = Card(torch.device("cpu"), 120, 12 * GIB, lent=True)
+    frames, _ = run(carded, job(), tmp_path)
+    assert carded.plan == Plan("bf16", "resident", True, 12)
+    assert np.array_equal(frames, oracle)  # these frames are smaller than a tile
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it traces
 def test_compiling_ends_where_the_blocks_pass_through_the_card(carded: Engine, job: MakeJob, tmp_path: Path) -> None:
+    """Compiled once, then grouped: the hooks that bring the blocks to the card must stay on them."""
+    torch.compiler.reset()
+    for expert in (carded.pipe.transformer, carded.pipe.transformer_2):
+        compile_blocks(expert, on=True, backend="eager")
     carded.acceleration = Acceleration(Settings(), compiles=True)
+    asked = job(acceleration="regular")
+    oracle, _ = run(carded, asked, tmp_path)
     carded.card = Card(torch.device("cpu"), 90, 12 * GIB)
-    run(carded, job(acceleration="regular"), tmp_path)
+    frames, _ = run(carded, asked, tmp_path)
     assert carded.acceleration.compiles is False
+    assert abs(frames.astype(int) - oracle).max() <= 1
+    block = carded.pipe.transformer.blocks[1]
+    assert not block.runs_compiled and block.forward is not block.eager_forward
+    torch.compiler.reset()
 
 
 def test_fp8_experts_say_that_none_is_not_faithful_on_them(carded: Engine, job: MakeJob, tmp_path: Path) -> None:

@@ -34,11 +34,18 @@ COMPILE_TOLERANCE = 0.02  # mean difference over mean size: fused bf16 operation
 
 @dataclass
 class Acceleration:
-    """What this machine offers: the attention `regular` uses, whether blocks are compiled, and the host's switches."""
+    """What this machine offers: the attention `regular` uses (`None`: not tried yet), whether blocks are compiled, and
+    the host's switches.
+    """
 
     settings: Settings
-    attention: str = NATIVE
+    attention: str | None = NATIVE
     compiles: bool = False
+
+    def try_attention(self, sm: int, device: torch.device, report: Callable[[Event], None]) -> None:
+        """Finds the attention where loading could not."""
+        if self.attention is None:
+            self.attention = best_attention(sm, device, report) if self.settings.accelerate_attention else NATIVE
 
     def prepare(self, pipe: Any, request: ImageToVideoInput, course: Course) -> tuple[Course, str]:
         """Puts the parts on `pipe` that `request` asks for, takes off the others; the course and a sentence for the
@@ -48,7 +55,7 @@ class Acceleration:
         caches = regular and self.settings.accelerate_cache and course.steps >= CACHE_FROM_STEPS
         for expert, threshold in ((pipe.transformer, HIGH_NOISE_THRESHOLD), (pipe.transformer_2, LOW_NOISE_THRESHOLD)):
             uncache(expert)
-            attend(expert, self.attention if regular else NATIVE)
+            attend(expert, self.attention if regular and self.attention else NATIVE)
             compile_blocks(expert, on=regular and self.compiles)
             if caches and len(expert.blocks) > 1:  # the first block decides whether the others run
                 expert.enable_cache(FirstBlockCacheConfig(threshold=threshold))
@@ -67,16 +74,21 @@ class Acceleration:
         return f"Acceleration regular: {', '.join(parts)}."
 
 
-def probed(
-    pipe: Any, settings: Settings, device: torch.device, sm: int, report: Callable[[Event], None]
+def offered(
+    pipe: Any, settings: Settings, device: torch.device, sm: int, may_compile: bool, report: Callable[[Event], None]
 ) -> Acceleration:
-    """What this machine offers, tried out: without a card nothing but the parts that need none."""
+    """What this machine offers, tried out: without a card nothing but the parts that need none; on ZeroGPU the card is
+    not there while loading, so attention is tried at the first clip, and a worker lives too shortly to compile.
+    """
     if device.type != "cuda":
         return Acceleration(settings)
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default for convolutions, said aloud: the VAE is 4 × as fast
+    if settings.zero_gpu:
+        return Acceleration(settings, attention=None)
     attention = best_attention(sm, device, report) if settings.accelerate_attention else NATIVE
-    wanted = settings.accelerate_compile and not settings.zero_gpu  # ZeroGPU's workers live too shortly
-    return Acceleration(settings, attention, wanted and compile_works(pipe.transformer, device, report))
+    return Acceleration(
+        settings, attention, settings.accelerate_compile and compile_works(pipe.transformer, device, report)
+    )
 
 
 def best_attention(sm: int, device: torch.device, report: Callable[[Event], None]) -> str:
@@ -156,8 +168,9 @@ def compile_blocks(expert: Any, on: bool, backend: str = "inductor") -> None:
         if on and not hasattr(block, "compiled_forward"):
             block.compiled_forward = torch.compile(block.forward, fullgraph=True, dynamic=True, backend=backend)
             block.eager_forward = block.forward
-        if hasattr(block, "compiled_forward"):
+        if on != getattr(block, "runs_compiled", False):
             block.forward = block.compiled_forward if on else block.eager_forward
+            block.runs_compiled = on
 
 
 def attend(expert: Any, backend: str) -> None:

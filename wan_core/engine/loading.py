@@ -28,6 +28,7 @@ from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
 
 Report = Callable[[Event], None]
+HALF_LENT_CARD = 47 * GIB  # ZeroGPU's `large`
 FIRST_PLAN = (
     Size(832, 480),
     81,
@@ -36,11 +37,16 @@ FIRST_PLAN = (
 
 @dataclass(frozen=True)
 class Card:
-    """What the engine runs on. `sm` is the compute capability (H200: 90), 0 without a CUDA card."""
+    """What the engine runs on. `sm` is the compute capability (H200: 90), 0 without a CUDA card.
+
+    A `lent` card (ZeroGPU) is there for the length of a call only: nothing runs on it while loading, and weights that
+    were packed for it cannot be moved off again.
+    """
 
     device: torch.device
     sm: int = 0
     free_bytes: int = 0
+    lent: bool = False
 
     @property
     def is_cuda(self) -> bool:
@@ -102,8 +108,7 @@ def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
 def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     """A14B, or whatever WAN_MODEL names, arranged for this card."""
     folder = folder_of(profile, settings, report)
-    card = detect_card()
-    plan = _first_plan(card, settings)
+    card, plan = first_plan(detect_card(settings), settings)
     _check_host_memory(folder, plan, profile.title)
     try:
         pipe = assemble(folder, card.device if _goes_straight_to(plan) else torch.device("cpu"), report)
@@ -112,26 +117,34 @@ def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     if profile.turbo:
         turbo.load(pipe, settings, report)
     if plan and plan.weights == "fp8":
-        quantizing.quantize(pipe, card.device, card.sm)
+        quantizing.quantize(pipe, torch.device("cpu") if card.lent else card.device, card.sm)
     if plan:
         memory.arrange(pipe, plan, card.device)
         report(Log(plan.sentence))
-    return Engine(profile, pipe, card, plan, acceleration.probed(pipe, settings, card.device, card.sm, report))
+    whole_blocks = plan is not None and plan.placement != "group_offload"
+    offered = acceleration.offered(pipe, settings, card.device, card.sm, whole_blocks, report)
+    return Engine(profile, pipe, card, plan, offered)
 
 
-def detect_card() -> Card:
+def detect_card(settings: Settings) -> Card:
     """The first CUDA card as it is now, else the CPU."""
     if not torch.cuda.is_available():
         return Card(torch.device("cpu"))
     major, minor = torch.cuda.get_device_capability()
-    return Card(torch.device("cuda"), 10 * major + minor, torch.cuda.mem_get_info()[0])
+    return Card(torch.device("cuda"), 10 * major + minor, torch.cuda.mem_get_info()[0], settings.zero_gpu)
 
 
-def _first_plan(card: Card, settings: Settings) -> Plan | None:
+def first_plan(card: Card, settings: Settings) -> tuple[Card, Plan | None]:
+    """How the model lies to begin with; on ZeroGPU in half a card if it can, which costs the visitor half the quota."""
     if not card.is_cuda:
-        return None
+        return card, None
     fp8 = settings.accelerate_fp8 and quantizing.is_available()
-    return memory.plan(card.free_bytes, card.sm, *FIRST_PLAN, "regular", fp8)
+    half = replace(card, free_bytes=min(card.free_bytes, HALF_LENT_CARD))
+    for offered in (half, card) if card.lent else (card,):
+        plan = memory.plan(offered.free_bytes, offered.sm, *FIRST_PLAN, "regular", fp8)
+        if plan.placement == "resident":
+            break
+    return offered, plan
 
 
 def _goes_straight_to(plan: Plan | None) -> bool:

@@ -121,7 +121,11 @@ def _plans(engine: Engine, clip: Clip) -> list[Plan]:
     """The arrangements that fit this clip with the weights as they are; none without a card."""
     if engine.plan is None:
         return []
-    return memory.plans(engine.card.free_bytes, clip.size, clip.frames, [engine.plan.weights])
+    plans = memory.plans(engine.card.free_bytes, clip.size, clip.frames, [engine.plan.weights])
+    if engine.card.lent:
+        stay = replace(engine.plan, tiled=True)
+        return [plan for plan in plans if plan.placement == engine.plan.placement] or [stay]
+    return plans
 
 
 def _arrange(engine: Engine, plans: list[Plan], emit: Emit) -> None:
@@ -197,6 +201,7 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     pipe, request = engine.pipe, clip.request
     emit(Stage("sampling", f"{request.num_inference_steps} steps on {clip.frames} frames of {clip.size}."))
     _switch_turbo(engine, emit)
+    engine.acceleration.try_attention(engine.card.sm, engine.card.device, emit)
     course, parts = engine.acceleration.prepare(pipe, request, prepared(pipe, request))
     emit(Log(parts))
     for event in _about(course, request):
