@@ -31,6 +31,8 @@ JOB = "/queue/fal-ai/wan/requests/1"
         ("/cdn/files/a.png", {"host": "v3.fal.media"}, Target("/cdn/files/a.png")),
         ("/files/1.mp4", {"host": "fal.run"}, Target("/files/1.mp4")),
         ("/", {}, Target("/")),
+        ("/", {"host": "fal.run"}, Target("/run/")),
+        ("/anywhere", {"x-fal-target-url": "https://queue.fal.run"}, Target("/queue/", "")),
         ("/gradio_api/info/", {}, Target("/gradio_api/info/")),
         ("/api/fal/proxy", {"x-fal-target-url": f"https://fal.run/{ENDPOINT}"}, Target(RUN, "")),
         (

@@ -53,6 +53,8 @@ def target_of(path: str, headers: Headers) -> Target:
 def one_spelling(path: str) -> str:
     """The same path as the routes spell it: no slash or `/response` at its end, a job's address at the app."""
     path = _ENDPOINT.sub(ENDPOINT, path.rstrip("/"))
+    if f"{path}/" in PREFIXES:
+        return f"{path}/"
     if "/requests/" in path:
         path = path.replace(f"/{ENDPOINT}/requests/", f"/{APP}/requests/", 1).removesuffix("/response")
     return path
