@@ -86,7 +86,7 @@ def test_after_finished_clips_the_estimate_is_what_they_took(tmp_path: Path) -> 
         learn(calibration, asked, size, profile, LAPTOP, took)
     again = Calibration(tmp_path / "calibration.json")
     assert estimate(asked, size, profile, LAPTOP, again).seconds == pytest.approx(3 * before.seconds)
-    assert estimate(asked, size, profile, H100, again).seconds == pytest.approx(before.seconds)
+    assert estimate(asked, size, profile, H100, again) == estimate(asked, size, profile, H100, Calibration())
 
 
 def test_a_broken_store_is_forgotten_and_not_fatal(tmp_path: Path) -> None:
@@ -106,3 +106,13 @@ def test_four_steps_fit_a_free_visitors_zero_gpu_quota_and_twenty_seven_do_not()
 
 def test_the_module_knows_no_torch() -> None:
     assert "import torch" not in Path(estimating.__file__).read_text("utf-8")
+
+
+def test_film_on_a_cpu_takes_seconds_a_pair_and_rife_a_fraction_of_that() -> None:
+    here = LAPTOP
+    film, rife, none = (
+        estimating.interpolating_s(request(interpolator_model=model), Size(832, 480), new, here)
+        for model, new in (("film", 1), ("rife", 1), ("none", 0))
+    )
+    assert film == pytest.approx(35, rel=0.1) and rife == pytest.approx(0.39, rel=0.2) and none == 0
+    assert estimating.interpolating_s(request(), Size(1280, 720), 80, Machine("NVIDIA H200", 2**37)) < 10

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wan_core.errors import Cancelled
 from wan_core.geometry import Size
-from wan_core.interpolation import Interpolation, estimate_s, insert_frames, interpolated
+from wan_core.interpolation import Interpolation, insert_frames, interpolated
 from wan_core.interpolation._pairs import Pair, runs
 
 Frame = NDArray[np.uint8]
@@ -157,14 +157,3 @@ def test_importing_the_room_and_using_the_fallback_loads_no_torch() -> None:
         "assert len(film) == 3 and 'torch' not in sys.modules and 'huggingface_hub' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
-
-
-def test_the_estimate_grows_with_pixels_pairs_and_new_frames() -> None:
-    small, large = Size(832, 480), Size(1280, 720)
-    assert estimate_s("none", large, 81, 0) == 0
-    assert estimate_s("film", large, 1, 4) == 0
-    assert estimate_s("film", small, 2, 1) == pytest.approx(35, rel=0.1), "seconds a pair, measured on two cores"
-    assert estimate_s("rife", large, 2, 1) == pytest.approx(1.03, rel=0.1)
-    for used in ("film", "rife", "fallback"):
-        assert estimate_s(used, small, 81, 1) < estimate_s(used, small, 81, 2) < estimate_s(used, large, 81, 2)
-    assert estimate_s("film", large, 81, 1, "cuda") < 10 < estimate_s("film", large, 81, 1)

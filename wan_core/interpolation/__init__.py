@@ -5,7 +5,6 @@ sentence. `interpolated` runs it, lazily and frame by frame. film, rife and fall
 `interpolator(weights, device) -> Interpolate` and, if it has weights, `network()` and a row in `_weights.PUBLISHED`.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,25 +13,14 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal, cast
 
-from wan_core.geometry import Size
 from wan_core.interpolation._cuts import is_cut
 from wan_core.interpolation._pairs import Frame, Interpolate, Pair
 from wan_core.interpolation._weights import PUBLISHED, Hub, Shelf, Unavailable, obtain
 from wan_core.schema import InterpolatorModel
 
-__all__ = ["Frame", "Interpolate", "Interpolation", "choose", "estimate_s", "insert_frames", "interpolated", "is_cut"]
+__all__ = ["Frame", "Interpolate", "Interpolation", "choose", "insert_frames", "interpolated", "is_cut"]
 
 Used = Literal["none", "film", "rife", "fallback"]
-
-SECONDS_PER_PIXEL: dict[tuple[str, str], tuple[float, float]] = {
-    ("film", "cpu"): (0, 80e-6),
-    ("rife", "cpu"): (0, 1.0e-6),
-    ("film", "cuda"): (0, 70e-9),
-    ("rife", "cuda"): (0, 8e-9),
-    ("fallback", "cpu"): (0.26e-6, 0.24e-6),
-}
-"""Seconds for a pixel of each pair and of each new frame. CPU: measured on 2 cores; CUDA: from counted operations."""
-
 
 @dataclass(frozen=True)
 class Interpolation:
@@ -128,17 +116,3 @@ def _filled(pairs: Iterator[Pair], count: int, interpolate: Interpolate) -> Iter
             return
         left, right = cuts.pop()
         yield [right if 2 * number > count + 1 else left for number in range(1, count + 1)], right
-
-
-def estimate_s(used: Used, size: Size, frames: int, count: int, device: str = "cpu") -> float:
-    """Seconds that `count` new frames between each two of `frames` of `size` take, loading left out."""
-    if used == "none":
-        return 0.0
-    kind = "cuda" if device.startswith("cuda") and used != "fallback" else "cpu"
-    pair, new = SECONDS_PER_PIXEL[used, kind]
-    pixels = size.pixels if used == "fallback" else _padded(size.width) * _padded(size.height)
-    return max(0, frames - 1) * pixels * (pair + count * new)
-
-
-def _padded(side: int) -> int:
-    return 64 * math.ceil(side / 64)
