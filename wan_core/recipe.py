@@ -5,6 +5,7 @@ dropped, numbers are brought into their bounds, anything else that does not fit 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -93,6 +94,8 @@ def _within(field: str, value: object) -> Any:
         try:
             number: float = NUMBER.validate_python(value)
         except ValidationError:
+            return None
+        if math.isnan(number):
             return None
         number = min(max(number, limits[0]), limits[1])
         value = round(number) if schema.is_whole(field) else number

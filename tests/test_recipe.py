@@ -1,0 +1,122 @@
+"""A clip's settings as a text that travels: nothing is lost on the way, and nothing foreign comes back."""
+
+import json
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.jobs import a_job
+from wan_core import recipe, schema
+from wan_core.errors import InputError
+from wan_core.recipe import Recipe
+
+OTHER = {
+    "prompt": "The camera pans left & the cat says „100 %“ = yes?\nNew line, 中文",
+    "image_url": "https://example.com/a b.png?x=1&y=2",
+    "num_frames": 49,
+    "frames_per_second": 24,
+    "negative_prompt": "blurry",
+    "seed": schema.MAX_SEED,
+    "resolution": "580p",
+    "aspect_ratio": "9:16",
+    "num_inference_steps": 7,
+    "enable_safety_checker": True,
+    "enable_prompt_expansion": True,
+    "acceleration": "none",
+    "guidance_scale": 2.4,
+    "guidance_scale_2": 9.9,
+    "shift": 7.3,
+    "interpolator_model": "rife",
+    "num_interpolated_frames": 3,
+    "adjust_fps_for_interpolation": False,
+    "video_quality": "maximum",
+    "video_write_mode": "small",
+}
+
+
+def there_and_back(settings: Recipe) -> Recipe:
+    return recipe.from_query(dict(parse_qsl(recipe.to_query(settings))))
+
+
+@pytest.mark.parametrize("field", list(schema.FIELDS))
+def test_a_link_carries_every_field(field: str) -> None:
+    assert there_and_back(Recipe({field: OTHER[field]})).values == {field: OTHER[field]}
+
+
+def test_a_link_carries_all_fields_at_once_with_engine_and_place() -> None:
+    settings = Recipe(OTHER, "a14b", "fal_when_needed")
+    assert there_and_back(settings) == settings
+
+
+def test_a_link_leaves_out_what_fal_would_do_anyway() -> None:
+    assert recipe.to_query(Recipe({**schema.DEFAULTS, "prompt": "a walk"}, None, "local")) == "prompt=a+walk"
+
+
+def test_a_comment_gives_the_jobs_settings_back() -> None:
+    job = a_job(num_frames=33, shift=6.5)
+    kept = recipe.from_comment(recipe.to_comment(recipe.of(job), job.id))
+    assert kept.values | {"image_url": ""} == job.request.model_dump() | {"image_url": ""}
+    assert (kept.engine, kept.where) == ("miniature", "local")
+
+
+def test_the_prompts_stay_out_of_the_file_when_asked() -> None:
+    from dataclasses import replace
+
+    private = replace(a_job(prompt="a secret", negative_prompt="another"), prompt_in_file=False)
+    text = recipe.to_comment(recipe.of(private), private.id)
+    assert "secret" not in text and "another" not in text
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "becomes"),
+    [
+        ("num_frames", "9999", 121),
+        ("num_frames", "-3", 17),
+        ("num_frames", "1e400", 121),
+        ("num_frames", "48.6", 49),
+        ("shift", "-inf", 1),
+        ("guidance_scale", "99", 10),
+        ("seed", str(2**60), schema.MAX_SEED),
+        ("adjust_fps_for_interpolation", "false", False),
+    ],
+)
+def test_numbers_from_a_link_are_brought_into_their_bounds(field: str, text: str, becomes: object) -> None:
+    assert recipe.from_query({field: text}).values == {field: becomes}
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("num_frames", "nan"),
+        ("num_frames", "many"),
+        ("shift", "nan"),
+        ("seed", ""),
+        ("resolution", "1080p"),
+        ("acceleration", "<b>"),
+        ("enable_safety_checker", "perhaps"),
+        ("prompt", "x" * 4001),
+        ("prompt", "\ud800"),
+    ],
+)
+def test_what_fits_no_field_is_dropped(field: str, text: str) -> None:
+    assert recipe.from_query({field: text}).values == {}
+
+
+def test_names_that_are_no_field_are_dropped() -> None:
+    assert recipe.from_query({"__theme": "dark", "embed": "1", "where": "moon"}) == Recipe({}, None, None)
+
+
+@given(st.dictionaries(st.sampled_from([*schema.FIELDS, "engine", "where", "other"]), st.text(max_size=30)))
+def test_whatever_a_link_says_the_result_is_a_request(query: dict[str, str]) -> None:
+    values = recipe.from_query(query).values
+    schema.parse(
+        {"image_url": "x", "prompt": "x"} | {n: v for n, v in values.items() if v not in ("", " ") or n != "prompt"}
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', json.dumps({"app": recipe.APP}), '{"app": "other"}'])
+def test_a_file_of_somebody_else_carries_no_settings(text: str) -> None:
+    with pytest.raises(InputError, match="carries no settings"):
+        recipe.from_comment(text)

@@ -1,0 +1,107 @@
+"""The page's parts over a real desk with a scripted backend, without a server."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from tests.support.jobs import House, a_house
+from wan_core import ui
+from wan_core.estimate import Calibration
+from wan_core.presets import presets
+from wan_core.profiles import Choice, Machine, profiles
+from wan_core.settings import DataFolder, Settings
+from wan_core.ui.choosing import Choosing
+from wan_core.ui.mirror import Mirror, Reflecting, build_snippets
+from wan_core.ui.outcome import Host
+from wan_core.ui.page import Left
+from wan_core.ui.running import Running
+from wan_core.ui.screen import Screen, build_screen
+from wan_core.ui.visit import browser_state
+
+MACHINE = Machine()
+CHOICE = Choice(profiles()["miniature"], "It suits.")
+VALUES = {"prompt": "a walk", "num_frames": 17, "engine": "miniature", "where": "local", "prompt_in_file": True}
+
+
+@dataclass
+class Desk:
+    """What `build` connects, for tests to call."""
+
+    house: House
+    left: Left
+    screen: Screen
+    running: Running
+    choosing: Choosing
+    reflecting: Reflecting
+    mirror: Mirror
+
+    def values(self, **changed: Any) -> list[Any]:
+        """The form as an event would send it: fal's defaults, a picture and a prompt unless told otherwise."""
+        given = {"picture": str(self.picture()), "image_url": "", "seed": ""} | presets()["fal_defaults"].complete
+        given |= VALUES | changed
+        return [given[name] for name in self.left.form.names]
+
+    def picture(self) -> Path:
+        """An uploaded picture."""
+        path = ui.uploads_folder() / "picture" / "a.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (640, 360), "teal").save(path)
+        return path
+
+
+@pytest.fixture(autouse=True)
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Gradio's upload folder, for this test alone."""
+    folder = tmp_path / "gradio"
+    folder.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def loops_of_gradio(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gradio makes two event loops for each Blocks and never closes them; the tests close them."""
+    made, make = [], asyncio.new_event_loop
+
+    def remembered() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", remembered)
+    yield
+    for loop in made:
+        loop.close()
+
+
+@pytest.fixture
+def house(data: DataFolder) -> Iterator[House]:
+    with a_house(data) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(house: House) -> Desk:
+    with gr.Blocks():
+        left = Left(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
+        screen = build_screen(browser_state(), left.generate, left.cancel)
+        mirror = Mirror(left.outcome, left.link, *build_snippets())
+    running = Running(house.jobs, Settings(), left.form, screen)
+    choosing = Choosing(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
+    reflecting = Reflecting(left.form, mirror, Host(MACHINE, Calibration()), CHOICE.profile)
+    return Desk(house, left, screen, running, choosing, reflecting, mirror)
+
+
+@pytest.fixture
+def caller() -> gr.Request:
+    """Somebody at the page."""
+    asked = SimpleNamespace(headers={}, query_params={}, client=SimpleNamespace(host="127.0.0.1"))
+    return gr.Request(asked)  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""What fills the form: presets, examples, clips, addresses, chips."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.test_recipe import OTHER
+from tests.ui.conftest import Desk
+from wan_core import schema, ui
+from wan_core.presets import presets
+from wan_core.ui.examples import EXAMPLES
+from wan_core.ui.links import link_query
+from wan_core.ui.visit import Visit
+
+
+def event(**data: str) -> Any:
+    return SimpleNamespace(**data)
+
+
+def filled(desk: Desk, shown: dict[Any, Any]) -> dict[str, Any]:
+    """What an event wrote into the form, by name."""
+    names = {id(desk.left.form[name]): name for name in desk.left.form.names}
+    return {names[id(part)]: value for part, value in shown.items() if id(part) in names}
+
+
+def a_clip(desk: Desk, caller: gr.Request, **changed: Any) -> Visit:
+    plain = asyncio.run(desk.running.submit(caller, {}, "", *desk.values(**changed)))
+
+    async def to_its_end() -> Any:
+        async for shown in desk.running.watch(plain):
+            last = shown
+        return last
+
+    return Visit.of(asyncio.run(to_its_end())[desk.screen.visit])
+
+
+@pytest.mark.parametrize("name", ["fal_defaults", "draft", "portrait", "smooth", "smallest", "miniature"])
+def test_a_preset_sets_all_it_decides_and_leaves_picture_prompt_and_seed(desk: Desk, name: str) -> None:
+    values = filled(desk, desk.choosing.preset(event(preset=name)))
+    assert values == {**presets()[name].complete, "engine": "miniature"}
+    assert not {"picture", "image_url", "prompt", "seed"} & set(values)
+
+
+def test_a_disabled_preset_changes_nothing(desk: Desk) -> None:
+    assert filled(desk, desk.choosing.preset(event(preset="turbo"))) == {}
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_an_example_sets_picture_prompt_and_preset(desk: Desk, number: int) -> None:
+    values, example = filled(desk, desk.choosing.example(event(example=str(number)))), EXAMPLES[number]
+    assert values["prompt"] == example.prompt and values["num_inference_steps"] == 8
+    if example.path:
+        assert values["picture"].startswith(str(ui.uploads_folder())) and values["image_url"] == ""
+    else:
+        assert values["picture"] is None and values["image_url"] == schema.EXAMPLE_IMAGE_URL
+
+
+def test_a_clip_of_the_strip_brings_all_its_settings_back(desk: Desk, caller: gr.Request) -> None:
+    own = {name: value for name, value in OTHER.items() if name not in ("image_url", "seed")}
+    visit = a_clip(desk, caller, **own, seed="12")
+    assert visit.clip
+    values = filled(desk, desk.choosing.clip(visit.plain, event(clip=visit.clip)))
+    assert {name: values[name] for name in own} == own
+    assert values["seed"] == "12" and values["picture"].endswith(f"{visit.clip}.png")
+
+
+def test_a_reload_brings_the_form_back_as_it_was_sent(desk: Desk, caller: gr.Request) -> None:
+    visit = a_clip(desk, caller, shift=6.5)
+    assert filled(desk, desk.choosing.address(caller, visit.plain))["shift"] == 6.5
+
+
+def test_an_address_fills_the_form_and_counts_more_than_the_last_clip(desk: Desk, caller: gr.Request) -> None:
+    visit = a_clip(desk, caller, shift=6.5)
+    caller.request.query_params = {"preset": "draft", "num_frames": "999", "prompt": "hello", "engine": "a14b"}
+    values = filled(desk, desk.choosing.address(caller, visit.plain))
+    assert (values["num_frames"], values["prompt"], values["shift"]) == (121, "hello", 5)
+    assert values["engine"] == "miniature", "the engine named cannot run here"
+
+
+def test_a_clip_that_is_gone_says_so(desk: Desk) -> None:
+    with pytest.raises(gr.Error, match="no longer kept"):
+        desk.choosing.clip({}, event(clip="8b0f1b5e-0000-4000-8000-000000000000"))
+
+
+def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
+    first = a_clip(desk, caller, seed="1")
+    plain = asyncio.run(desk.running.submit(caller, first.plain, "", *desk.values(seed="2", num_frames=33)))
+
+    async def to_its_end() -> Any:
+        async for shown in desk.running.watch(plain):
+            last = shown
+        return last
+
+    strip = asyncio.run(to_its_end())[desk.screen.strip]
+    newest, oldest = strip.split('class="card"')[1:]
+    assert "Number of frames: 33 · Seed: 2" in newest and "Another picture" not in newest
+    assert "a walk" in oldest
+
+
+def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
+    assert desk.choosing.chip("A cat", event(chip="Pan left")) == "A cat. The camera pans left."
+    assert desk.choosing.chip("A cat", event(chip="?")) == "A cat"
+
+
+def test_the_mirror_follows_the_form(desk: Desk) -> None:
+    shown = desk.reflecting.refresh("1600x900", *desk.values(num_frames=49, prompt="a walk"))
+    assert "1280×720" in shown[desk.mirror.outcome]
+    assert "num_frames=49" in shown[desk.mirror.link] and '"num_frames": 49' in shown[desk.mirror.python]
+    assert shown[desk.mirror.link].startswith(link_query_start())
+
+
+def link_query_start() -> str:
+    from wan_core.recipe import Recipe
+
+    return link_query(Recipe({}))
+
+
+def test_a_fault_is_told_in_the_line_as_it_is_typed(desk: Desk) -> None:
+    shown = desk.reflecting.refresh("", *desk.values(seed="soon"))
+    assert "seed must be a whole number" in shown[desk.mirror.outcome]

@@ -1,0 +1,70 @@
+"""The line before the click: exactly what will come out, and what of the picture will be left."""
+
+import re
+
+import pytest
+
+from tests.support.jobs import a_request
+from wan_core.estimate import Calibration
+from wan_core.geometry import Size
+from wan_core.profiles import GIB, Machine, profiles
+from wan_core.ui.outcome import Host, outcome, picture_size
+
+CARD = Machine("NVIDIA H200", 140 * GIB)
+HOST = Host(CARD, Calibration())
+A14B, MINIATURE = profiles()["a14b"], profiles()["miniature"]
+DEFAULTS = {"num_frames": 81, "resolution": "480p"}
+
+
+def text(html: str) -> str:
+    return re.sub(r"<[^>]+>", " ", html).replace("  ", " ").strip()
+
+
+def crop(html: str) -> list[float]:
+    kept = re.search(r'data-crop="([^"]*)"', html)
+    assert kept
+    return [float(share) for share in kept.group(1).split(",") if share]
+
+
+def test_it_says_size_frames_rate_and_seconds() -> None:
+    line = text(outcome(a_request(**DEFAULTS), Size(1600, 900), A14B, HOST, "local"))
+    assert line.startswith("832×480 · 81 → 161 frames · 32 fps · 5.03 s · about ")
+    assert line.endswith(" here")
+
+
+def test_without_added_frames_there_is_no_arrow() -> None:
+    line = text(outcome(a_request(**DEFAULTS, interpolator_model="none"), Size(1600, 900), A14B, HOST, "local"))
+    assert "· 81 frames · 16 fps · 5.06 s" in line
+
+
+def test_a_job_for_fal_shows_its_price_before_the_click() -> None:
+    request = a_request(num_frames=81, resolution="720p")
+    assert "$0.41 on fal" in text(outcome(request, Size(1600, 900), A14B, HOST, "fal"))
+    either = text(outcome(request, Size(1600, 900), A14B, HOST, "fal_when_needed"))
+    assert "here, or $0.41 on fal" in either
+
+
+def test_the_miniature_says_that_the_clip_is_enlarged() -> None:
+    line = text(outcome(a_request(**DEFAULTS), Size(1600, 900), MINIATURE, Host(Machine(), Calibration()), "local"))
+    assert "The miniature draws at 208×128; the video is enlarged to 832×480." in line
+
+
+def test_without_a_picture_auto_follows_it_and_a_named_ratio_is_known() -> None:
+    assert text(outcome(a_request(**DEFAULTS), None, A14B, HOST, "local")).startswith("size follows the picture")
+    assert text(outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), None, A14B, HOST, "local")).startswith("624×624")
+
+
+def test_the_crop_is_central_and_only_where_something_is_lost() -> None:
+    square = outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), Size(1600, 800), A14B, HOST, "local")
+    assert crop(square) == [25.0, 0.0, 75.0, 100.0]
+    assert crop(outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), Size(500, 500), A14B, HOST, "local")) == []
+
+
+@pytest.mark.parametrize("said", ["", None, "x", "0x9", "axb", "12", "1e9x2", "9999999x1", "-1x5", "<b>x1", "１６x９"])
+def test_a_size_that_is_nonsense_is_no_size(said: object) -> None:
+    size = picture_size(said)
+    assert size is None or (size.width, size.height) == (16, 9)
+
+
+def test_a_measured_size_is_read() -> None:
+    assert picture_size("1600x900") == Size(1600, 900)

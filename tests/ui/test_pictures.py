@@ -1,0 +1,51 @@
+"""The picture box takes uploads only, undecoded; nothing on the page makes Gradio fetch an address."""
+
+import asyncio
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from gradio.data_classes import FileData
+
+from wan_core import ui
+from wan_core.errors import InputError
+from wan_core.ui.pictures import UploadedImage, leave_addresses_to_intake, lend, uploaded_file
+
+
+def test_an_uploaded_file_passes_as_it_is(uploads: Path) -> None:
+    file = uploads / "a.png"
+    file.write_bytes(b"not even a picture")
+    assert UploadedImage(type="filepath").preprocess(FileData(path=str(file))) == str(file)
+    assert ui.uploads_folder() == uploads
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "", "/dev/zero", "../../etc/passwd", "data:image/png;base64,xx"])
+def test_what_was_not_uploaded_is_refused(path: str) -> None:
+    with pytest.raises(gr.Error, match="not among the uploads"):
+        UploadedImage(type="filepath").preprocess(FileData(path=path))
+
+
+def test_a_link_out_of_the_upload_folder_is_refused(uploads: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    (uploads / "link.png").symlink_to(secret)
+    with pytest.raises(InputError):
+        uploaded_file(str(uploads / "link.png"))
+
+
+def test_an_empty_box_is_no_picture() -> None:
+    assert UploadedImage(type="filepath").preprocess(None) is None
+
+
+def test_gradio_leaves_an_address_where_it_is(uploads: Path) -> None:
+    with gr.Blocks():
+        box = gr.Textbox()
+    leave_addresses_to_intake(box)
+    address = "http://192.0.2.1/a.png"
+    assert asyncio.run(box.async_move_resource_to_block_cache(address)) == address
+
+
+def test_what_is_lent_is_a_copy_in_the_upload_folder(uploads: Path, tmp_path: Path) -> None:
+    own = tmp_path / "clip.mp4"
+    own.write_bytes(b"mp4")
+    assert Path(lend(own)).is_relative_to(uploads) and Path(lend(own)).read_bytes() == b"mp4"

@@ -1,0 +1,236 @@
+"""Submit, watch, reattach, cancel, finish again: the events of a run over a real desk."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.support.fake_backend import wait_for_stop
+from tests.ui.conftest import Desk
+from wan_core.errors import BackendError, InputError
+from wan_core.events import Event, Job, Note, Preview, Stage, Step
+from wan_core.ui.faults import UNEXPECTED
+from wan_core.ui.visit import Visit
+
+
+def submit(desk: Desk, caller: gr.Request, visit: Visit = Visit(), key: str = "", **changed: Any) -> Visit:  # noqa: B008
+    return Visit.of(asyncio.run(desk.running.submit(caller, visit.plain, key, *desk.values(**changed))))
+
+
+def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
+    """What the page is shown until the job is over, by the components' ids."""
+
+    async def collect() -> list[dict[str, Any]]:
+        names = {component: name for name, component in vars(desk.screen).items()}
+        return [
+            {names[part]: value for part, value in shown.items()} async for shown in desk.running.watch(visit.plain)
+        ]
+
+    return asyncio.run(collect())
+
+
+def test_a_run_ends_with_the_clip_its_facts_and_a_card_in_the_strip(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller, seed="7")
+    *_, last = watch(desk, visit)
+    assert f'src="files/{visit.job}.mp4"' in last["player"]
+    assert '<code id="seed-used">7</code>' in last["facts"] and "a walk" in last["facts"]
+    assert f'data-clip="{visit.job}"' in last["strip"]
+    assert last["status"] == "" and Visit.of(last["visit"]).clips == (visit.job,)
+    assert last["generate"]["interactive"] and not last["cancel"]["visible"]
+
+
+def held(desk: Desk, *events: Event) -> threading.Event:
+    """Let every walk say `events` and then wait for the returned gate before it makes its clip."""
+    gate = threading.Event()
+
+    def script(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield from events
+        gate.wait(timeout=30)
+        yield from desk.house.backend.make_clip(job, stop)
+
+    desk.house.backend.scripts["a walk"] = script
+    return gate
+
+
+def follow(desk: Desk, visit: Visit, until: Callable[[dict[Any, Any]], bool], gate: threading.Event) -> list[Any]:
+    """Watch to the end; the gate opens when `until` has been shown."""
+
+    async def collect() -> list[Any]:
+        shown = []
+        async for part in desk.running.watch(visit.plain):
+            shown.append(part)
+            if until(part):
+                gate.set()
+        return shown
+
+    return asyncio.run(collect())
+
+
+def test_while_it_runs_stage_and_steps_are_shown_and_generate_waits(desk: Desk, caller: gr.Request) -> None:
+    gate = held(desk, Stage("sampling"), Step("sampling", 2, 3, 40.0))
+    panel = desk.screen.status
+    shown = follow(desk, submit(desk, caller), lambda part: "Step 2 of 3" in part.get(panel, ""), gate)
+    assert shown[0][desk.screen.generate]["interactive"] is False
+    assert shown[0][desk.screen.cancel]["visible"] is True
+    assert any("about 40 s left" in part.get(panel, "") for part in shown)
+
+
+def test_watching_again_after_the_end_shows_the_clip_at_once(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller)
+    watch(desk, visit)
+    _, ended = watch(desk, visit)
+    assert f"files/{visit.job}.mp4" in ended["player"]
+
+
+def test_a_job_nobody_knows_leaves_the_page_ready(desk: Desk) -> None:
+    (shown,) = watch(desk, Visit("8b0f1b5e-0000-4000-8000-000000000000"))
+    assert shown["generate"]["interactive"]
+
+
+def test_a_cancelled_job_says_so_and_is_not_followed_again(desk: Desk, caller: gr.Request) -> None:
+    desk.house.backend.scripts["a walk"] = wait_for_stop
+    visit = submit(desk, caller)
+
+    async def cancel_when_running() -> dict[Any, Any]:
+        last: dict[Any, Any] = {}
+        async for shown in desk.running.watch(visit.plain):
+            desk.running.cancel(visit.plain)
+            last = shown
+        return last
+
+    last = asyncio.run(cancel_when_running())
+    assert "Cancelled" in last[desk.screen.status]
+    assert Visit.of(last[desk.screen.visit]).job is None
+
+
+def test_a_failed_job_shows_its_sentence(desk: Desk, caller: gr.Request) -> None:
+    def fail(job: Job, stop: threading.Event) -> Any:
+        yield Stage("loading")
+        raise BackendError("out_of_memory", "The card's memory is full. Try 480p.")
+
+    desk.house.backend.scripts["a walk"] = fail
+    *_, last = watch(desk, submit(desk, caller))
+    assert "The card&#x27;s memory is full. Try 480p." in last["status"]
+
+
+def test_a_preview_is_shown_and_taken_away_at_the_end(desk: Desk, caller: gr.Request, tmp_path: Path) -> None:
+    picture = tmp_path / "p.webp"
+    picture.write_bytes(b"RIFF")
+    gate, preview = held(desk, Preview(picture)), desk.screen.preview
+    shown = follow(desk, submit(desk, caller), lambda part: "base64,UklGRg==" in part.get(preview, ""), gate)
+    assert shown[-1][preview] == ""
+
+
+def test_notes_of_a_run_end_up_beside_the_clip(desk: Desk, caller: gr.Request) -> None:
+    def noting(job: Job, stop: threading.Event) -> Any:
+        yield Note("Not <checked>.")
+        yield from desk.house.backend.make_clip(job, stop)
+
+    desk.house.backend.scripts["a walk"] = noting
+    *_, last = watch(desk, submit(desk, caller))
+    assert "<li>Not &lt;checked&gt;.</li>" in last["facts"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"picture": None}, "Add a picture first"),
+        ({"num_frames": float("nan")}, "num_frames must be a whole number from 17 to 121"),
+        ({"prompt": "x" * 4001}, "prompt may have at most 4,000 characters"),
+        ({"seed": "9" * 40}, "seed must be a whole number from 0 to"),
+    ],
+)
+def test_a_fault_of_the_form_is_our_sentence(
+    desk: Desk, caller: gr.Request, changed: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(gr.Error) as caught:
+        submit(desk, caller, **changed)
+    assert sentence in caught.value.message
+    submit(desk, caller)
+
+
+def test_each_fault_is_shown_at_its_own_field(desk: Desk) -> None:
+    judged = desk.running.check({}, "", *desk.values(seed="x", num_frames=3))
+    named = dict(zip(["visit", "fal_key", *desk.left.form.names], judged, strict=True))
+    faulty = {name: verdict["message"] for name, verdict in named.items() if not verdict["is_valid"]}
+    assert set(faulty) == {"seed", "num_frames"}
+    assert faulty["num_frames"].startswith("num_frames must be")
+
+
+def test_an_empty_prompt_is_told_at_the_prompt_even_before_there_is_a_picture(desk: Desk) -> None:
+    judged = desk.running.check({}, "", *desk.values(prompt=" ", picture=None))
+    named = dict(zip(["visit", "fal_key", *desk.left.form.names], judged, strict=True))
+    assert [name for name, verdict in named.items() if not verdict["is_valid"]] == ["prompt"]
+
+
+def test_anything_unexpected_is_one_fixed_sentence(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the key is sk-canary")
+
+    monkeypatch.setattr(desk.house.jobs, "submit", broken)
+    with pytest.raises(gr.Error) as caught:
+        submit(desk, caller)
+    assert caught.value.message == UNEXPECTED and "canary" not in str(caught.value)
+
+
+def test_the_visitors_key_goes_with_this_job_and_nowhere_else(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = []
+    real = desk.house.jobs.submit
+
+    async def spy(request: Any, client: Any, wish: Any, *rest: Any) -> Any:
+        wishes.append(wish)
+        return await real(request, client, type(wish)(wish.engine), *rest)
+
+    monkeypatch.setattr(desk.house.jobs, "submit", spy)
+    submit(desk, caller, key=" canary ")
+    assert wishes[0].fal_key.get_secret_value() == "canary" and "canary" not in repr(wishes[0])
+    submit(desk, caller)
+    assert wishes[1].fal_key is None
+    assert "fal_key" not in desk.left.form.names, "the form is sent on every change"
+
+
+def test_finishing_again_needs_kept_frames(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller)
+    *_, last = watch(desk, visit)
+    assert last["again"]["interactive"] is False and "no longer kept" in last["again"]["value"]
+    with pytest.raises(gr.Error, match="not kept"):
+        desk.running.finish_again(caller, last["visit"], *desk.values())
+
+
+def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller)
+    assert visit.job
+    desk.house.jobs.data.frames(visit.job).write_bytes(b"frames")
+    *_, last = watch(desk, visit)
+    assert last["again"]["interactive"]
+    values = desk.values(video_quality="low", num_frames=99)
+    again = Visit.of(desk.running.finish_again(caller, last["visit"], *values))
+    job = desk.house.jobs.get(again.job or "")
+    assert job is not None and job.job.frames_of == visit.job
+    assert job.job.request.video_quality == "low" and job.job.request.num_frames == 17
+
+
+def test_the_seed_of_the_clip_on_show_goes_into_the_form(desk: Desk, caller: gr.Request) -> None:
+    *_, last = watch(desk, submit(desk, caller, seed="41"))
+    assert desk.running.seed_of(last["visit"]) == "41"
+    assert desk.running.seed_of({}) == ""
+
+
+def test_an_input_error_of_the_picture_gate_names_the_picture(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(source: Any) -> Any:
+        raise InputError("image_url", "image_load_error", "image_url is no picture.")
+
+    monkeypatch.setattr(desk.house.jobs, "_read_picture", refuse)
+    with pytest.raises(gr.Error) as caught:
+        submit(desk, caller)
+    assert caught.value.message == "image_url is no picture."
