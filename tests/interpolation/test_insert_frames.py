@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wan_core.errors import Cancelled
-from wan_core.geometry import Size
 from wan_core.interpolation import Interpolation, insert_frames, interpolated
 from wan_core.interpolation._pairs import Pair, runs
 

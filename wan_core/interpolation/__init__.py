@@ -22,6 +22,7 @@ __all__ = ["Frame", "Interpolate", "Interpolation", "choose", "insert_frames", "
 
 Used = Literal["none", "film", "rife", "fallback"]
 
+
 @dataclass(frozen=True)
 class Interpolation:
     """What will run between the frames; where it is not what was asked, `note` is the sentence for page and result."""
