@@ -1,0 +1,92 @@
+"""The app itself, started as a newcomer starts it: fal's client gets a clip from the engine of this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fal_client.client
+import httpx
+import pytest
+from PIL import Image
+
+from tests.clients.conftest import ROOT
+from wan_core.schema import ENDPOINT
+
+pytestmark = [
+    pytest.mark.client,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # fal's client leaves sockets open
+]
+
+SMALL = {"num_frames": 17, "num_inference_steps": 2, "resolution": "480p", "aspect_ratio": "1:1", "seed": 7}
+QUICK = {"interpolator_model": "none", "video_write_mode": "fast"}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `python app.py`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    data = tmp_path_factory.mktemp("data")
+    own = {"GRADIO_SERVER_PORT": str(port), "WAN_DATA_DIR": str(data), "WAN_ENGINE": "miniature", "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own) as process:
+        try:
+            yield ready(f"http://127.0.0.1:{port}", process)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def ready(home: str, process: "subprocess.Popen[bytes]") -> str:
+    """`home`, once the page answers."""
+    while process.poll() is None:
+        try:
+            httpx.get(home, timeout=30).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.2)
+        else:
+            return home
+    pytest.fail("the app has ended")
+
+
+@pytest.fixture
+def client(app: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name, place in {"RUN_URL_FORMAT": "/run/", "QUEUE_URL_FORMAT": "/queue/"}.items():
+        monkeypatch.setattr(fal_client.client, name, app + place)
+    for name, place in {"REST_URL": "/rest", "CDN_URL": "/cdn"}.items():
+        monkeypatch.setattr(fal_client.client, name, app + place)
+    own = fal_client.client.SyncClient(key="id:secret")
+    yield own
+    own._client.close()
+
+
+def test_a_picture_is_uploaded_and_comes_back_as_a_clip(app: str, client: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    Image.linear_gradient("L").convert("RGB").resize((256, 256)).save(picture)
+    url = client.upload_file(picture)
+    updates: list[Any] = []
+    request = SMALL | QUICK | {"image_url": url, "prompt": "a slow push in"}
+    result = client.subscribe(ENDPOINT, arguments=request, with_logs=True, on_queue_update=updates.append)
+    assert result["seed"] == 7 and result["prompt"] == "a slow push in"
+    clip = httpx.get(result["video"]["url"], timeout=30)
+    assert clip.content[4:8] == b"ftyp" and len(clip.content) == result["video"]["file_size"]
+    assert any(update.logs for update in updates if isinstance(update, fal_client.client.InProgress))
+
+
+def test_a_picture_nobody_can_fetch_is_refused_at_its_field(client: Any) -> None:
+    with pytest.raises(fal_client.client.FalClientHTTPError) as refusal:
+        client.run(ENDPOINT, arguments=SMALL | {"image_url": "http://127.0.0.1:1/a.png", "prompt": "a walk"})
+    assert refusal.value.status_code == 422
+    assert refusal.value.message[0]["loc"] == ["body", "image_url"]
+    assert refusal.value.message[0]["type"] == "file_download_error"
+
+
+def test_the_app_relays_no_files_and_answers_foreign_pages_nothing(app: str) -> None:
+    assert httpx.get(f"{app}/gradio_api/file={app}/config").status_code == 403
+    origin = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    assert "access-control-allow-origin" not in httpx.options(f"{app}/run/{ENDPOINT}", headers=origin).headers
