@@ -207,11 +207,22 @@ def test_a_failure_has_fals_word_in_status_and_result(twin: Twin, error: Any, co
     assert fault["url"] == f"https://docs.fal.ai/errors/#{type}"
 
 
-def test_a_lost_worker_is_a_fault_around_the_model(twin: Twin) -> None:
-    result = twin.http.get(f"/queue/{APP}/requests/{failing(twin, BackendError('worker_lost', 'It died.'))}")
-    assert result.status_code == 503
-    assert result.json()["error_type"] == result.headers["x-fal-error-type"] == "runner_disconnected"
-    assert result.headers["x-fal-retryable"] == "true" and result.headers["x-fal-needs-retry"] == "1"
+@pytest.mark.parametrize(
+    ("type", "code", "word"),
+    [
+        ("worker_lost", 503, "runner_disconnected"),
+        ("storage_full", 503, "runner_scheduling_failure"),
+        ("runner_incomplete_response", 502, "runner_incomplete_response"),
+        ("concurrent_requests_limit", 500, "concurrent_requests_limit"),
+    ],
+)
+def test_a_fault_around_the_model_has_fals_other_shape(twin: Twin, type: str, code: int, word: str) -> None:
+    result = twin.http.get(f"/queue/{APP}/requests/{failing(twin, BackendError(type, 'It broke.'))}")
+    assert result.status_code == code and result.json()["detail"] == "It broke."
+    assert result.json()["error_type"] == result.headers["x-fal-error-type"] == word
+    again = code in (500, 503)
+    assert result.headers["x-fal-retryable"] == str(again).lower()
+    assert result.headers["x-fal-needs-retry"] == str(int(again))
 
 
 def test_an_unforeseen_failure_shows_no_detail(twin: Twin) -> None:

@@ -6,7 +6,7 @@ shows only that. No answer ever repeats what was sent. Source: https://docs.fal.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from starlette.responses import JSONResponse
@@ -43,6 +43,15 @@ WORDS = {
         Word(REQUEST_TIMEOUT, 504, "around"),
         Word("startup_timeout", 504, "around"),
         Word(CANCELLED, 499, "around"),
+        Word("client_disconnected", 499, "around"),
+        Word("runner_scheduling_failure", 503, "around"),
+        Word("runner_connection_timeout", 503, "around"),
+        Word("runner_connection_refused", 503, "around"),
+        Word("runner_connection_error", 503, "around"),
+        Word("runner_disconnected", 503, "around"),
+        Word("runner_incomplete_response", 502, "around"),
+        Word("runner_server_error", 500, "around"),
+        Word("internal_error", 500, "around"),
         Word("concurrent_requests_limit", 429, "around"),
         Word("bad_request", 400, "around"),
     )
@@ -63,9 +72,9 @@ WORDS |= {  # ours
     "quota_exceeded": WORDS["downstream_service_error"],
     "frames_not_kept": WORDS["feature_not_supported"],
     "too_many_jobs": WORDS["concurrent_requests_limit"],
-    "worker_lost": Word("runner_disconnected", 503, "around"),
-    "engine_unavailable": Word("runner_scheduling_failure", 503, "around"),
-    "storage_full": Word("runner_scheduling_failure", 503, "around"),
+    "worker_lost": WORDS["runner_disconnected"],
+    "engine_unavailable": WORDS["runner_scheduling_failure"],
+    "storage_full": WORDS["runner_scheduling_failure"],
 }
 
 
@@ -133,7 +142,7 @@ def outcome_fault(outcome: Outcome) -> Fault | None:
     if isinstance(outcome, Failed):
         if outcome.field is not None:
             return _input_fault(InputError(outcome.field, outcome.type, outcome.message))
-        return Fault(_word(outcome.type), outcome.message)
+        return Fault(_once_accepted(_word(outcome.type)), outcome.message)
     return Fault(WORDS[CANCELLED], "The request was cancelled.") if isinstance(outcome, Stopped) else None
 
 
@@ -149,6 +158,11 @@ def unexpected_response() -> JSONResponse:
 
 def _word(type: str) -> Word:
     return WORDS.get(type, SERVER_ERROR)
+
+
+def _once_accepted(word: Word) -> Word:
+    """429 makes clients ask again for a result that will not change."""
+    return replace(word, status=500) if word.status == 429 else word
 
 
 def _input_fault(error: InputError) -> Fault:
