@@ -64,7 +64,8 @@ class Transformer:
 
 
 A14B = Transformer(width=5120, layers=40, ffn=13824)
-MINIATURE = Transformer(width=192, layers=4, ffn=768)
+MINIATURE_HIGH = Transformer(width=240, layers=1, ffn=64)
+MINIATURE_LOW = Transformer(width=240, layers=3, ffn=1408)
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,11 @@ def uncalibrated(
     rendered = geometry.rendered_size(size, profile.render_divisor)
     rate, frames = rate_of(profile, machine), sampled_frames(request.num_frames)
     clip = timing(request)
-    flops = forwards(request) * transformer_of(profile).forward_flops(tokens(rendered, frames))
+    video_tokens = tokens(rendered, frames)
+    flops = sum(
+        count * expert.forward_flops(video_tokens)
+        for count, expert in zip(forwards_of_experts(request), experts_of(profile), strict=True)
+    )
     return {
         "sampling": flops / rate.flops / gain(request, profile) + rate.encode_s * rendered.pixels * frames,
         "decoding": rate.decode_s * rendered.pixels * frames,
@@ -224,8 +229,9 @@ def _padded(side: int) -> int:
     return 64 * math.ceil(side / 64)
 
 
-def transformer_of(profile: EngineProfile) -> Transformer:
-    return A14B if profile.needs_cuda else MINIATURE
+def experts_of(profile: EngineProfile) -> tuple[Transformer, Transformer]:
+    """The high-noise expert and the low-noise one."""
+    return (A14B, A14B) if profile.needs_cuda else (MINIATURE_HIGH, MINIATURE_LOW)
 
 
 def rate_of(profile: EngineProfile, machine: Machine) -> Rate:
@@ -250,13 +256,18 @@ def timesteps(steps: int, shift: float) -> list[int]:
 
 def forwards(request: ImageToVideoInput) -> int:
     """Expert forwards of a request: one a step, a second one where the step is guided."""
+    return sum(forwards_of_experts(request))
+
+
+def forwards_of_experts(request: ImageToVideoInput) -> tuple[int, int]:
+    """Forwards of the high-noise expert and of the low-noise one."""
     steps = request.num_inference_steps
     guided_until = steps if request.acceleration == "none" else steps - round(steps * UNGUIDED_END)
-    scales = (
-        request.guidance_scale if timestep >= BOUNDARY else request.guidance_scale_2
-        for timestep in timesteps(steps, request.shift)[:guided_until]
-    )
-    return steps + sum(scale > 1 for scale in scales)
+    counts = {True: 0, False: 0}
+    for step, timestep in enumerate(timesteps(steps, request.shift)):
+        scale = request.guidance_scale if timestep >= BOUNDARY else request.guidance_scale_2
+        counts[timestep >= BOUNDARY] += 2 if scale > 1 and step < guided_until else 1
+    return counts[True], counts[False]
 
 
 def gain(request: ImageToVideoInput, profile: EngineProfile) -> float:

@@ -32,11 +32,14 @@ class Course:
 
     @property
     def forwards(self) -> int:
-        return self.forwards_after(0)
+        return self.steps + sum(self.guided)
 
-    def forwards_after(self, done: int) -> int:
-        """Expert forwards that are still to come when `done` steps are finished."""
-        return sum(1 + guided for guided in self.guided[done:])
+    def forwards_after(self, done: int, high_noise_cost: float = 1.0) -> float:
+        """Expert forwards that are still to come when `done` steps are finished; one of the high-noise expert counts
+        `high_noise_cost` of the low-noise one's.
+        """
+        steps = zip(self.high_noise[done:], self.guided[done:], strict=True)
+        return sum((1 + guided) * (high_noise_cost if high else 1.0) for high, guided in steps)
 
 
 def course(timesteps: Sequence[float], boundary: float, high_noise_scale: float, low_noise_scale: float) -> Course:

@@ -9,10 +9,15 @@ from wan_core.engine.guidance import Course
 
 @dataclass
 class Pace:
-    """Forwards cost what they lately cost, decoding costs `decode_s`."""
+    """Forwards cost what they lately cost, decoding costs `decode_s`.
+
+    A forward of the high-noise expert costs `high_noise_cost` of one of the low-noise expert (A14B: 1; the miniature's
+    experts differ in size).
+    """
 
     course: Course
     decode_s: float
+    high_noise_cost: float = 1.0
     clock: Callable[[], float] = time.monotonic
     stamps: list[float] = field(default_factory=list)
 
@@ -26,6 +31,6 @@ class Pace:
         self.stamps.append(self.clock())
         done = len(self.stamps) - 1
         since = 1 if done > 1 else 0
-        forwards = self.course.forwards_after(since) - self.course.forwards_after(done)
-        per_forward = (self.stamps[-1] - self.stamps[since]) / forwards
-        return per_forward * self.course.forwards_after(done) + self.decode_s
+        left = self.course.forwards_after(done, self.high_noise_cost)
+        forwards = self.course.forwards_after(since, self.high_noise_cost) - left
+        return (self.stamps[-1] - self.stamps[since]) / forwards * left + self.decode_s

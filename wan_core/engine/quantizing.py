@@ -18,18 +18,19 @@ def is_available() -> bool:
 
 def quantize(pipe: Any, device: torch.device, sm: int) -> None:
     """Quantizes the parts of `pipe` in place, one after the other on `device`, where they then stay."""
-    from torchao.quantization import (
-        Float8DynamicActivationFloat8WeightConfig,
-        Int8WeightOnlyConfig,
-        PerRow,
-        PerTensor,
-        quantize_,
-    )
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    fp8 = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow() if sm in PER_ROW else PerTensor())
     for expert in (pipe.transformer, pipe.transformer_2):
-        quantize_(expert.to(device), fp8, filter_fn=is_block_linear)
+        quantize_expert(expert.to(device), sm)
     quantize_(pipe.text_encoder.to(device), Int8WeightOnlyConfig(), filter_fn=is_linear)
+
+
+def quantize_expert(expert: Any, sm: int) -> None:
+    """fp8 weights and activations in the blocks of one expert."""
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, PerTensor, quantize_
+
+    scales = PerRow() if sm in PER_ROW else PerTensor()
+    quantize_(expert, Float8DynamicActivationFloat8WeightConfig(granularity=scales), filter_fn=is_block_linear)
 
 
 def is_linear(module: torch.nn.Module, name: str) -> bool:

@@ -30,6 +30,7 @@ from wan_core.engine.pace import Pace
 from wan_core.engine.preview import Previews
 from wan_core.engine.remembering import prompt_embeds
 from wan_core.errors import BackendError
+from wan_core.estimate import experts_of, tokens
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.frames import Frames
 from wan_core.geometry import Size
@@ -207,7 +208,7 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     for event in _about(course, request):
         emit(event)
     prompts = _read_prompts(engine, clip, course)
-    pace = Pace(course, _decode_seconds(engine, clip))
+    pace = Pace(course, _decode_seconds(engine, clip), _high_noise_cost(engine, clip))
     first_forward = pipe.transformer.register_forward_pre_hook(pace.start)
     try:
         latents: torch.Tensor = pipe(
@@ -281,6 +282,12 @@ def _after_step(
         return {}
 
     return callback
+
+
+def _high_noise_cost(engine: Engine, clip: Clip) -> float:
+    """A forward of the high-noise expert in forwards of the low-noise one, by their operations."""
+    high, low = (expert.forward_flops(tokens(clip.size, clip.frames)) for expert in experts_of(engine.profile))
+    return high / low
 
 
 def _decode_seconds(engine: Engine, clip: Clip) -> float:
