@@ -22,6 +22,7 @@ from wan_core.settings import Settings
 from wan_core.ui.controls import PICTURE_IS_UPLOADED
 from wan_core.ui.faults import told
 from wan_core.ui.pictures import lend, uploaded_file
+from wan_core.ui.tool_answers import answer_in_parts
 from wan_core.ui.visit import result_of
 
 Answer = tuple[gr.FileData, str, int]
@@ -35,6 +36,7 @@ PICTURE_HELP = "An http(s) URL, a data URI, or (gradio_client) an uploaded file:
 
 def add_endpoint(jobs: Jobs, settings: Settings, engine: str) -> None:
     """Publish `/image_to_video` in the Blocks that are being built."""
+    answer_in_parts()
     function = image_to_video(jobs, settings, engine)
     events.api(function, api_name="image_to_video", api_description=DESCRIPTION, concurrency_limit=None)
 

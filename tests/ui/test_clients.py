@@ -1,0 +1,239 @@
+"""The named endpoint as its users meet it: gradio_client, plain HTTP and an MCP client, against a served page."""
+
+import asyncio
+import base64
+import io
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from tests.support.fake_backend import wait_for_stop
+from tests.support.jobs import House, a_house
+from tests.test_recipe import OTHER
+from tests.ui.conftest import CHOICE, MACHINE
+from wan_core import intake, schema, ui
+from wan_core.errors import InputError
+from wan_core.settings import DataFolder, Settings
+
+pytestmark = [
+    pytest.mark.client,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+PROMPT = "The camera pans left."
+
+
+@dataclass
+class Served:
+    """A page with a scripted backend behind it; `fetched` are the addresses that intake was asked for."""
+
+    house: House
+    address: str
+    fetched: list[str]
+
+    def request(self) -> schema.ImageToVideoInput:
+        """The request of the last job."""
+        return self.house.runner.records[self.house.backend.ran[-1]].job.request
+
+    def picture_of_last_job(self) -> Image.Image:
+        return Image.open(self.house.runner.records[self.house.backend.ran[-1]].job.picture)
+
+
+@pytest.fixture
+def served(data: DataFolder) -> Iterator[Served]:
+    fetched: list[str] = []
+
+    async def fetch(url: str, into: Any, **_: Any) -> int:
+        fetched.append(url)
+        return into.write(png())
+
+    web: Any = type("Web", (), {"fetch": staticmethod(fetch)})
+    read = partial(intake.read, fetch=web, local=lambda url: None, uploads=ui.uploads_folder())
+    with a_house(data, read_picture=read) as house:
+        page = ui.build(house.jobs, Settings(), MACHINE, CHOICE)
+        _, address, _ = page.queue(max_size=50, default_concurrency_limit=None).launch(
+            server_port=free_port(),
+            prevent_thread_lock=True,
+            quiet=True,
+            ssr_mode=False,
+            show_error=False,
+            run_history=False,
+            mcp_server=True,
+            **ui.launch_options(),
+        )
+        try:
+            yield Served(house, address.rstrip("/"), fetched)
+        finally:
+            page.close()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.png"
+    path.write_bytes(png())
+    return path
+
+
+def png(size: tuple[int, int] = (320, 180)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, "teal").save(out, "PNG")
+    return out.getvalue()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def client(served: Served) -> Client:
+    return Client(served.address, verbose=False, analytics_enabled=False)
+
+
+def test_picture_and_prompt_alone_give_a_clip_with_fals_defaults(served: Served, picture: Path) -> None:
+    video, prompt, seed = client(served).predict(
+        image_url=handle_file(picture), prompt=PROMPT, api_name="/image_to_video"
+    )
+    assert Path(video).read_bytes()[4:8] == b"ftyp"
+    assert prompt == PROMPT and 0 <= seed <= schema.MAX_SEED
+    request = served.request().model_dump()
+    assert {name: request[name] for name in schema.DEFAULTS if name != "seed"} == {
+        name: value for name, value in schema.DEFAULTS.items() if name != "seed"
+    }
+
+
+def test_all_twenty_inputs_arrive_as_sent(served: Served) -> None:
+    _, _, seed = client(served).predict(**OTHER, api_name="/image_to_video")
+    assert served.request().model_dump() == OTHER
+    assert seed == OTHER["seed"]
+
+
+def test_an_address_is_fetched_by_intake_and_by_nobody_else(served: Served) -> None:
+    address = "http://192.0.2.7/a.png"
+    for source in (address, handle_file(address)):
+        client(served).predict(image_url=source, prompt=PROMPT, api_name="/image_to_video")
+        assert served.fetched.pop() == address and served.fetched == []
+        assert served.request().image_url == address
+
+
+def test_a_data_uri_is_a_picture(served: Served) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(png((48, 32))).decode()
+    client(served).predict(image_url=uri, prompt=PROMPT, api_name="/image_to_video")
+    assert served.picture_of_last_job().size == (48, 32)
+    assert served.request().image_url == ""
+
+
+@pytest.mark.parametrize("with_meta", [True, False])
+@pytest.mark.parametrize("path", ["/etc/passwd", "/dev/zero", "app.py", "../../etc/passwd"])
+def test_a_path_on_the_server_that_was_not_uploaded_is_refused(served: Served, path: str, with_meta: bool) -> None:
+    file = {"path": path} | ({"meta": {"_type": "gradio.FileData"}} if with_meta else {})
+    answer = called(served, image_url=file, prompt=PROMPT)
+    assert answer.startswith("error") and "passwd" not in answer
+    assert served.house.backend.ran == []
+
+
+def test_our_own_picture_folder_cannot_be_named_either(served: Served, data: DataFolder) -> None:
+    secret = data.root / "secret.png"
+    secret.write_bytes(png())
+    assert called(served, image_url={"path": str(secret)}, prompt=PROMPT).startswith("error")
+    assert "uploads" in called(served, image_url={"path": str(secret)}, prompt=PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"num_frames": "many"}, "num_frames must be a whole number from 17 to 121; you sent 'many'."),
+        ({"num_frames": 16}, "num_frames must be a whole number from 17 to 121; you sent 16."),
+        ({"shift": 11}, "shift must be a number from 1 to 10; you sent 11."),
+        ({"resolution": "1080p"}, "resolution must be one of 480p, 580p, 720p; you sent '1080p'."),
+        ({"prompt": " "}, schema.EMPTY["prompt"]),
+        ({"image_url": ""}, schema.EMPTY["image_url"]),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"image_url": "data:image/png;base64,AAAA"}, "The file is not a picture."),
+    ],
+)
+def test_a_bad_value_gets_our_sentence_and_the_next_request_works(
+    served: Served, values: dict[str, Any], sentence: str
+) -> None:
+    good = {"image_url": "https://example.com/a.png", "prompt": PROMPT}
+    answer = called(served, **good | values)
+    assert answer.startswith("error") and sentence in json.loads(answer.partition("\n")[2])["error"]
+    assert "Traceback" not in answer
+    assert called(served, **good).startswith("complete")
+
+
+def test_a_refusal_of_the_engine_is_told_as_it_is(served: Served) -> None:
+    def refuse(job: Any, stop: Any) -> Any:
+        yield from ()
+        raise InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
+
+    served.house.backend.scripts[PROMPT] = refuse
+    answer = called(served, image_url="https://example.com/a.png", prompt=PROMPT)
+    assert "The safety check refused the prompt." in answer
+
+
+def test_when_the_caller_hangs_up_the_job_is_cancelled(served: Served) -> None:
+    served.house.backend.scripts[PROMPT] = wait_for_stop
+    asking = client(served)
+    job = asking.submit(image_url="https://example.com/a.png", prompt=PROMPT, api_name="/image_to_video")
+    while not served.house.backend.ran:
+        asyncio.run(asyncio.sleep(0.05))
+    record = served.house.runner.records[served.house.backend.ran[0]]
+    job.cancel()
+    assert "Stopped" in type(served.house.outcome(record)).__name__
+
+
+def test_the_helpers_of_the_page_cannot_be_called_by_name(served: Served) -> None:
+    assert list(client(served).view_api(return_format="dict")["named_endpoints"]) == ["/image_to_video"]
+
+
+def test_an_mcp_client_finds_the_tool_and_makes_a_clip(served: Served) -> None:
+    async def use() -> tuple[Any, Any]:
+        from mcp import ClientSession
+        from mcp.client.streamable_http import streamable_http_client
+
+        async with (
+            streamable_http_client(f"{served.address}/gradio_api/mcp/") as (reading, writing, _),
+            ClientSession(reading, writing) as session,
+        ):
+            await session.initialize()
+            tools = await session.list_tools()
+            arguments = {"image_url": "https://example.com/a.png", "prompt": PROMPT, "num_frames": 17}
+            return tools.tools, await session.call_tool("image_to_video", arguments)
+
+    tools, answer = asyncio.run(use())
+    (tool,) = tools
+    assert tool.name == "image_to_video" and "Wan 2.2" in tool.description
+    assert set(tool.inputSchema["properties"]) == set(schema.FIELDS)
+    assert tool.inputSchema["required"] == ["image_url", "prompt"]
+    assert schema.FIELDS["shift"].description in tool.inputSchema["properties"]["shift"]["description"]
+    assert not answer.isError, answer
+    video, prompt, seed = [part.text for part in answer.content]
+    assert video.startswith("http") and video.endswith(".mp4"), video
+    assert prompt == PROMPT and seed.isdecimal()
+    assert served.request().num_frames == 17
+
+
+def called(served: Served, **values: Any) -> str:
+    """The last event of a call over plain HTTP: its name, a new line, its data."""
+    begun = httpx.post(f"{served.address}/gradio_api/call/v2/image_to_video", json=values)
+    assert begun.status_code == 200, begun.text
+    stream = httpx.get(f"{served.address}/gradio_api/call/image_to_video/{begun.json()['event_id']}", timeout=30).text
+    name, _, data = [event for event in stream.split("\n\n") if event.strip()][-1].partition("\n")
+    return f"{name.removeprefix('event: ')}\n{data.removeprefix('data: ')}"
+
+
+def test_a_fault_reaches_gradio_client_as_our_sentence(served: Served) -> None:
+    with pytest.raises(AppError, match="num_frames must be a whole number from 17 to 121"):
+        client(served).predict(
+            image_url="https://example.com/a.png", prompt=PROMPT, num_frames=3, api_name="/image_to_video"
+        )
