@@ -1,10 +1,5 @@
 """The app itself, started as a newcomer starts it: fal's client gets a clip from the engine of this machine."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.clients.conftest import ROOT
+from tests.support.app import running_app
 from wan_core.schema import ENDPOINT
 
 pytestmark = [
@@ -30,28 +25,8 @@ QUICK = {"interpolator_model": "none", "video_write_mode": "fast"}
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `python app.py`."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    data = tmp_path_factory.mktemp("data")
-    own = {"GRADIO_SERVER_PORT": str(port), "WAN_DATA_DIR": str(data), "WAN_ENGINE": "miniature", "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own) as process:
-        try:
-            yield ready(f"http://127.0.0.1:{port}", process)
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def ready(home: str, process: "subprocess.Popen[bytes]") -> str:
-    """`home`, once the page answers."""
-    while process.poll() is None:
-        try:
-            httpx.get(home, timeout=30).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.2)
-        else:
-            return home
-    pytest.fail("the app has ended")
+    with running_app(tmp_path_factory.mktemp("data")) as running:
+        yield running.home
 
 
 @pytest.fixture
