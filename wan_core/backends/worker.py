@@ -1,8 +1,8 @@
 """The worker process: `python -m wan_core.backends.worker`. Commands come in on stdin, answers go out on stdout.
 
 One line of JSON each: `{"run": job}`, `{"cancel": id}`, `{"check": …}` and `{"expand": {id, picture, prompt}}` in;
-`{"id", "line"}` (an event), `{"id", "error"}` or `{"id", …}` with the answer to a question out. The model code may print what it likes: the real stdout is
-put aside first. When stdin ends, the app is gone and so is this process.
+`{"id", "line"}` (an event), `{"id", "error"}` or `{"id", …}` with the answer to a question out. The model code may
+print what it likes: the real stdout is put aside first. When stdin ends, the app is gone and so is this process.
 """
 
 import json

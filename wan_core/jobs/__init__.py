@@ -51,7 +51,10 @@ class Wish:
 
 
 class Jobs:
-    """`read_picture` is the one gate for pictures; `lane_of` says in which lane a job of a place and an engine waits; `purse` pays fal."""
+    """`read_picture` is the one gate for pictures; `purse` pays fal.
+
+    `lane_of` says in which lane a job waits, by where it wishes to run and by its engine.
+    """
 
     def __init__(
         self,
