@@ -55,12 +55,12 @@ def data_uri(side: int = 64) -> str:
     return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
 
 
-def outcome_of(status_url: str, patience_s: float = 120) -> dict[str, Any]:
+def outcome_of(status_url: str, patience_s: float = 120, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """The status of a queued request once it is COMPLETED; outages of the server are waited out."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         try:
-            answer = httpx.get(status_url, params={"logs": "1"}, timeout=10)
+            answer = httpx.get(status_url, params={"logs": "1"}, headers=headers, timeout=10)
         except httpx.HTTPError:
             answer = None
         if answer is not None and answer.status_code == 200:
