@@ -36,7 +36,7 @@ from PIL import Image
 
 from wan_core import encoding
 from wan_core.engine import loading, quantizing
-from wan_core.engine.acceleration import offered
+from wan_core.engine.acceleration import Acceleration, offered
 from wan_core.engine.guidance import Course, truncated
 from wan_core.engine.loading import Engine
 from wan_core.engine.memory import plan
@@ -286,6 +286,7 @@ def pattern() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(dry=True, size=Size(208, 128))
         engine = build(bench, Settings())
+        engine.acceleration = Acceleration(Settings())
         asked = bench.job(Path(folder), FULL_STEPS, "regular", 3.5)
         course = truncated(prepared(engine.pipe, asked.request), UNGUIDED_END)
         runs: list[int] = []

@@ -89,11 +89,22 @@ def test_after_finished_clips_the_estimate_is_what_they_took(tmp_path: Path) -> 
     assert estimate(asked, size, profile, H100, again) == estimate(asked, size, profile, H100, Calibration())
 
 
+def test_what_one_acceleration_taught_serves_the_other_until_it_ran_itself() -> None:
+    size, profile, calibration = Size(832, 480), profiles()["miniature"], Calibration()
+    regular, none = request(resolution="480p"), request(resolution="480p", acceleration="none")
+    before = estimate(none, size, profile, LAPTOP, calibration).stages["sampling"]
+    for asked, slower in ((regular, 3.0), (none, 2.0)):
+        stages = estimate(asked, size, profile, LAPTOP, Calibration()).stages
+        learn(calibration, asked, size, profile, LAPTOP, {"sampling": stages["sampling"] * slower})
+        after = estimate(none, size, profile, LAPTOP, calibration).stages["sampling"]
+        assert after == pytest.approx(slower * before)
+
+
 def test_a_broken_store_is_forgotten_and_not_fatal(tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     for text in ("", "[1]", '{"a": 1}', '{"a": ["x"]}', "\x00"):
         path.write_text(text)
-        assert Calibration(path).factor("a", "sampling") == 1.0
+        assert Calibration(path).factor("a", "sampling", "none") == 1.0
 
 
 def test_four_steps_fit_a_free_visitors_zero_gpu_quota_and_twenty_seven_do_not() -> None:

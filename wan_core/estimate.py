@@ -77,7 +77,7 @@ class Rate:
     decode_s: float
 
 
-CPU = Rate(4e11, 0.7e-6, 2.2e-6)
+CPU = Rate(2.5e11, 1.2e-6, 3e-6)  # two cores with other work beside it
 UNKNOWN_CARD = Rate(100e12, 6e-8, 10e-8)
 CARDS = {
     "H200": Rate(343e12, 1.6e-8, 2.7e-8),
@@ -121,15 +121,20 @@ class Calibration:
         self._path = path
         self._ratios: dict[str, list[float]] = _read(path)
 
-    def factor(self, key: str, stage: StageName) -> float:
-        ratios = self._ratios.get(f"{key}|{stage}")
-        return median(ratios) if ratios else 1.0
+    def factor(self, key: str, stage: StageName, variant: str) -> float:
+        """The median of the stage's last ratios; of its other variants where this one never ran."""
+        same_stage = f"{key}|{stage}|"
+        ratios = self._ratios.get(same_stage + variant)
+        others = [ratio for name, known in self._ratios.items() if name.startswith(same_stage) for ratio in known]
+        return median(ratios or others or [1.0])
 
-    def record(self, key: str, predicted: Mapping[StageName, float], took: Mapping[str, float]) -> None:
+    def record(
+        self, key: str, variants: Mapping[str, str], predicted: Mapping[StageName, float], took: Mapping[str, float]
+    ) -> None:
         """Learns from one clip. `predicted` is of the priors alone; stages that were not predicted are left out."""
         for stage, seconds in predicted.items():
             if seconds > 0 and took.get(stage, 0) > 0:
-                ratios = self._ratios.setdefault(f"{key}|{stage}", [])
+                ratios = self._ratios.setdefault(f"{key}|{stage}|{variants.get(stage, '')}", [])
                 ratios[:] = [*ratios, took[stage] / seconds][-KEPT:]
         self._write()
 
@@ -144,9 +149,9 @@ def estimate(
     request: ImageToVideoInput, size: Size, profile: EngineProfile, machine: Machine, calibration: Calibration
 ) -> Estimate:
     """What `request` takes on `machine` for a clip of `size`, with the engine already loaded."""
-    key = calibration_key(request, profile, machine)
+    key, variants = _key(profile, machine), _variants(request)
     stages = {
-        stage: seconds * calibration.factor(key, stage)
+        stage: seconds * calibration.factor(key, stage, variants.get(stage, ""))
         for stage, seconds in uncalibrated(request, size, profile, machine).items()
     }
     return Estimate(stages, dollars_on_fal(request))
@@ -183,12 +188,16 @@ def learn(
 ) -> None:
     """Learns from a finished clip: `stage_seconds` as in its `Result`."""
     predicted = uncalibrated(request, size, profile, machine)
-    calibration.record(calibration_key(request, profile, machine), predicted, stage_seconds)
+    calibration.record(_key(profile, machine), _variants(request), predicted, stage_seconds)
 
 
-def calibration_key(request: ImageToVideoInput, profile: EngineProfile, machine: Machine) -> str:
-    """Clips that share a factor: the same engine and machine with the same acceleration and interpolator."""
-    return f"{profile.name}|{machine.title}|{request.acceleration}|{request.interpolator_model}"
+def _key(profile: EngineProfile, machine: Machine) -> str:
+    return f"{profile.name}|{machine.title}"
+
+
+def _variants(request: ImageToVideoInput) -> dict[str, str]:
+    """What a stage's speed depends on besides engine and machine."""
+    return {"sampling": request.acceleration, "interpolating": request.interpolator_model}
 
 
 def dollars_on_fal(request: ImageToVideoInput) -> float:
@@ -272,10 +281,9 @@ def forwards_of_experts(request: ImageToVideoInput) -> tuple[int, int]:
 
 def gain(request: ImageToVideoInput, profile: EngineProfile) -> float:
     """How much faster `regular` runs the same forwards (before anything was measured here)."""
-    if request.acceleration == "none":
+    if request.acceleration == "none" or not profile.needs_cuda:
         return 1.0
-    cached = CACHE_GAIN if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0
-    return cached * (ATTENTION_GAIN if profile.needs_cuda else 1.0)
+    return ATTENTION_GAIN * (CACHE_GAIN if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)
 
 
 def _read(path: Path | None) -> dict[str, list[float]]:

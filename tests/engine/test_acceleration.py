@@ -75,6 +75,19 @@ def test_the_step_cache_skips_blocks_of_both_experts_and_only_in_long_runs(
     assert counted(15, "regular") == counted(15, "none")
 
 
+def test_never_more_than_two_steps_in_a_row_are_skipped(
+    engine: Engine, job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceleration, "HIGH_NOISE_THRESHOLD", 1e9)
+    monkeypatch.setattr(acceleration, "LOW_NOISE_THRESHOLD", 1e9)
+    high = blocks_that_run(engine.pipe.transformer)
+    low = blocks_that_run(engine.pipe.transformer_2)
+    asked = job(num_inference_steps=18, acceleration="regular", guidance_scale=1, guidance_scale_2=1, shift=5.0)
+    run(engine, asked, tmp_path)
+    whole = 6 + 1  # every third step, and the first of the low-noise expert
+    assert len(high) + len(low) == whole * 2 + (18 - whole)
+
+
 def test_a_cancelled_run_leaves_nothing_in_the_cache(cached: Engine, job: MakeJob, tmp_path: Path) -> None:
     asked = job(num_inference_steps=18, acceleration="regular")
     before, _ = run(cached, asked, tmp_path)

@@ -26,6 +26,7 @@ HIGH_NOISE_THRESHOLD = 0.04
 LOW_NOISE_THRESHOLD = 0.10
 """How much the first block's residual may change before the others run again (FirstBlockCache). The high-noise expert
 decides motion and layout and is kept close; cache-dit's published Wan 2.2 limits lean the same way."""
+CACHE_LASTS = 3  # steps: one is computed, at most two reuse it
 PROBE_SHAPE = (1, 8192, 40, 128)  # batch, tokens, heads, channels: Wan's heads, a quarter of a 480p clip
 PROBE_TOLERANCE = 0.02  # bf16 attention of unit normals differs by at most this between exact kernels
 PROBE_RUNS = 3
@@ -34,13 +35,14 @@ COMPILE_TOLERANCE = 0.02  # mean difference over mean size: fused bf16 operation
 
 @dataclass
 class Acceleration:
-    """What this machine offers: the attention `regular` uses (`None`: not tried yet), whether blocks are compiled, and
-    the host's switches.
+    """What this machine offers: the attention `regular` uses (`None`: not tried yet), whether blocks are compiled,
+    whether the model bears a step cache, and the host's switches.
     """
 
     settings: Settings
     attention: str | None = NATIVE
     compiles: bool = False
+    caches: bool = True
 
     def try_attention(self, sm: int, device: torch.device, report: Callable[[Event], None]) -> None:
         """Finds the attention where loading could not."""
@@ -52,7 +54,7 @@ class Acceleration:
         log.
         """
         regular = request.acceleration == "regular"
-        caches = regular and self.settings.accelerate_cache and course.steps >= CACHE_FROM_STEPS
+        caches = regular and self.caches and self.settings.accelerate_cache and course.steps >= CACHE_FROM_STEPS
         for expert, threshold in ((pipe.transformer, HIGH_NOISE_THRESHOLD), (pipe.transformer_2, LOW_NOISE_THRESHOLD)):
             uncache(expert)
             attend(expert, self.attention if regular and self.attention else NATIVE)
@@ -63,6 +65,12 @@ class Acceleration:
         if regular and self.settings.accelerate_guidance:
             course = truncated(course, UNGUIDED_END)
         return course, self._sentence(regular, caches, course)
+
+    def after_step(self, pipe: Any, step: int) -> None:
+        """Empties the step cache now and then, so that few steps in a row are skipped however little they differ."""
+        if (step + 1) % CACHE_LASTS == 0:
+            for expert in (pipe.transformer, pipe.transformer_2):
+                expert._reset_stateful_cache()
 
     def _sentence(self, regular: bool, caches: bool, course: Course) -> str:
         if not regular:

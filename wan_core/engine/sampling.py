@@ -279,6 +279,7 @@ def _after_step(
         if previews and previews.offer(step, guess, left):
             emit(Preview(previews.path))
         guidance.steer(pipe, course, step + 1)
+        engine.acceleration.after_step(pipe, step)
         return {}
 
     return callback
