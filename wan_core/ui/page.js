@@ -1,6 +1,18 @@
 // What the page does in the browser alone: the crop frame, the player, the strip with its comparison, copying links.
 // Nothing here knows sizes or settings; it shows what the server has computed.
 window.wan = (() => {
+  // An embedded page of a private window has no storage, and Gradio asks for it: give it one that ends with the page.
+  try { window.localStorage.length; } catch {
+    const kept = new Map();
+    const storage = {
+      getItem: name => kept.get(name) ?? null,
+      setItem: (name, value) => { kept.set(name, String(value)); },
+      removeItem: name => { kept.delete(name); },
+      clear: () => kept.clear(),
+    };
+    Object.defineProperty(window, 'localStorage', {value: storage, configurable: true});
+  }
+
   const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
   const query = new URLSearchParams(location.search);
   if (query.get('embed') === '1') document.documentElement.classList.add('embed');

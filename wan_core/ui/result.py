@@ -76,7 +76,7 @@ def _times(result: Result) -> str:
     whole = sum(seconds.values())
     bar = "".join(f'<i class="{stage}" style="flex:{took / whole:.4f}"></i>' for stage, took in seconds.items())
     words = " · ".join(f'<span class="stage-{stage}">{stage} {took:.1f} s</span>' for stage, took in seconds.items())
-    return f'{duration(whole)}<span class="times" aria-hidden="true">{bar}</span><span class="small">{words}</span>'
+    return f'{duration(whole)} <span class="times" aria-hidden="true">{bar}</span> <span class="small">{words}</span>'
 
 
 def _recipe(record: JobRecord) -> str:

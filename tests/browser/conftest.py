@@ -1,0 +1,199 @@
+"""The real app in a process of its own, and a real Chromium that reports every error and every stray request."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+RUN_MS = 240_000  # a clip of the miniature on a busy machine
+SOON_MS = 20_000
+
+
+def chromium() -> str:
+    """The browser's path; its absence fails in CI and skips elsewhere."""
+    path = shutil.which("chromium")
+    if path is None and os.environ.get("CI") == "true":
+        pytest.fail("chromium is missing")
+    if path is None:
+        pytest.skip("chromium is not installed")
+    return path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `python app.py` on a fresh data folder."""
+    folder, port = tmp_path_factory.mktemp("app"), free_port()
+    own = {"WAN_DATA_DIR": folder / "data", "GRADIO_TEMP_DIR": folder / "gradio", "GRADIO_SERVER_PORT": port}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WAN_", "FAL_", "GRADIO_"))}
+    environment = kept | {name: str(value) for name, value in own.items()}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            yield answering(f"http://127.0.0.1:{port}", process, folder / "log")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def answering(address: str, process: "subprocess.Popen[bytes]", log: Path) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(address, timeout=5)
+            return address
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise AssertionError(f"the app did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
+        yield started
+        started.close()
+
+
+@dataclass
+class Watched:
+    """A context whose pages' errors and stray requests are written down."""
+
+    context: BrowserContext
+    home: str
+    faults: list[str]
+    friends: list[str]
+
+    def open(self, query: str = "", address: str | None = None) -> Page:
+        page = self.context.new_page()
+        page.set_default_timeout(SOON_MS)
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page.on("request", self._request)
+        page.goto(address or f"{self.home}/{query}")
+        return page
+
+    def forgive(self, *said: str) -> None:
+        """Forget faults with these words: what the browser and Gradio's client log of something that was meant."""
+        self.faults[:] = [fault for fault in self.faults if not any(words in fault for words in said)]
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"console: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((self.home, "data:", "blob:", *self.friends)):
+            self.faults.append(f"left the machine: {request.url}")
+
+
+@pytest.fixture
+def watched(browser: Browser, app: str) -> Iterator[Watched]:
+    """A fresh visitor at a desktop; no page of theirs may report an error or ask another host."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+    )
+    visitor = Watched(context, app, [], [])
+    yield visitor
+    context.close()
+    assert visitor.faults == []
+
+
+@pytest.fixture
+def page(watched: Watched) -> Page:
+    opened = watched.open()
+    ready(opened)
+    return opened
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A wide picture, so that square and upright videos crop it."""
+    path = tmp_path / "photo.jpg"
+    Image.linear_gradient("L").convert("RGB").resize((800, 450)).save(path)
+    return path
+
+
+def ready(page: Page) -> None:
+    """Until the page's first events are over: the line says what will come out."""
+    expect(page.locator("#outcome .outcome")).to_be_visible(timeout=SOON_MS)
+
+
+def upload(page: Page, photo: Path) -> None:
+    page.locator("#picture input[type=file]").first.set_input_files(photo)
+    expect(page.locator("#picture img")).to_be_visible()
+    expect(page.locator("#outcome")).to_contain_text("×")
+
+
+def set_number(page: Page, field: str, value: float) -> None:
+    box = page.locator(f"#{field} input[type=number]")
+    box.fill(str(value))
+    box.blur()
+
+
+def choose(page: Page, field: str, word: str) -> None:
+    page.locator(f"#{field} label", has_text=word).filter(has_text=word).first.click()
+
+
+def unfold(page: Page, section: str) -> None:
+    if page.locator(f"#{section} button.open").count() == 0:
+        page.locator(f"#{section} > button").click()
+
+
+def make_short(page: Page, frames: int = 17, steps: int = 2) -> None:
+    """Few frames and steps: a clip in seconds. What a preset adds between the frames stays."""
+    unfold(page, "sampling")
+    unfold(page, "frames")
+    set_number(page, "num_frames", frames)
+    set_number(page, "num_inference_steps", steps)
+    expect(page.locator("#outcome")).to_contain_text(f"{frames} ")
+
+
+def generate(page: Page) -> str:
+    """Press Generate and wait for the clip; its job's id."""
+    before = page.locator("#player video").get_attribute("data-job") if page.locator("#player video").count() else ""
+    page.click("#generate")
+    clip = page.locator(f"#player video:not([data-job='{before}'])")
+    expect(clip).to_be_visible(timeout=RUN_MS)
+    job = clip.get_attribute("data-job")
+    assert job
+    return job
+
+
+def facts_of_video(page: Page, selector: str = "#player video") -> dict[str, float]:
+    """Size, duration and position of a playing video, once it has moved."""
+    page.wait_for_function(
+        "selector => { const v = document.querySelector(selector); return v?.readyState >= 2 && v.currentTime > 0 }",
+        arg=selector,
+    )
+    found: dict[str, float] = page.evaluate(
+        "selector => { const v = document.querySelector(selector);"
+        " return {width: v.videoWidth, height: v.videoHeight, seconds: v.duration, error: v.error ? 1 : 0} }",
+        selector,
+    )
+    return found
