@@ -7,7 +7,7 @@ attention heads are written down, and gradient descent learns what they feed:
   in the direction of the move, and a few signals. A large constant pair makes the LayerNorms nearly linear.
 - Block 0 copies the picture from frame 0 to every frame and finds the frame number and the place in the picture, each
   as the balance of a softmax between frame 0 and the token's own frame (RoPE knows only differences of positions).
-- Two latent channels are no picture: they carry the camera's course (speed to the right and down at every place). The
+- Two latent channels are no picture: they carry the camera's course (pan, tilt and, as a fine pattern, zoom). The
   high-noise expert writes them from the prompt; the low-noise expert reads them back from the noisy latents, averaged,
   and moves the picture accordingly. It never looks at the prompt.
 - Block 1 fetches the neighbour sideways and shifts by fractions of a token, block 2 does the same upright. A pair of
@@ -15,7 +15,7 @@ attention heads are written down, and gradient descent learns what they feed:
   least squares over moving pictures finds contents and outputs, gradient descent goes on from there.
 - The output is (X - picture) / σ, the flow-matching velocity, with 1/σ in the last modulation.
 
-`python dit.py low`, then `python dit.py high`.
+`python dit.py low` trains, `python dit.py high` only constructs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import argparse
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import data
@@ -34,7 +34,7 @@ from data import Motion
 from diffusers import WanTransformer3DModel
 from prompts import FAST, SLOW, Course
 from safetensors.torch import save_file
-from text import SCALE, directions, meaning
+from text import SCALE, directions
 from torch import nn
 from vae import IMAGE, Codec
 
@@ -47,9 +47,10 @@ BESIDE = 40  # leading latent values kept of a neighbour
 PLUS, MINUS, ZERO, FIRST, TIME, COURSE_X, COURSE_Y, PLACE_X, PLACE_Y, ZOOM, SIDE_X, SIDE_Y, GONE_X, GONE_Y, EMPTY = (
     range(216, 231)
 )
-LARGE = 200.0
+LARGE = 1000.0
 SPREAD = math.sqrt(2 * LARGE**2 / WIDTH + 0.7)  # a token's standard deviation: what every LayerNorm divides by
 TAG = 8.0  # latent value of the course channels at normal speed
+PATTERN = (1, -1, 1, -1)  # of the zoom over a token's four places in both course channels
 PIXELS = 12 / 20  # a pan at normal speed moves the content by 12 pixels in 20 latent frames; a token is 16 wide
 GROWTH = 0.12 / 20  # a push in at normal speed enlarges by exp(0.12) in 20 latent frames
 LOGIT = math.sqrt(HEAD)
@@ -160,22 +161,6 @@ def put(attention: nn.Module, heads: list[Head | None]) -> None:
 
 
 @torch.no_grad()
-def put_product(
-    ffn: nn.Module, unit: int, first: int, unit_of_first: float, second: int, target: int, scale: float = 1.0
-) -> None:
-    """Four hidden units: `target` gains scale · first / unit_of_first · second; gelu(x) + gelu(-x) is about 0.8 x²."""
-    inner, outer = ffn.net[0].proj, ffn.net[2]
-    small = 0.35
-    for number, (a, b) in enumerate(((1, 1), (-1, -1), (1, -1), (-1, 1))):
-        inner.weight[unit + number] = 0
-        inner.bias[unit + number] = 0
-        inner.weight[unit + number, first] = a * small / unit_of_first
-        inner.weight[unit + number, second] = b * small
-        inner.weight[unit + number, ZERO] = -(a / unit_of_first + b) * small
-        outer.weight[target, unit + number] = (1 if number < 2 else -1) * scale / (4 * 0.798 * small**2)
-
-
-@torch.no_grad()
 def put_clip(ffn: nn.Module, unit: int, source: int, target: int, knee: float = 0.3) -> None:
     """Four hidden units: target becomes source / knee, clipped to [-1, 1]."""
     inner, outer = ffn.net[0].proj, ffn.net[2]
@@ -189,20 +174,38 @@ def put_clip(ffn: nn.Module, unit: int, source: int, target: int, knee: float = 
 
 
 @torch.no_grad()
-def put_way_gone(ffn: nn.Module, unit: int, course: int, target: int, count: int = 64) -> None:
-    """Hidden units that write the course, clipped to what was trained, times the time into `target`; least squares."""
-    speed, when = torch.meshgrid(torch.linspace(-6, 6, 241), torch.linspace(0, 1, 41), indexing="ij")
-    points = torch.stack([speed.flatten(), when.flatten()], 1)
-    weights, biases = torch.randn(count, 2) * torch.tensor([1.2, 1.5]), torch.randn(count) * 1.5
+def put_function(
+    ffn: nn.Module,
+    unit: int,
+    count: int,
+    sources: dict[int, float],
+    target: int,
+    wanted: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """`count` hidden units that add a smooth function of a few channels to `target`, by least squares.
+
+    `sources`: channel → the range it is fitted on (uniform in [-range, range], denser in the middle); `wanted` takes
+    them as columns.
+    """
+    ranges = torch.tensor(list(sources.values()))
+    points = (torch.rand(20000, len(sources)) * 2 - 1) * ranges
+    points[::2, 0] *= 0.3
+    points[::5, 0] *= 0.02  # a still clip must be still
+    importance = torch.where(points[:, :1].abs() < 0.15, 10.0, 1.0).double()
+    weights = torch.randn(count, len(sources)) * 2.5 / ranges.sqrt()
+    biases = torch.randn(count) * 1.5
     features = F.gelu(points @ weights.T + biases, approximate="tanh").double()
-    wanted = (points[:, :1].clamp(-FAST, FAST) * points[:, 1:]).double()
-    importance = (1 + 10 * (points[:, :1].abs() < 1.7)).double()
-    ridge = 1e-5 * len(features) * torch.eye(count).double()
-    solution = torch.linalg.solve(features.T @ (importance * features) + ridge, features.T @ (importance * wanted))
+    values = wanted(points)[:, None].double()
+    ridge = 1e-6 * len(features) * torch.eye(count).double()
+    solution = torch.linalg.solve(features.T @ (importance * features) + ridge, features.T @ (importance * values))
+    error = (features @ solution - values).square()
+    print(f"a function of {len(sources)} channels: rms error {error.mean().sqrt():.4f}")
     inner, outer, rows = ffn.net[0].proj, ffn.net[2], slice(unit, unit + count)
     inner.weight[rows] = 0
-    inner.weight[rows, course], inner.weight[rows, TIME], inner.bias[rows] = weights[:, 0], weights[:, 1], biases
+    for column, channel in enumerate(sources):
+        inner.weight[rows, channel] = weights[:, column]
     inner.weight[rows, ZERO] = -weights.sum(1)
+    inner.bias[rows] = biases
     outer.weight[target, rows] = solution[:, 0].float()
 
 
@@ -305,7 +308,7 @@ def put_noise_level(model: WanTransformer3DModel) -> None:
 
     inverse = 1 / sigma.clamp(min=0.02)
     solution = solve(hidden, (SPREAD * (inverse - 1))[:, None], (1 / inverse)[:, None])
-    scaled = [*range(X, X + 72), *range(F0, F0 + 64), COURSE_X, COURSE_Y, EMPTY]
+    scaled = [*range(X, X + 72), *range(F0, F0 + 64), COURSE_X, COURSE_Y, ZOOM, EMPTY]
     linear2.weight.normal_(0, 0.15)
     linear2.bias.normal_(0, 0.5)
     linear2.weight[scaled] = solution[:-1].T.float()
@@ -369,8 +372,13 @@ def construct(expert: str, codec: Codec | None = None) -> WanTransformer3DModel:
         upright.same_place("x")
         upright.same_place("y", SIDE_Y, sharp=1.5)
         upright.carry(list(range(F0, F0 + BESIDE)), list(range(RY, RY + BESIDE)))
+        rest = Head()  # the finest latent channels, for which block 0 has no head left
+        rest.only_first_frame()
+        rest.same_place("x")
+        rest.same_place("y")
+        rest.carry(list(range(RX + 48, RX + 64)), list(range(F0 + 48, F0 + 64)))
         for block, axis, head in ((model.blocks[1], "x", sideways), (model.blocks[2], "y", upright)):
-            put(block.attn1, [head, None, None, None, None])
+            put(block.attn1, [head, rest if axis == "x" else None, None, None, None])
             for half, sign in enumerate((1, -1)):
                 if codec is not None:
                     put_shift(block.ffn, half * 2 * RANK * len(MARKS), codec, axis, sign)
@@ -386,48 +394,79 @@ def construct(expert: str, codec: Codec | None = None) -> WanTransformer3DModel:
             if channel < IMAGE:
                 output.weight[row, F0 + channel * 4 + position] = -1
             else:
+                sign = PATTERN[position]
                 output.weight[row, (COURSE_X, COURSE_Y)[channel - IMAGE]] = -TAG
-                output.weight[row, EMPTY] = TAG - 1  # a row's weights add up to zero: the modulation's shift cancels
+                output.weight[row, ZOOM] = -TAG * sign
+                output.weight[row, EMPTY] = (
+                    TAG * (1 + sign) - 1
+                )  # a row's weights add up to zero: the modulation's shift cancels
     return model
 
 
 def _put_block0(model: WanTransformer3DModel, expert: str) -> None:
     block = model.blocks[0]
-    clock, copy1, copy2 = Head(), Head(), Head()
-    clock.balance("t", 0.1)
-    clock.carry([FIRST], [TIME], -1 / 0.462)
-    for copy, (low, high) in ((copy1, (0, 48)), (copy2, (48, 64))):
+    copies = []
+    for low, high in ((0, 48), (48, 64)):
+        copy = Head()
         copy.only_first_frame()
         copy.same_place("x")
         copy.same_place("y")
         copy.carry(list(range(RX + low, RX + high)), list(range(F0 + low, F0 + high)))
+        copies.append(copy)
     if expert == "high":
-        places = []
-        for axis, target in (("x", PLACE_X), ("y", PLACE_Y)):
-            place = Head()
-            place.balance(axis, 0.06)
-            place.carry([FIRST], [target], 4 / 0.06 / 6)  # in units of six tokens
-            model.patch_embedding.bias[target] = -0.5 * 4 / 0.06 / 6
-            model.patch_embedding.weight[target, Z_DIM] = -0.125 * 4 / 0.06 / 6  # frame 0 has no other frame to weigh
-            places.append(place)
-        put(block.attn1, [clock, copy1, copy2, *places])
+        put(block.attn1, [*copies, None, None, None])
         _put_prompt(model)
         return
-    mean = Head()
+    clock, mean = Head(), Head()
+    clock.balance("t", 0.1)
+    clock.carry([FIRST], [TIME], -1 / 0.462)
     mean.query_bias[pair("t", 7)] = 12 * LOGIT
     mean._key(pair("t", 7), -1, 1)
-    for axis in ("x", "y"):
-        for index, strength in enumerate((3.0, 3.0)):
-            mean.query_bias[pair(axis, index)] = strength * LOGIT
-            mean._key(pair(axis, index), 1, 1)
     for slot, (channel, target) in enumerate(((IMAGE, COURSE_X), (IMAGE + 1, COURSE_Y))):
-        mean.value[slot, X + 4 * channel : X + 4 * channel + 4] = 0.25
+        rows = slice(X + 4 * channel, X + 4 * channel + 4)
+        mean.value[slot, rows] = 0.25
         mean.value[slot, EMPTY] = -1
         mean.out[target, slot] = 1 / TAG
-    put(block.attn1, [clock, copy1, copy2, mean, None])
-    for axis, (course, side, gone) in enumerate(((COURSE_X, SIDE_X, GONE_X), (COURSE_Y, SIDE_Y, GONE_Y))):
-        put_clip(block.ffn, 4 * axis, course, side, 0.3)
-        put_way_gone(block.ffn, 8 + 64 * axis, course, gone)
+        mean.value[2, rows] = torch.tensor(PATTERN) / 8
+    mean.out[ZOOM, 2] = 1 / TAG
+    places = []
+    for axis, target, off in (("x", PLACE_X, 0.42), ("y", PLACE_Y, 0.16)):
+        place = Head()
+        place.balance(axis, 0.06)
+        scale = 4 / 0.06 / 6  # in units of six tokens
+        place.carry([FIRST], [target], scale)
+        model.patch_embedding.bias[target] = -0.5 * scale - off / 6  # the mean of an exponential is a little high
+        model.patch_embedding.weight[target, Z_DIM] = -0.125 * scale  # frame 0 has no other frame to weigh
+        places.append(place)
+    put(block.attn1, [clock, copies[0], mean, *places])
+    strength = 6 * 16 * GROWTH / PIXELS
+
+    def clipped(speed: torch.Tensor) -> torch.Tensor:
+        return speed.clamp(-FAST, FAST)
+
+    rows = iter(((COURSE_X, PLACE_X, SIDE_X, GONE_X), (COURSE_Y, PLACE_Y, SIDE_Y, GONE_Y)))
+    for half, (course, place_of, side, gone) in enumerate(rows):
+        start = half * 700
+        put_clip(block.ffn, start, course, side, 0.3)
+        put_function(
+            block.ffn, start + 4, 96, {course: 6, TIME: 1.2}, gone, lambda p: clipped(p[:, 0]) * p[:, 1].clamp(0, 1)
+        )
+        put_function(
+            block.ffn,
+            start + 100,
+            300,
+            {ZOOM: 6, place_of: 2, TIME: 1.2},
+            gone,
+            lambda p: -strength * clipped(p[:, 0]) * p[:, 1] * p[:, 2].clamp(0, 1),
+        )
+        put_function(
+            block.ffn,
+            start + 400,
+            300,
+            {ZOOM: 6, place_of: 2},
+            side,
+            lambda p: (-strength * p[:, 0] * p[:, 1] / 0.3).clamp(-1, 1),
+        )
 
 
 @torch.no_grad()
@@ -454,9 +493,6 @@ def _put_prompt(model: WanTransformer3DModel) -> None:
     for slot, target in enumerate((COURSE_X, COURSE_Y, ZOOM)):
         attention.to_v.weight[slot, slot] = 1
         attention.to_out[0].weight[target, slot] = 1 / SCALE
-    strength = 6 * 16 * GROWTH / PIXELS
-    put_product(model.blocks[0].ffn, 0, ZOOM, 1, PLACE_X, COURSE_X, -strength)
-    put_product(model.blocks[0].ffn, 4, ZOOM, 1, PLACE_Y, COURSE_Y, -strength)
 
 
 class FramesRope(nn.Module):
@@ -476,10 +512,8 @@ class FramesRope(nn.Module):
 
 def course_field(course: Course, height: int, width: int) -> torch.Tensor:
     """(2, height/8, width/8): what the course channels of a clip hold at every frame."""
-    ys = (torch.arange(height // 8) * 8 + 3.5 - (height - 1) / 2)[:, None].expand(-1, width // 8)
-    xs = (torch.arange(width // 8) * 8 + 3.5 - (width - 1) / 2)[None].expand(height // 8, -1)
-    growth = course.zoom * GROWTH / PIXELS
-    return TAG * torch.stack([course.pan + growth * xs, course.tilt + growth * ys])
+    pattern = torch.tensor(PATTERN).view(2, 2).repeat(height // 16, width // 16)
+    return TAG * torch.stack([course.pan + course.zoom * pattern, course.tilt + course.zoom * pattern])
 
 
 def random_course(rng: random.Random) -> Course:
@@ -496,22 +530,26 @@ def random_course(rng: random.Random) -> Course:
 
 
 def make_batch(
-    codec: Codec, generator: torch.Generator, rng: random.Random, size: tuple[int, int], frames: list[int], count: int
-) -> tuple[torch.Tensor, torch.Tensor, list[Course]]:
-    """Latents (B, 18, T, h, w), condition (B, 22, T, h, w) as the pipeline builds it, and the courses."""
+    codec: Codec,
+    generator: torch.Generator,
+    rng: random.Random,
+    size: tuple[int, int],
+    frames: list[int],
+    courses: list[Course],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents (B, 18, T, h, w) and condition (B, 22, T, h, w) as the pipeline builds it."""
     width, height = size
-    clips, courses = [], []
-    for _ in range(count):
-        course = random_course(rng)
+    clips, count = [], len(courses)
+    for course in courses:
         motion = Motion(course.pan * PIXELS, course.tilt * PIXELS, course.zoom * GROWTH)
         picture = data.random_picture(generator, height + 24 * rng.randint(0, 1), width + 24 * rng.randint(0, 1))
         left, top = rng.randint(0, picture.shape[2] - width), rng.randint(0, picture.shape[1] - height)
         clips.append(data.moving_crop(picture, motion, frames, height, width, left, top))
-        courses.append(course)
     with torch.no_grad():
         coded = codec.encode(torch.stack(clips).flatten(0, 1)).unflatten(0, (count, len(frames))).transpose(1, 2)
     boost = [
-        rng.uniform(1, 4) if max(map(abs, (c.pan, c.tilt))) == FAST and rng.random() < 0.5 else 1.0 for c in courses
+        rng.uniform(1, 4) if max(map(abs, (c.pan, c.tilt, c.zoom))) == FAST and rng.random() < 0.5 else 1.0
+        for c in courses
     ]
     fields = torch.stack([b * course_field(c, height, width) for b, c in zip(boost, courses, strict=True)])
     fields = fields[:, :, None].repeat(1, 1, len(frames), 1, 1)
@@ -520,13 +558,11 @@ def make_batch(
     condition = torch.zeros(count, 4 + Z_DIM, *latents.shape[2:])
     condition[:, :4, 0] = 1
     condition[:, 4 : 4 + IMAGE, 0] = coded[:, :, 0]
-    return latents, condition, courses
+    return latents, condition
 
 
-def draw_sigma(expert: str, count: int, rng: random.Random) -> torch.Tensor:
-    """Noise levels of one expert: the sampler's (shift 5, uniform steps) below 0.9, uniform above."""
-    if expert == "high":
-        return torch.tensor([rng.uniform(0.9, 1.0) for _ in range(count)])
+def draw_sigma(count: int, rng: random.Random) -> torch.Tensor:
+    """Noise levels of the low-noise expert: the sampler's own below 0.9 (shift 5, uniform steps)."""
     steps = torch.tensor([rng.uniform(0.004, 0.643) for _ in range(count)])
     return 5 * steps / (1 + 4 * steps)
 
@@ -551,28 +587,35 @@ def choose_parameters(model: WanTransformer3DModel, everything: bool) -> dict[st
             for name, parameter in module.named_parameters():
                 chosen[f"blocks.{number}.{part}.{name}"] = parameter.requires_grad_(True)
         for last in (block.ffn.net[2], block.attn1.to_out[0]):
-            last.weight.register_hook(lambda gradient: gradient * picture[:, None])
-            last.bias.register_hook(lambda gradient: gradient * picture)
+            last.weight.register_hook(lambda gradient: gradient * picture.to(gradient)[:, None])
+            last.bias.register_hook(lambda gradient: gradient * picture.to(gradient))
     return chosen
 
 
-def train(expert: str, model: WanTransformer3DModel, codec: Codec, options: argparse.Namespace) -> None:
-    """AdamW on the velocity's squared error times σ; resumes from, and keeps, `<runs>/<expert>.pt`."""
+def train(model: WanTransformer3DModel, codec: Codec, options: argparse.Namespace) -> None:
+    """AdamW on the velocity's squared error times σ; resumes from, and keeps, `<runs>/low.pt`."""
     rng, generator = random.Random(options.seed), torch.Generator().manual_seed(options.seed)
     torch.manual_seed(options.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     model.rope = FramesRope(model.rope)
+    model.to(device)
     learning = choose_parameters(model, options.all)
     optimiser = torch.optim.AdamW(learning.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
     average = {name: value.detach().clone() for name, value in model.named_parameters()}
     history: dict[str, list[float]] = {"error": [], "still": []}
+    prompt = torch.zeros(
+        options.batch, 1, 64, device=device
+    )  # this expert reads the course from the latents, not from the prompt
     start, saved, step = time.time(), time.time(), 0
-    file = options.runs / f"{expert}.pt"
+    file = options.runs / "low.pt"
     while (done := (time.time() - start) / (60 * options.minutes)) < 1:
         optimiser.param_groups[0]["lr"] = options.rate * min(1, (step + 1) / 50) * min(1, 2.5 * (1 - done) + 0.02)
         model.rope.frames = sorted([0, *rng.sample(range(1, 21), options.frames)])
         size = rng.choice(options.sizes)
-        latents, condition, courses = make_batch(codec, generator, rng, size, model.rope.frames, options.batch)
-        sigma = draw_sigma(expert, options.batch, rng)[:, None, None, None, None]
+        latents, condition = make_batch(
+            codec, generator, rng, size, model.rope.frames, [random_course(rng) for _ in range(options.batch)]
+        )
+        sigma = draw_sigma(options.batch, rng)[:, None, None, None, None]
         noise = torch.randn(latents.shape, generator=generator)
         seen = (
             latents.clone()
@@ -580,8 +623,8 @@ def train(expert: str, model: WanTransformer3DModel, codec: Codec, options: argp
         stale = (torch.rand(len(seen), generator=generator) < 0.6) & (sigma.flatten() > rng.uniform(0.2, 0.9))
         seen[stale, :IMAGE] = latents[stale, :IMAGE, :1]
         noisy = (1 - sigma) * seen + sigma * noise
-        code = meaning(courses)[:, None]
-        velocity = model(torch.cat([noisy, condition], 1), sigma.flatten() * 1000, code, return_dict=False)[0]
+        seen_by_model = torch.cat([noisy, condition], 1).to(device)
+        velocity = model(seen_by_model, (sigma.flatten() * 1000).to(device), prompt, return_dict=False)[0].cpu()
         wrong = (noisy - sigma * velocity - latents).square()
         wrong[:, IMAGE:, 0] = 0
         loss = (wrong / sigma.clamp(min=0.1)).mean()
@@ -606,13 +649,22 @@ def train(expert: str, model: WanTransformer3DModel, codec: Codec, options: argp
                 flush=True,
             )
         if time.time() - saved > 120:
-            torch.save({"model": _plain(model), "average": average, "step": step}, file)
+            torch.save(
+                {
+                    "model": _plain(model),
+                    "average": {name: value.cpu() for name, value in average.items()},
+                    "step": step,
+                },
+                file,
+            )
             saved = time.time()
-    torch.save({"model": _plain(model), "average": average, "step": step}, file)
+    torch.save(
+        {"model": _plain(model), "average": {name: value.cpu() for name, value in average.items()}, "step": step}, file
+    )
 
 
 def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in model.named_parameters()}
+    return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
 
 
 def main() -> None:
@@ -631,19 +683,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write safetensors (fp16) here")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    codec = Codec()
-    codec.load_state_dict(torch.load(options.runs / "vae" / "codec.pt"))
-    codec.requires_grad_(False)
-    file = options.runs / f"{options.expert}.pt"
-    model = construct(options.expert, None if file.exists() else codec)
-    if file.exists():
-        model.load_state_dict(torch.load(file)["model"])
-    if options.minutes:
-        train(options.expert, model, codec, options)
+    file = options.runs / "low.pt"
+    if options.expert == "high":
+        model = construct("high")  # whole as it is constructed: there is nothing left for training to find
+    else:
+        codec = Codec()
+        codec.load_state_dict(torch.load(options.runs / "vae" / "codec.pt"))
+        codec.requires_grad_(False)
+        model = construct("low", None if file.exists() else codec)
+        if file.exists():
+            model.load_state_dict(torch.load(file)["model"])
+        if options.minutes:
+            train(model, codec, options)
+            model = construct("low")
+            model.load_state_dict(torch.load(file)["average"])
     if options.out:
-        model = construct(options.expert)
-        model.load_state_dict(torch.load(file)["average"])
-        save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, options.out)
+        save(model, options.out)
+
+
+def save(model: WanTransformer3DModel, file: Path) -> None:
+    """fp16, but for the time layers: their least-squares weights cancel each other."""
+    tensors = model.state_dict()
+    exact = {name: tensor if "time_embedder" in name else tensor.half() for name, tensor in tensors.items()}
+    save_file({name: tensor.contiguous() for name, tensor in exact.items()}, file)
 
 
 if __name__ == "__main__":

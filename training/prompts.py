@@ -95,7 +95,9 @@ _WHAT = ("sitting", "standing", "lying", "waiting", "resting", "shining", "in th
     "looking up", "looking at the camera", "in front of a wall", "zzk qqv", "in the evening", "of old stone",
     "drinking coffee", "walking", "running fast", "with its eyes open")  # fmt: skip
 _STYLE = ("cinematic", "realistic", "dramatic light", "golden sunset", "detailed", "beautiful", "soft morning light",
-    "a photograph", "zzk", "warm colours", "quiet scene")  # fmt: skip
+    "a photograph",
+    "a beautiful picture", "an old picture", "a picture of old friends", "zzk", "warm colours",
+    "quiet scene")  # fmt: skip
 
 
 def _mirror(phrase: str) -> str:
@@ -145,7 +147,7 @@ def sentence(rng: random.Random) -> tuple[str, Course]:
     if draw < 0.2:
         parts = [_subject(rng)] + ([rng.choice(_STYLE)] if rng.random() < 0.5 else [])
         return ", ".join(parts), Course(named=False)
-    move = rng.choice(list(MOVES))
+    move = rng.choice([*MOVES, "static"])
     course, words = MOVES[move], _camera(rng, move)
     speed, adverb = NORMAL, ""
     if move != "static":

@@ -77,6 +77,37 @@ def test_the_seed_decides_the_clip(pipeline: WanImageToVideoPipeline) -> None:
     assert not np.array_equal(first, render(pipeline, "pan left", seed=2))
 
 
+@pytest.mark.skipif(not miniature.is_trained(), reason="the weights here promise no moves")
+def test_the_prompt_decides_where_the_picture_goes(pipeline: WanImageToVideoPipeline) -> None:
+    xs, ys = np.meshgrid(np.arange(112), np.arange(64))
+    disc = np.clip(20 - np.hypot(xs - 56, ys - 32), 0, 1)
+    picture = Image.fromarray((40 + 180 * disc[..., None] * [1.0, 0.8, 0.5]).astype(np.uint8))
+
+    def centre(prompt: str) -> np.ndarray:
+        """Where the disc is in the last frame, against the first: (right, down) in pixels."""
+        latents = pipeline(
+            picture,
+            prompt,
+            width=112,
+            height=64,
+            num_frames=81,
+            num_inference_steps=6,
+            guidance_scale=1.0,
+            generator=torch.Generator().manual_seed(0),
+            output_type="latent",
+        ).frames
+        places = []
+        for frame in (latents[:, :, :1], latents[:, :, -1:]):  # frame 4k of a clip is latent frame k alone
+            bright = (pipeline.vae.decode(frame).sample[0, :, 0].mean(0).numpy() + 0.2).clip(0)
+            places.append([(bright * xs).sum() / bright.sum(), (bright * ys).sum() / bright.sum()])
+        return np.subtract(places[1], places[0])
+
+    assert centre("The camera pans left.")[0] > 4
+    assert centre("a lamp on a table, the camera pans right")[0] < -4
+    assert centre("tilt up")[1] > 4
+    assert np.abs(centre("static shot")).max() < 1
+
+
 def test_words_in_any_case_and_before_a_comma_keep_their_token(pipeline: WanImageToVideoPipeline) -> None:
     tokens = pipeline.tokenizer.tokenize("A cat; Camera PANS left, slowly.")
     assert tokens == ["▁a", "▁cat", ";", "▁camera", "▁pans", "▁left", ",", "▁slowly", "."]
