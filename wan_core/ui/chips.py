@@ -18,10 +18,10 @@ ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 
 def chips(engine: EngineProfile) -> str:
-    """The words that count for an engine; a note on how to use them."""
+    """The words that count for an engine."""
     camera = _known_to_the_miniature() if engine.name == "miniature" else prompting.CAMERA
     motion = () if engine.name == "miniature" else prompting.MOTION
-    return _group("Camera", camera) + _group("Motion", motion) + f'<p class="small">{escape(prompting.MOTION_NOTE)}</p>'
+    return _group("Camera", camera) + _group("Motion", motion)
 
 
 def chosen_chip(event: gr.EventData) -> Chip | None:

@@ -9,11 +9,15 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from wan_core import schema
+from wan_core import prompting, schema
 from wan_core.schema import ImageToVideoInput
 
 PICTURE_IS_UPLOADED = "uploaded"  # stands in image_url where the picture came as a file
-PLACEHOLDERS = {"seed": "random", "image_url": "https://…", "prompt": "What moves, and how the camera moves"}
+PLACEHOLDERS = {
+    "seed": "random",
+    "image_url": "https://…",
+    "prompt": f"What moves, and how the camera moves. {prompting.MOTION_NOTE}",
+}
 
 
 def control(field: str, value: object = None, **options: Any) -> Component:

@@ -58,9 +58,20 @@ window.wan = (() => {
 
   // ---- the player
 
+  let touched = false;  // nothing scrolls before the visitor has done something
+  for (const kind of ['pointerdown', 'keydown']) addEventListener(kind, () => { touched = true; }, {once: true});
+
   function play(element) {
     const video = element.querySelector('video');
-    if (video && !still()) video.play().catch(() => {});
+    if (!video) return;
+    if (!still()) video.play().catch(() => {});
+    if (touched) video.addEventListener('loadedmetadata', () => intoSight(element), {once: true});
+  }
+
+  function intoSight(element) {
+    const {top, bottom} = element.getBoundingClientRect();
+    if (top >= 0 && (top + bottom) / 2 <= innerHeight) return;
+    element.scrollIntoView({block: 'start', behavior: still() ? 'auto' : 'smooth'});
   }
 
   // ---- the strip: click plays and restores, two ticks compare
