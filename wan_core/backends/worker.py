@@ -72,7 +72,8 @@ class Maker:
     def _sampled(self, job: Job, prompt: str, raw: Path, stop: threading.Event) -> Iterator[Event]:
         yield from follow(lambda emit: self._load(job.engine, emit), stop.is_set)
         assert self._engine is not None
-        yield from sampling.sample(self._engine, job, prompt, raw, stop.is_set)
+        preview = self._host.data.preview(job.id)
+        yield from sampling.sample(self._engine, job, prompt, raw, stop.is_set, preview)
 
     def _load(self, name: str, emit: Emit) -> None:
         profile = profiles()[name]

@@ -123,7 +123,7 @@ class ZeroGpuBackend:
             engine = self._engine.serving(profiles()[job.engine])
             if engine is None:
                 raise BackendError("engine_unavailable", f"{profiles()[job.engine].title} is not loaded here.")
-            yield from sampling.sample(engine, job, prompt, raw, _never)
+            yield from sampling.sample(engine, job, prompt, raw, _never, data.preview(job.id))
         if between.is_network:
             yield (yield from generate.insert(job, raw, between, data, _never))
         else:
