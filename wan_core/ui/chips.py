@@ -19,8 +19,9 @@ ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 def chips(engine: EngineProfile) -> str:
     """The words that count for an engine."""
-    camera = _known_to_the_miniature() if engine.name == "miniature" else prompting.CAMERA
-    motion = () if engine.name == "miniature" else prompting.MOTION
+    camera, motion = prompting.CAMERA, prompting.MOTION
+    if engine.name == "miniature":
+        camera, motion = _known_to_the_miniature(camera) or camera, _known_to_the_miniature(motion)
     return _group("Camera", camera) + _group("Motion", motion)
 
 
@@ -29,11 +30,11 @@ def chosen_chip(event: gr.EventData) -> Chip | None:
     return ALL.get(str(getattr(event, "chip", "")))
 
 
-def _known_to_the_miniature() -> tuple[Chip, ...]:
-    """The camera words among the moves on the miniature's card; all of them as long as it has learned none."""
+def _known_to_the_miniature(words: tuple[Chip, ...]) -> tuple[Chip, ...]:
+    """The words among those on the miniature's card, each a part of a move's name."""
     moves = miniature_card()["moves"]
-    known = {str(move).lower() for move in moves} if isinstance(moves, list) else set()
-    return tuple(chip for chip in prompting.CAMERA if chip.label.lower() in known) or prompting.CAMERA
+    known = " ".join(str(move).lower() for move in moves) if isinstance(moves, list) else ""
+    return tuple(chip for chip in words if chip.label.lower() in known)
 
 
 def _group(title: str, words: tuple[Chip, ...]) -> str:
