@@ -19,10 +19,10 @@ ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 def chips(engine: EngineProfile) -> str:
     """The words that count for an engine."""
-    camera, motion = prompting.CAMERA, prompting.MOTION
-    if engine.name == "miniature":
-        camera, motion = _known_to_the_miniature(camera) or camera, _known_to_the_miniature(motion)
-    return _group("Camera", camera) + _group("Motion", motion)
+    if engine.name != "miniature":
+        return _group("Camera", prompting.CAMERA) + _group("Motion", prompting.MOTION)
+    camera = _known_to_the_miniature(prompting.CAMERA) or prompting.CAMERA
+    return _group("Camera", camera) + _group("Motion", _known_to_the_miniature(prompting.MOTION))
 
 
 def chosen_chip(event: gr.EventData) -> Chip | None:
