@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import T5TokenizerFast, UMT5EncoderModel
 
 from wan_core.engine import miniature
+from wan_core.profiles import miniature_card
 
 MEGABYTE = 1_000_000
 
@@ -77,7 +78,7 @@ def test_the_seed_decides_the_clip(pipeline: WanImageToVideoPipeline) -> None:
     assert not np.array_equal(first, render(pipeline, "pan left", seed=2))
 
 
-@pytest.mark.skipif(not miniature.is_trained(), reason="the weights here promise no moves")
+@pytest.mark.skipif(not miniature_card()["trained"], reason="the weights here promise no moves")
 def test_the_prompt_decides_where_the_picture_goes(pipeline: WanImageToVideoPipeline) -> None:
     xs, ys = np.meshgrid(np.arange(112), np.arange(64))
     disc = np.clip(20 - np.hypot(xs - 56, ys - 32), 0, 1)
@@ -117,12 +118,14 @@ def test_an_unknown_word_is_unknown_and_does_not_borrow_a_move(pipeline: WanImag
     assert not {"▁in", "▁out", "▁up"} & set(pipeline.tokenizer.tokenize("xylophone quartz zither"))
 
 
-def test_the_card_is_read_without_torch_and_promises_moves_only_when_trained() -> None:
-    card = miniature.read_card()
-    assert card.sentence.endswith(".")
-    assert miniature.is_trained() == card.trained
-    assert card.trained or not card.moves
-    code = "import sys; from wan_core.engine import miniature as m; m.is_trained(); assert 'torch' not in sys.modules"
+def test_the_card_promises_moves_only_when_trained() -> None:
+    card = miniature_card()
+    assert str(card["sentence"]).endswith(".")
+    assert card["trained"] or not card["moves"]
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import sys, wan_core.engine.miniature; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
