@@ -1,9 +1,9 @@
 """The miniature: our own small Wan 2.2 image-to-video model, the engine of every machine without a GPU.
 
-Same pipeline class and the same component classes as A14B, at a hundredth of a thousandth of its size. Importing this
+Same pipeline class and the same component classes as A14B, at a four-thousandth of its size. Importing this
 package loads no torch; only `build()` brings the model into memory. What the page needs to know stands in `card.json`,
-which `profiles.miniature_card` reads.
-Nothing is downloaded: weights lie beside this file as safetensors, and without them the pipeline is seeded and random.
+which `profiles.miniature_card` reads. Nothing is downloaded: weights lie beside this file as safetensors, and without
+them the pipeline is seeded and random.
 """
 
 from __future__ import annotations
