@@ -15,8 +15,9 @@ from tests.support.jobs import NO_FLOOR, WISH, a_house, a_request
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Failed, Finished, Job, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs import Client, Wish
+from wan_core.jobs.limits import client_of
 from wan_core.schema import MAX_SEED
-from wan_core.settings import DataFolder
+from wan_core.settings import DataFolder, Settings
 
 LOST = BackendError("worker_lost", "The worker process died.")
 
@@ -340,3 +341,11 @@ def test_a_refused_prompt_never_moves_to_fal(data: DataFolder) -> None:
     with a_house(data, backend) as house:
         outcome = house.outcome(house.submit(prompt="bad", wish=replace(WISH, where="fal_when_needed")))
         assert isinstance(outcome, Failed) and house.fal.ran == []
+
+
+def test_a_logged_in_user_is_one_client_wherever_they_sit() -> None:
+    def at(peer: str, user: str | None) -> Client:
+        return client_of({}, peer, Settings(), user)
+
+    assert at("1.2.3.4", "ada") == at("5.6.7.8", "ada") != at("1.2.3.4", None)
+    assert at("1.2.3.4", None) != at("5.6.7.8", None)

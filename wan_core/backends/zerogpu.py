@@ -34,7 +34,6 @@ from wan_core.settings import Settings
 log = logging.getLogger(__name__)
 
 MACHINE = Machine(zero_gpu=True)
-WORKER_FAILED = "ZeroGPU worker error"
 REASONS = {
     "ZeroGPU quota exceeded": "Your ZeroGPU quota does not cover this clip.",
     "ZeroGPU illegal duration": "This clip takes longer than ZeroGPU lends a card to you at once.",

@@ -94,9 +94,8 @@ def offered(
     if settings.zero_gpu:
         return Acceleration(settings, attention=None)
     attention = best_attention(sm, device, report) if settings.accelerate_attention else NATIVE
-    return Acceleration(
-        settings, attention, settings.accelerate_compile and compile_works(pipe.transformer, device, report)
-    )
+    wanted = may_compile and settings.accelerate_compile
+    return Acceleration(settings, attention, wanted and compile_works(pipe.transformer, device, report))
 
 
 def best_attention(sm: int, device: torch.device, report: Callable[[Event], None]) -> str:

@@ -30,11 +30,14 @@ class Client:
         return cls(_hashed("address", address))
 
 
-def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings) -> Client:
-    """Who sends a request without a key: the socket's address, on a Space the last hop its proxy wrote down.
+def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, user: str | None = None) -> Client:
+    """Who sends a request without a key: the logged-in user, else the address.
 
-    Addresses of one IPv6 network (/64) are one client: a single visitor owns them all.
+    The address is the socket's, on a Space the last hop that its proxy wrote down. Addresses of one IPv6
+    network (/64) are one client: a single visitor owns them all.
     """
+    if user:
+        return Client.by_user(user)
     hops = [text for name, text in headers.items() if name.lower() == "x-forwarded-for"]
     if settings.space_id and hops:
         peer = hops[-1].rsplit(",", 1)[-1].strip()

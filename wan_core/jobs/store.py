@@ -137,10 +137,6 @@ class JobStore:
             ).rowcount
         return changed == 1
 
-    def write_logs(self, job_id: str, logs: list[LogLine]) -> None:
-        with self._transaction() as db:
-            db.execute("UPDATE jobs SET logs = ? WHERE id = ?", (_logs_text(logs), job_id))
-
     def rows(self) -> list[Row]:
         """All jobs, oldest first."""
         with self._transaction() as db:

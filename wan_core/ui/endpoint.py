@@ -48,7 +48,8 @@ def image_to_video(jobs: Jobs, settings: Settings, engine: str) -> Callable[...,
         *values, caller = given
         with told():
             request, upload = _request(dict(zip(schema.FIELDS, values, strict=True)))
-            client = client_of(caller.headers, caller.client.host if caller.client else None, settings)
+            peer = caller.client.host if caller.client else None
+            client = client_of(caller.headers, peer, settings, caller.username)
             record = await jobs.submit(request, client, Wish(engine), upload)
             try:
                 async for _ in jobs.watch(record):

@@ -117,7 +117,7 @@ class Running:
 
     def _client(self, request: gr.Request) -> Client:
         peer = request.client.host if request.client else None
-        return client_of(dict(request.headers), peer, self._settings)
+        return client_of(dict(request.headers), peer, self._settings, request.username)
 
 
 def _faults(values: dict[str, Any]) -> dict[str, str]:
