@@ -151,9 +151,14 @@ def upload(page: Page, photo: Path) -> None:
 
 
 def set_number(page: Page, field: str, value: float) -> None:
-    box = page.locator(f"#{field} input[type=number]")
-    box.fill(str(value))
-    box.blur()
+    """Type a number. A field whose section has just been opened may still be settling: it is typed again then."""
+    box, slider = (page.locator(f"#{field} input[type={kind}]") for kind in ("number", "range"))
+    for _ in range(5):
+        box.fill(str(value))
+        box.blur()
+        page.wait_for_timeout(250)
+        if float(slider.input_value()) == value == float(box.input_value()):
+            return
 
 
 def choose(page: Page, field: str, word: str) -> None:
