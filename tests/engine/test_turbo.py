@@ -1,5 +1,6 @@
 """The Lightning LoRAs, with small ones of random numbers in the published key format: on, off, and honest."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +30,37 @@ LAYERS = {
 }
 
 
+OF_WAN_21 = {"cross_attn.k_img": (24, 24), "cross_attn.v_img": (24, 24)}
+
+
+def lora(layers: dict[str, tuple[int, int]], blocks: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
+    """As they are published: Wan's own names of layers, `lora_down`, `lora_up` and a bias, and norms that are left."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for block in range(blocks):
+        for layer, (inputs, outputs) in layers.items():
+            key = f"diffusion_model.blocks.{block}.{layer}"
+            tensors[f"{key}.lora_down.weight"] = torch.randn(RANK, inputs, generator=generator)
+            tensors[f"{key}.lora_up.weight"] = torch.randn(outputs, RANK, generator=generator)
+            tensors[f"{key}.diff_b"] = torch.randn(outputs, generator=generator)
+        tensors[f"diffusion_model.blocks.{block}.self_attn.norm_q.diff"] = torch.zeros(24)
+    return tensors
+
+
+def of_wan_21(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same with the picture's embedding that Wan 2.2 no longer has."""
+    picture = {"img_emb.proj.1.lora_down.weight": (RANK, 40), "img_emb.proj.1.lora_up.weight": (40, RANK)}
+    picture |= {"img_emb.proj.1.diff_b": (40,), "img_emb.proj.0.diff": (40,), "img_emb.proj.0.diff_b": (40,)}
+    return tensors | {f"diffusion_model.{name}": torch.ones(shape) for name, shape in picture.items()}
+
+
 @pytest.fixture
 def loras(tmp_path: Path) -> Path:
-    """Two files as they are published: Wan's own names of layers, `lora_down` and `lora_up`."""
+    """Both files in one folder, the low-noise one with the layers of Wan 2.1 that the published one has."""
     folder = tmp_path / "loras"
     folder.mkdir()
-    for seed, name in enumerate((turbo.HIGH_NOISE, turbo.LOW_NOISE)):
-        generator = torch.Generator().manual_seed(seed)
-        tensors = {}
-        for block in range(2):
-            for layer, (inputs, outputs) in LAYERS.items():
-                key = f"diffusion_model.blocks.{block}.{layer}"
-                tensors[f"{key}.lora_down.weight"] = torch.randn(RANK, inputs, generator=generator)
-                tensors[f"{key}.lora_up.weight"] = torch.randn(outputs, RANK, generator=generator)
-        save_file(tensors, folder / name)
+    save_file(lora(LAYERS, seed=0), folder / turbo.HIGH_NOISE)
+    save_file(of_wan_21(lora(LAYERS | OF_WAN_21, seed=1)), folder / turbo.LOW_NOISE)
     return folder
 
 
@@ -94,6 +112,61 @@ def test_a_turbo_profile_loads_them_at_once(saved: Path, loras: Path) -> None:
 def test_a_folder_without_them_is_said(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="WAN_LIGHTNING"):
         load(TURBO, Settings(model=str(saved), lightning=str(tmp_path)), [].append)
+
+
+@pytest.mark.parametrize(
+    "tensors, part",
+    [
+        (lora({"self_attn.q": (48, 48)}), "attn1.to_q has another shape"),
+        (lora({"ffn.1": (24, 32)}), "cannot be read"),
+        (lora({"self_attn.q": (24, 24)}, blocks=3), "no layer blocks.2"),
+        (lora({"self_attn.q": (24, 24)}, blocks=1), "1 of 2 blocks"),
+        ({"transformer.blocks.0.attn1.to_q.lora_A.weight": torch.ones(RANK, 24)}, "has another shape"),
+        ({"blocks.0.attn1.to_q.weight": torch.ones(24, 24)}, "no layer"),
+    ],
+)
+def test_a_file_that_is_no_lora_of_this_model_is_refused_in_a_sentence_and_changes_nothing(
+    saved: Path, loras: Path, tensors: dict[str, torch.Tensor], part: str
+) -> None:
+    pipe = load(PLAIN, Settings(model=str(saved)), [].append).pipe
+    save_file(tensors, loras / turbo.LOW_NOISE)
+    with pytest.raises(BackendError, match=part):
+        turbo.load(pipe, Settings(lightning=str(loras)), [].append)
+    assert not turbo.is_loaded(pipe) and not hasattr(pipe.transformer, "peft_config")
+
+
+def test_a_pickle_by_the_name_of_safetensors_is_refused(saved: Path, loras: Path) -> None:
+    torch.save({"weight": torch.ones(1)}, loras / turbo.HIGH_NOISE)
+    with pytest.raises(BackendError, match="cannot be read"):
+        load(TURBO, Settings(model=str(saved), lightning=str(loras)), [].append)
+
+
+def test_the_published_files_are_asked_for_at_one_revision_and_known_to_the_last_bit(
+    saved: Path, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def fetched(repo: str, revision: str | None, *_: object) -> Path:
+        asked.append((repo, revision))
+        return loras
+
+    monkeypatch.setattr(turbo, "fetched", fetched)
+    with pytest.raises(BackendError, match="not the published one"):
+        load(TURBO, Settings(model=str(saved)), [].append)
+    digests = {name: hashlib.sha256((loras / name).read_bytes()).hexdigest() for name in turbo.SHA256}
+    monkeypatch.setattr(turbo, "SHA256", digests)
+    assert turbo.is_loaded(load(TURBO, Settings(model=str(saved)), [].append).pipe)
+    assert asked == [("lightx2v/Wan2.2-Distill-Loras", turbo.REVISION)] * 2 and len(turbo.REVISION) == 40
+
+
+def test_the_hosts_own_source_is_asked_for_as_it_is_named(
+    saved: Path, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(turbo, "fetched", lambda repo, revision, *_: asked.append((repo, revision)) or loras)
+    load(TURBO, Settings(model=str(saved), lightning="me/loras"), [].append)
+    load(TURBO, Settings(model=str(saved), lightning_revision="main"), [].append)
+    assert asked == [("me/loras", None), ("lightx2v/Wan2.2-Distill-Loras", "main")]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ Source: https://huggingface.co/lightx2v/Wan2.2-Distill-Loras; sampling as in Wan
 UniPC's timesteps 999, 937, 833, 625 against the trained 1000, 937.5, 833.3, 625).
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors import SafetensorError
 
 from wan_core.engine.weights import fetched
 from wan_core.errors import BackendError
@@ -20,6 +24,17 @@ from wan_core.settings import Settings
 REPO = "lightx2v/Wan2.2-Distill-Loras"
 HIGH_NOISE = "wan2.2_i2v_A14b_high_noise_lora_rank64_lightx2v_4step_1022.safetensors"
 LOW_NOISE = "wan2.2_i2v_A14b_low_noise_lora_rank64_lightx2v_4step_1022.safetensors"
+REVISION = "570044187a5219776ef30a5c60c6f76428a3a10a"
+SHA256 = {
+    HIGH_NOISE: "887c3bdeb74e83859c920438e16ca31f39ab18ce189abc5f0e36f8348c5bbb19",
+    LOW_NOISE: "8833bd4fd7c8eabebf0bc8ee5cfaf47f4f310ce116928a02c1adf8941dd4b0f1",
+}
+"""As public projects pin these two files: several name this revision for both, and one that read the Hub's own listing
+(31 July 2026) gives both digests, as does a second. The files themselves were not at hand when this was written.
+"""
+ABSENT = ("attn2.add_k_proj", "attn2.add_v_proj", "condition_embedder.image_embedder")
+"""Layers of Wan 2.1 that Wan 2.2 lacks. The low-noise file is Wan 2.1's LoRA byte for byte and has parts for them."""
+ADAPTER = "lightning"
 TITLE = "the Lightning LoRAs"
 MAX_STEPS = 8  # trained for 4; more than 8 only cost time
 
@@ -28,24 +43,60 @@ def load(pipe: Any, settings: Settings, report: Callable[[Event], None]) -> None
     """Loads both LoRAs into `pipe`, switched off. `settings.lightning` may name another repository or a folder.
 
     Raises:
-        BackendError: `engine_unavailable`, `storage_full`.
+        BackendError: `engine_unavailable` (out of reach, or not the files they should be), `storage_full`.
     """
     report(Stage("loading", "Reading the Lightning LoRAs."))
     folder = _folder(settings, report)
-    for name, is_low_noise in ((HIGH_NOISE, False), (LOW_NOISE, True)):
-        pipe.load_lora_weights(
-            folder,
-            weight_name=name,
-            adapter_name="lightning",
-            load_into_transformer_2=is_low_noise,
-            use_safetensors=True,
+    experts = {HIGH_NOISE: pipe.transformer, LOW_NOISE: pipe.transformer_2}
+    loras = {name: _read(pipe, expert, folder / name) for name, expert in experts.items()}  # both, before any is loaded
+    for name, (tensors, metadata) in loras.items():
+        experts[name].load_lora_adapter(
+            tensors, adapter_name=ADAPTER, metadata=metadata, _pipeline=pipe, low_cpu_mem_usage=True
         )
     switch(pipe, on=False)
     report(Log("The Lightning LoRAs are loaded beside the weights."))
 
 
+def _read(pipe: Any, expert: Any, file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any] | None]:
+    """The tensors of a LoRA of `expert` by diffusers' names, and its metadata if it has some."""
+    try:
+        tensors, metadata = pipe.lora_state_dict(
+            file.parent, weight_name=file.name, use_safetensors=True, return_lora_metadata=True
+        )
+    except (OSError, SafetensorError, LookupError, ValueError, AttributeError) as error:  # the converter's many
+        raise _unusable(file, "it cannot be read as a LoRA of Wan") from error
+    kept = {name: tensor for name, tensor in tensors.items() if not any(layer in name for layer in ABSENT)}
+    if fault := fault_of(kept, expert):
+        raise _unusable(file, fault)
+    return kept, metadata
+
+
+def fault_of(tensors: Mapping[str, torch.Tensor], expert: Any) -> str | None:
+    """Why `tensors` (diffusers' names) are no LoRA of `expert`; `None` if each belongs to a linear layer in its shape
+    and every block has some.
+    """
+    linear = {name: layer for name, layer in expert.named_modules() if isinstance(layer, torch.nn.Linear)}
+    layers = {name.removeprefix("transformer.").partition(".lora_")[0] for name in tensors}
+    if strange := sorted(layers - set(linear)):
+        return f"the model has no layer {strange[0]}"
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for layer in sorted(layers):
+        key, inputs, outputs = f"transformer.{layer}.lora_", linear[layer].in_features, linear[layer].out_features
+        rank = shapes.get(f"{key}A.weight", (0,))[0]
+        wanted = {f"{key}A.weight": (rank, inputs), f"{key}B.weight": (outputs, rank), f"{key}B.bias": (outputs,)}
+        found = {name: shape for name, shape in shapes.items() if name.startswith(key)}
+        if not found.keys() >= {f"{key}A.weight", f"{key}B.weight"} or not found.items() <= wanted.items():
+            return f"its part for the layer {layer} has another shape"
+    changed = {layer.split(".")[1] for layer in layers if layer.startswith("blocks.")}
+    return None if len(changed) == len(expert.blocks) else f"it changes {len(changed)} of {len(expert.blocks)} blocks"
+
+
+def _unusable(file: Path, fault: str, advice: str = "Check WAN_LIGHTNING.") -> BackendError:
+    return BackendError("engine_unavailable", f"{file.name} is no Lightning LoRA of this model: {fault}. {advice}")
+
+
 def is_loaded(pipe: Any) -> bool:
-    return bool(getattr(pipe.transformer, "peft_config", None))
+    return all(getattr(expert, "peft_config", None) for expert in (pipe.transformer, pipe.transformer_2))
 
 
 def switch(pipe: Any, on: bool) -> None:
@@ -67,11 +118,21 @@ def misfits(request: ImageToVideoInput) -> str | None:
 
 
 def _folder(settings: Settings, report: Callable[[Event], None]) -> Path:
+    """The folder with both files; ours are known to the last bit, others are the host's own choice."""
     name = settings.lightning or REPO
+    ours = name == REPO and settings.lightning_revision in (None, REVISION)
     folder = Path(name)
     if not folder.is_dir():
-        folder = fetched(name, settings.lightning_revision, [HIGH_NOISE, LOW_NOISE], TITLE, settings, report)
+        revision = REVISION if ours else settings.lightning_revision
+        folder = fetched(name, revision, [HIGH_NOISE, LOW_NOISE], TITLE, settings, report)
     for file in (HIGH_NOISE, LOW_NOISE):
         if not (folder / file).is_file():
             raise BackendError("engine_unavailable", f"{name} holds no {file}. Check WAN_LIGHTNING.")
+        if ours and _digest(folder / file) != SHA256[file]:
+            raise _unusable(folder / file, "its content is not the published one", "Delete it and load it again.")
     return folder
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
