@@ -45,8 +45,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from wan_core.expansion import QWEN3_VL, local, small
 from wan_core.expansion.instructions import REWRITE
 from wan_core.safety import FALCONSAI, FREEPIK, QWEN3_GUARD, eva02, models
-from wan_core.safety.weights import HARMLESS_FILES, Pin
 from wan_core.schema import EXAMPLE_PROMPT
+from wan_core.weights import HARMLESS_FILES, Pin
 
 PICTURE = Image.effect_noise((1280, 720), 80).convert("RGB")
 GUARD_POLICY_TOKENS = 330  # of the chat template of Qwen3Guard-Gen

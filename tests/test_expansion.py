@@ -8,7 +8,6 @@ from threading import Event, Thread
 from threading import enumerate as threads
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 from PIL import Image
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
@@ -21,9 +20,9 @@ from wan_core.expansion import INVENT, REWRITE, Expander, Expansion
 from wan_core.expansion.answers import NotAPrompt, prompt_in
 from wan_core.expansion.local import LocalModel, chat
 from wan_core.expansion.server import SERVED_MODEL, Server
-from wan_core.safety.weights import Pin, Unavailable
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.settings import Settings
+from wan_core.weights import Pin, Unavailable
 
 RED = Image.new("RGB", (60, 40), (220, 20, 20))
 BLUE = Image.new("RGB", (60, 40), (20, 20, 220))
@@ -93,9 +92,7 @@ def test_the_model_is_told_which_tokens_are_the_picture(qwen3_vl: Path, monkeypa
 
 
 @pytest.fixture
-def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LocalModel:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+def nowhere(empty_cache: Path) -> LocalModel:
     return LocalModel(expansion.QWEN3_VL)
 
 

@@ -4,10 +4,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Barrier, Thread
 from typing import Any
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -17,8 +15,8 @@ from tests.checks_support import tiny_models
 from wan_core import safety
 from wan_core.errors import BackendError, InputError
 from wan_core.safety import FALCONSAI, FREEPIK, QWEN3_GUARD, Checks, PictureModel, eva02, models
-from wan_core.safety.weights import RETRY_S, LoadedOnce, Pin, Unavailable, folder_of
 from wan_core.settings import Settings
+from wan_core.weights import Pin, Unavailable
 
 GREY = Image.new("RGB", (64, 48), (128, 128, 128))
 NOWHERE = Pin("nobody/nothing", "0" * 40, {"model.safetensors": "0" * 64})
@@ -34,22 +32,6 @@ ANSWERS = {
 @pytest.fixture(scope="module")
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Pin:
     return Pin(str(tiny_models.save_guard(tmp_path_factory.mktemp("guard"), ANSWERS)))
-
-
-@pytest.fixture
-def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without any weights and without a network."""
-    cache = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return cache
-
-
-def put_into_cache(cache: Path, pin: Pin, files: dict[str, bytes]) -> None:
-    folder = cache / f"models--{pin.repo.replace('/', '--')}" / "snapshots" / str(pin.revision)
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
 
 
 def rating(probabilities: list[float], levels: tuple[str, ...] = FREEPIK.levels) -> PictureModel:
@@ -262,20 +244,6 @@ def test_a_missing_model_stops_the_job_where_the_host_forces_safety(empty_cache:
         assert caught.value.type == "engine_unavailable"
 
 
-def test_weights_are_taken_from_the_hubs_cache_when_their_digest_is_the_pinned_one(empty_cache: Path) -> None:
-    digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
-    pin = Pin("someone/something", "1" * 40, {"model.safetensors": digest})
-    put_into_cache(empty_cache, pin, {"model.safetensors": b"hello"})
-    assert (folder_of(pin) / "model.safetensors").read_bytes() == b"hello"
-
-
-def test_swapped_weights_are_not_loaded(empty_cache: Path) -> None:
-    put_into_cache(empty_cache, NOWHERE, {"model.safetensors": b"something else"})
-    with pytest.raises(ValueError, match="SHA-256"):
-        folder_of(NOWHERE)
-    assert "not checked" in str(checks(PictureModel(NOWHERE, FREEPIK.load, FREEPIK.levels)).picture(GREY))
-
-
 class Bomb:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -306,40 +274,6 @@ def test_a_model_with_its_own_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         models.falconsai(tmp_path)
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_model_is_loaded_once_for_all_threads(tmp_path: Path) -> None:
-    loads: list[Path] = []
-    model = LoadedOnce(Pin(str(tmp_path)), lambda folder: loads.append(folder) or "model")
-    together, got = Barrier(8), []
-
-    def ask() -> None:
-        together.wait()
-        got.append(model.get())
-
-    threads = [Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert got == ["model"] * 8 and len(loads) == 1
-
-
-def test_a_failed_load_is_tried_again_only_after_a_while(tmp_path: Path) -> None:
-    now, tries = [0.0], []
-
-    def load(folder: Path) -> str:
-        tries.append(now[0])
-        if len(tries) < 2:
-            raise OSError
-        return "model"
-
-    model = LoadedOnce(Pin(str(tmp_path)), load, clock=lambda: now[0])
-    for now[0] in (0.0, 1.0, RETRY_S - 1):
-        with pytest.raises(Unavailable):
-            model.get()
-    now[0] = RETRY_S
-    assert model.get() == "model" and tries == [0.0, RETRY_S]
 
 
 def test_the_rooms_are_imported_without_torch() -> None:

@@ -12,6 +12,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["errors"],
     ["schema"],
     ["settings"],
+    ["weights"],
     ["geometry"],
     ["timing"],
     ["frames"],

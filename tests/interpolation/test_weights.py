@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from wan_core.interpolation import _weights as weights
 from wan_core.interpolation import choose, interpolated
-from wan_core.interpolation._weights import REVISION, Hub, Published, Unavailable, obtain
+from wan_core.interpolation._weights import REVISION, Hub, Published, obtain
+from wan_core.weights import Unavailable
 
 Frame = NDArray[np.uint8]
 CONTENT = b"the published bytes " * 50

@@ -15,8 +15,9 @@ from typing import Literal, cast
 
 from wan_core.interpolation._cuts import is_cut
 from wan_core.interpolation._pairs import Frame, Interpolate, Pair
-from wan_core.interpolation._weights import PUBLISHED, Hub, Shelf, Unavailable, obtain
+from wan_core.interpolation._weights import PUBLISHED, Hub, Shelf, obtain
 from wan_core.schema import InterpolatorModel
+from wan_core.weights import Unavailable
 
 __all__ = ["Frame", "Interpolate", "Interpolation", "choose", "insert_frames", "interpolated", "is_cut"]
 
@@ -52,7 +53,7 @@ def choose(model: InterpolatorModel, count: int, folder: Path, shelf: Shelf | No
     try:
         return Interpolation(model, weights=obtain(model, folder, shelf or Hub()))
     except Unavailable as error:
-        missing = f"{PUBLISHED[model].title}'s weights could not be downloaded ({error.reason})"
+        missing = f"{PUBLISHED[model].title}'s weights could not be downloaded ({error})"
         return Interpolation("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
 
 

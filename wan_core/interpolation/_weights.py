@@ -6,7 +6,6 @@ pinned, or the SHA-256 of the first download is kept and holds from then on.
 """
 
 import errno
-import hashlib
 import logging
 import time
 from contextlib import suppress
@@ -15,6 +14,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
+
+from wan_core.weights import Unavailable, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,6 @@ PUBLISHED = {
     ),
     "rife": Published("RIFE", "frame_interpolation/rife_v4.25.safetensors", 22_674_688, None),
 }
-
-
-class Unavailable(Exception):
-    """Weights cannot be had; `reason` completes the sentence "… could not be downloaded (…)"."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Shelf(Protocol):
@@ -156,7 +149,7 @@ def obtain(name: str, folder: Path, shelf: Shelf) -> Path:
         path = path or shelf.download(file)
         _verify(path, file, folder / f"{name}.sha256")
     except Unavailable as error:
-        _note(failure, error.reason)
+        _note(failure, str(error))
         raise
     _forget(failure)
     return path
@@ -187,7 +180,7 @@ def _next(outcome: SimpleQueue[Path | Exception]) -> Path | Exception | None:
 
 def _verify(path: Path, file: Published, record: Path) -> None:
     """Refuse (and forget) a file that is not the published one."""
-    digest = _sha256(path)
+    digest = sha256_of(path)
     expected = file.sha256 or (record.read_text() if record.exists() else digest)
     if (path.stat().st_size, digest) != (file.bytes, expected):
         log.error("%s has %s bytes and sha256 %s", path, path.stat().st_size, digest)
@@ -195,8 +188,3 @@ def _verify(path: Path, file: Published, record: Path) -> None:
         raise Unavailable("the file that came is not the published one")
     if file.sha256 is None:
         _note(record, digest)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

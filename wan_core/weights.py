@@ -1,7 +1,8 @@
-"""Weights of the check and language models: found in the cache or fetched from the hub, verified, loaded once.
+"""Weights that somebody else has published: pinned, fetched from the hub, verified, loaded once.
 
 Only safetensors, JSON and text ever arrive, at a pinned commit and with a known SHA-256, so nothing that is fetched can
-run. It knows neither torch nor what the models do.
+run. Knows neither torch nor what the models do; a room with needs of its own (a progress bar over 126 GB, a limit on
+silence) fetches by itself and takes from here what it means to have no weights.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ Model = TypeVar("Model")
 
 
 class Unavailable(Exception):
-    """A model cannot be used; the message is the middle of a sentence for the visitor."""
+    """Weights cannot be had or used; the message is the middle of a sentence for the visitor."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,15 @@ def folder_of(pin: Pin) -> Path:
 
     folder = Path(snapshot_download(pin.repo, revision=pin.revision, allow_patterns=HARMLESS_FILES))
     for name, digest in pin.sha256.items():
-        with (folder / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                raise ValueError(f"{name} of {pin.repo} does not have the pinned SHA-256.")
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{name} of {pin.repo} does not have the pinned SHA-256.")
     return folder
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class LoadedOnce(Generic[Model]):
