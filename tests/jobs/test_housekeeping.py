@@ -1,5 +1,6 @@
 """The disk stays within its bounds, and nothing that is still needed is thrown away."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.fake_backend import wait_for_stop
 from tests.support.jobs import NO_FLOOR, House, a_house
+from wan_core.jobs import Client
 from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.record import JobRecord
 from wan_core.settings import DataFolder, Limits
@@ -82,3 +84,25 @@ def test_a_file_that_belongs_to_no_job_is_removed_once_it_is_an_hour_old(house: 
     assert stray.exists(), "it may belong to a job that is being accepted"
     tidy(house, at=stray.stat().st_mtime + 3601)
     assert not stray.exists()
+
+
+def test_the_frames_of_an_old_job_stay_while_another_finishes_them_again(data: DataFolder) -> None:
+    with a_house(data) as house:
+        old = finished(house)
+        house.backend.scripts["endless"] = wait_for_stop
+        house.wait_until_running(house.submit(prompt="endless"))
+        again = house.jobs.finish_again(old, {"video_quality": "low"}, Client.by_key("a"))
+        tidy(house, replace(NO_FLOOR, keep_bytes=0), at=(old.finished_at or 0) + DAY + 1)
+        assert again.job.frames_of == old.job.id and files_left(house, old) == [".png", ".npy", ".mp4"]
+
+
+def test_a_job_is_forgotten_between_two_looks_of_the_runner(house: House) -> None:
+    """The runner goes through its records under its lock: one that vanished meanwhile would stop a lane for good."""
+    record = finished(house)
+    with house.runner._changed:
+        tidying = threading.Thread(target=tidy, args=(house, NO_FLOOR, (record.finished_at or 0) + DAY + 1))
+        tidying.start()
+        tidying.join(0.2)
+        assert house.jobs.get(record.job.id) is record
+    tidying.join()
+    assert house.jobs.get(record.job.id) is None

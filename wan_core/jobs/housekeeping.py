@@ -1,14 +1,16 @@
 """What is thrown away and when: old jobs with their files, frames first when the disk fills, files nobody owns.
 
-Runs at start and every ten minutes. A running or waiting job loses nothing.
+Runs at start and every ten minutes. A running or waiting job loses nothing, nor do the frames that one finishes again.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from wan_core.errors import BackendError
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
@@ -55,30 +57,34 @@ class Housekeeping:
                 self.tidy()
                 if self._also:
                     self._also()
-            except OSError:
+            except (OSError, BackendError):
                 log.exception("housekeeping could not finish its round")
             if self._stop.wait(EVERY_S):
                 return
 
     def _over(self) -> list[JobRecord]:
-        """Ended jobs, oldest end first."""
-        over = [record for record in self._runner.records.values() if record.is_over]
+        """Ended jobs that nobody needs, oldest end first."""
+        known = list(self._runner.records.values())
+        needed = {record.job.frames_of for record in known if not record.is_over}
+        over = [record for record in known if record.is_over and record.job.id not in needed]
         return sorted(over, key=lambda record: record.finished_at or 0)
 
     def _is_old(self, record: JobRecord) -> bool:
         return self._now() - (record.finished_at or 0) > self._limits.keep_results_s
 
     def _forget(self, record: JobRecord) -> None:
-        self._store.remove(record.job.id)
-        self._runner.records.pop(record.job.id, None)
+        """The files first: on a full disk the row can go only when they have made room."""
+        self._runner.forget(record)
         for path in self._data.files_of(record.job.id):
             path.unlink(missing_ok=True)
+        self._store.remove(record.job.id)
 
     def _remove_orphans(self) -> None:
         for path in self._data.all_files():
             unowned = path.name.split(".")[0] not in self._runner.records
-            if unowned and self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # a file that was being written has got its name meanwhile
+                if unowned and self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
+                    path.unlink()
 
     def _make_room(self) -> None:
         """Stay under the quota: raw frames of ended jobs go first, then whole jobs, oldest first."""

@@ -1,7 +1,7 @@
 """Runs the queued jobs: claim → backend → finish, each lane in its own threads, every event to whoever watches.
 
 Guarantees: a job whose worker died is tried again, twice in all; a job always ends, with a clip or with a sentence;
-what is written to the store is written before it is shown.
+what is written to the store is written before it is shown; a store that cannot be written costs no lane its thread.
 """
 
 import logging
@@ -93,6 +93,11 @@ class JobRunner:
             self.records[record.job.id] = record
         self._admit(record)
 
+    def forget(self, record: JobRecord) -> None:
+        """A job that is over is known no more."""
+        with self._changed:
+            self.records.pop(record.job.id, None)
+
     def cancel(self, record: JobRecord) -> None:
         """Stop a job: at once while it waits, within a step while it runs."""
         with self._changed:
@@ -161,13 +166,25 @@ class JobRunner:
             self._drive(record)
 
     def _claim(self, record: JobRecord) -> bool:
-        attempt = self._store.claim(record.job.id)
+        """Whether the job is ours to run now. One that the store cannot mark ends here: it would wait for ever."""
+        try:
+            attempt = self._store.claim(record.job.id)
+        except BackendError as error:
+            self._finish(record, Failed(error.type, error.message))
+            return False
         if attempt is not None:
             record.begin(attempt)
         return attempt is not None
 
     def _drive(self, record: JobRecord) -> None:
         """Run one claimed job to its end, whatever that is."""
+        try:
+            self._attempt(record)
+        except Exception:  # the last line of defence: a job always ends, and the next one runs
+            log.exception("job %s failed", record.job.id)
+            self._finish(record, Failed("internal_server_error", UNEXPECTED))
+
+    def _attempt(self, record: JobRecord) -> None:
         if record.attempts > self._limits.attempts and not self._store.remote(record.job.id):
             self._finish(record, Failed("worker_lost", "The job was begun twice and its worker died both times."))
             return
@@ -179,9 +196,6 @@ class JobRunner:
             self._finish(record, Failed(error.type, error.message, error.field))
         except BackendError as error:
             self._cannot(record, error)
-        except Exception:  # the last line of defence: a job always ends, and the next one runs
-            log.exception("job %s failed", record.job.id)
-            self._finish(record, Failed("internal_server_error", UNEXPECTED))
 
     def _events_of(self, record: JobRecord) -> Outcome:
         backend = self._lanes[record.lane].backend
@@ -229,7 +243,10 @@ class JobRunner:
             if record.is_over:
                 return
             outcome = record.completed(outcome)
-            self._store.finish(record.job.id, outcome, record.logs)
+            try:
+                self._store.finish(record.job.id, outcome, record.logs)
+            except BackendError:
+                log.error("the end of job %s is not on disk; after a restart it would run again", record.job.id)
             record.end(outcome)
             self._tell_positions(record.lane)
             self._changed.notify_all()

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
+from wan_core.errors import BackendError
 from wan_core.events import Finished, Job, Outcome, Status, Stopped, from_json, to_json
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ WHERE at > :since AND job_id <> :job_id AND NOT EXISTS (
     SELECT 1 FROM jobs WHERE id = job_id AND status IN ('failed', 'cancelled') AND remote IS NULL
 )
 """
+UNUSABLE = "This server cannot read or write its list of jobs: its disk may be full. Try again later."
+RETRY_AFTER_S = 600
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,10 @@ class Spent:
 
 
 class JobStore:
-    """Thread-safe; every method is one short transaction. `now` is the clock, in Unix seconds."""
+    """Thread-safe; every method is one short transaction. `now` is the clock, in Unix seconds.
+
+    Any method may raise BackendError `storage_full`.
+    """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,11 +159,13 @@ class JobStore:
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
         """Keep what fal gave us to find the job again; on the disk itself before anything else is done with it."""
-        with self._mutex:
+        with _failure_named(), self._mutex:
             self._db.execute("PRAGMA synchronous = FULL")  # without this note a power cut would cost a second charge
-            with self._db:
-                self._db.execute("UPDATE jobs SET remote = ? WHERE id = ?", (json.dumps(remote), job_id))
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with self._db:
+                    self._db.execute("UPDATE jobs SET remote = ? WHERE id = ?", (json.dumps(remote), job_id))
+            finally:
+                self._db.execute("PRAGMA synchronous = NORMAL")
 
     def forget_remote(self, job_id: str) -> None:
         """fal has not taken the job."""
@@ -203,8 +211,17 @@ class JobStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._mutex, self._db:
+        with _failure_named(), self._mutex, self._db:
             yield self._db
+
+
+@contextmanager
+def _failure_named() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        log.error("the list of jobs cannot be read or written: %s", error)
+        raise BackendError("storage_full", UNUSABLE, retry_after_s=RETRY_AFTER_S) from error
 
 
 def _lock(path: Path) -> TextIO:
