@@ -28,6 +28,8 @@ class Limits:
     waiting_jobs: int = 50
     waiting_jobs_per_client: int = 2
     running_jobs_per_client: int = 1
+    unfinished_jobs: int = 60  # waiting or running; on ZeroGPU each job runs at once and none waits
+    unfinished_jobs_per_client: int = 4
     attempts: int = 2  # a job that killed its worker twice is not tried again
     heartbeat_timeout_s: float = 120  # beats come at each step, and every 10 s while loading or compiling
     min_job_s: float = 20 * 60

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for_stop
 from tests.support.jobs import NO_FLOOR, WISH, a_house, a_request
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Failed, Finished, Job, Note, Queued, Stage, Step, Stopped
+from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs import Client, Wish
 from wan_core.jobs.limits import client_of
 from wan_core.schema import MAX_SEED
@@ -197,6 +197,41 @@ def test_one_client_cannot_fill_the_queue_and_everyone_is_told_when_it_is_full(d
         assert isinstance(house.outcome(running), Finished)
 
 
+def test_where_every_job_runs_at_once_those_under_way_are_counted(data: DataFolder) -> None:
+    backend = FakeBackend(data)
+    backend.scripts["endless"] = wait_for_stop
+    limits = replace(NO_FLOOR, unfinished_jobs=3, unfinished_jobs_per_client=2)
+    with a_house(data, backend, limits, per_client=True, at_once=0) as house:
+        for client in ("greedy", "greedy"):
+            house.wait_until_running(house.submit(client, prompt="endless"))
+        with pytest.raises(BackendError, match="You have 2 jobs under way"):
+            house.submit("greedy")
+        house.wait_until_running(house.submit("b", prompt="endless"))
+        with pytest.raises(BackendError, match="3 jobs are under way"):
+            house.submit("c")
+
+
+def test_a_store_that_cannot_be_written_ends_the_job_and_costs_no_later_one(
+    data: DataFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = FakeBackend(data)
+    with a_house(data, backend) as house:
+
+        def fill_the_disk(job: Job, stop: threading.Event) -> Iterator[Event]:
+            yield from [Log("x" * 10_000)] * 10
+            (pages,) = house.store._db.execute("PRAGMA page_count").fetchone()
+            house.store._db.execute(f"PRAGMA max_page_count = {pages}")
+            yield from backend.make_clip(job, stop)
+
+        backend.scripts["fills the disk"] = fill_the_disk
+        assert isinstance(house.outcome(house.submit(prompt="fills the disk")), Finished)
+        assert "is not on disk" in caplog.text
+        with pytest.raises(BackendError, match="cannot read or write its list of jobs"):
+            house.submit(prompt="y" * 4_000)
+        house.store._db.execute("PRAGMA max_page_count = 100000")
+        assert isinstance(house.outcome(house.submit()), Finished)
+
+
 def test_clients_take_turns(data: DataFolder) -> None:
     gate, backend = threading.Event(), FakeBackend(data)
     backend.scripts["held"] = held_until(gate, backend.make_clip)
@@ -255,6 +290,23 @@ def test_finishing_again_keeps_seed_and_picture_and_changes_only_what_was_named(
         third = house.jobs.finish_again(again, {"frames_per_second": 60}, Client.by_key("a"))
         assert third.job.frames_of == first.job.id, "the frames are the first job's"
         house.outcome(third)
+
+
+def test_finishing_again_keeps_the_prompt_out_of_the_file_if_it_was_kept_out_before(data: DataFolder) -> None:
+    with a_house(data) as house:
+        first = house.submit(wish=replace(WISH, prompt_in_file=False))
+        house.outcome(first)
+        np.save(data.frames(first.job.id), np.zeros((17, 16, 16, 3), np.uint8))
+        again = house.jobs.finish_again(first, {"video_quality": "low"}, Client.by_key("a"))
+        assert not again.job.prompt_in_file
+        house.outcome(again)
+
+
+def test_a_prompt_that_is_too_long_is_not_handed_to_the_writer(data: DataFolder) -> None:
+    with a_house(data) as house:
+        with pytest.raises(InputError, match="at most 4,000 characters"):
+            asyncio.run(house.jobs.expand("https://example.com/a.png", "x" * 4_001))
+        assert asyncio.run(house.jobs.expand("https://example.com/a.png", "x")) == ("x, expanded", "")
 
 
 def test_finishing_again_needs_frames_and_refuses_what_would_need_a_new_generation(data: DataFolder) -> None:

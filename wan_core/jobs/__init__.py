@@ -10,7 +10,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -122,16 +122,17 @@ class Jobs:
         new_id = str(uuid.uuid4())
         picture = self.data.picture(new_id)
         shutil.copyfile(source.job.picture, picture)
-        job = Job(new_id, request, picture, source.job.size, source.job.engine, "local", origin)
+        job = replace(source.job, id=new_id, request=request, picture=picture, where="local", frames_of=origin)
         return self._queue(job, client, "local")
 
     async def expand(self, source: str | Path, prompt: str) -> tuple[str, str]:
         """`prompt` rewritten for the picture in `source`, and a note (why it is unchanged, if it is).
 
         Raises:
-            InputError: the picture cannot be used, or the prompt is empty and none could be written.
+            InputError: picture or prompt cannot be used, or the prompt is empty and none could be written.
             BackendError: two rewrites run already, or nobody is there to write.
         """
+        schema.parse({"image_url": str(source), "prompt": prompt, "enable_prompt_expansion": True})
         if self._expanding >= EXPANSIONS_AT_ONCE:
             raise BackendError("too_many_jobs", "Others are having a prompt written now. Try again in a moment.")
         self._expanding += 1
@@ -206,8 +207,8 @@ class Jobs:
                 row = self._store.add(job, client.id, lane, start_within_s, owner_pays=owner_pays)
                 self._pay(job, lane, fal_key)
             except BackendError:
-                self._store.remove(job.id)
                 job.picture.unlink(missing_ok=True)
+                self._store.remove(job.id)
                 raise
             record = JobRecord.from_row(row)
             record.context = context

@@ -46,14 +46,21 @@ def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, 
 
 def refuse_if_full(records: Sequence[JobRecord], client: Client, limits: Limits, *, per_client: bool) -> None:
     """Raise `BackendError("too_many_jobs")` if one more job of `client` would be too many."""
-    waiting = [record for record in records if record.status == "queued"]
+    unfinished = [record for record in records if not record.is_over]
+    waiting = [record for record in unfinished if record.status == "queued"]
     if len(waiting) >= limits.waiting_jobs:
-        sentence = f"{len(waiting)} jobs are waiting already. Try again in a minute."
-        raise BackendError("too_many_jobs", sentence, retry_after_s=60)
-    own = sum(record.client == client.id for record in waiting)
-    if per_client and own >= limits.waiting_jobs_per_client:
-        sentence = f"You have {own} jobs waiting already. Send the next one when one of them has begun."
-        raise BackendError("too_many_jobs", sentence, retry_after_s=15)
+        raise _too_many(f"{len(waiting)} jobs are waiting already. Try again in a minute.", 60)
+    if len(unfinished) >= limits.unfinished_jobs:
+        raise _too_many(f"{len(unfinished)} jobs are under way already. Try again in a minute.", 60)
+    if not per_client:
+        return
+    own_waiting = sum(record.client == client.id for record in waiting)
+    if own_waiting >= limits.waiting_jobs_per_client:
+        begun = "Send the next one when one of them has begun."
+        raise _too_many(f"You have {own_waiting} jobs waiting already. {begun}", 15)
+    own = sum(record.client == client.id for record in unfinished)
+    if own >= limits.unfinished_jobs_per_client:
+        raise _too_many(f"You have {own} jobs under way already. Send the next one when one of them is done.", 15)
 
 
 def in_turn(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
@@ -80,6 +87,10 @@ def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, 
     """Whether `record`'s client has fewer jobs running in this lane than one client may."""
     running = sum(other.client == record.client for other in records if other.status == "running")
     return not per_client or running < limits.running_jobs_per_client
+
+
+def _too_many(sentence: str, retry_after_s: int) -> BackendError:
+    return BackendError("too_many_jobs", sentence, retry_after_s=retry_after_s)
 
 
 def _network(address: str) -> str:
