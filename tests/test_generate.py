@@ -145,7 +145,12 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
 ) -> None:
     monkeypatch.setattr("wan_core.interpolation.choose", lambda *_: Interpolation("fallback", "No weights."))
     job = job_with_picture(spy.data, interpolator_model="film", num_interpolated_frames=1)
-    events = run_job(spy, job)
+    recipe = Recipe(spy.make_frames, spy, spy, spy.data, forced=False)  # type: ignore[arg-type]
+    events: list[Event] = []
+    for event in recipe.run(job, lambda: False):
+        events.append(event)
+        if isinstance(event, Finished):
+            break  # as the runner does
     assert Note("No weights.") in events
     assert [event.done for event in events if isinstance(event, Step) and event.stage == "interpolating"] == (
         list(range(1, 17))

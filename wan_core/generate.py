@@ -58,8 +58,9 @@ class Recipe:
             yield Stage("checking", "Checking the finished frames.")
             yield from _noted(lambda: self.checks.frames(np.load(made.raw, mmap_mode="r")), cancelled)
         yield Stage("encoding")
-        yield Finished((yield from _beating(lambda: _encode(job, prompt, made, self.data, cancelled), cancelled)))
+        result = yield from _beating(lambda: _encode(job, prompt, made, self.data, cancelled), cancelled)
         self.data.interpolated(job.id).unlink(missing_ok=True)
+        yield Finished(result)
 
     def _agreed_prompt(self, job: Job, checking: bool, cancelled: Callable[[], bool]) -> Telling[str]:
         """The prompt to use: checked, expanded if asked for, and checked again if it is new."""
