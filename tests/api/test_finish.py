@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.api.conftest import BODY, Twin
+from tests.api.conftest import BODY, Twin, a_twin
+from wan_core.settings import DataFolder
 
 
 @pytest.fixture
@@ -22,6 +23,15 @@ def test_a_clip_is_finished_again_as_a_new_request(twin: Twin, source: str) -> N
     assert record is not None and record.job.frames_of == source
     assert (record.job.request.frames_per_second, record.job.request.seed) == (30, 5)
     assert twin.http.get(answer.json()["response_url"]).json()["video"]["url"].endswith(f"/files/{again}.mp4")
+
+
+def test_a_clip_that_is_finished_again_counts_for_whoever_asks(data: DataFolder) -> None:
+    entered: list[str] = []
+    with a_twin(data, enter=lambda request: entered.append(request.url.path)) as twin:
+        source = twin.ended(twin.submit())
+        np.save(twin.house.jobs.data.frames(source), np.zeros((17, 16, 16, 3), np.uint8))
+        twin.ended(twin.http.post(f"/jobs/{source}/finish", json={}).json()["request_id"])
+    assert entered[1:] == [f"/jobs/{source}/finish"]
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,15 @@ def test_a_file_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     asyncio.run(folder.write("a", chunks(b"one ", b"two")))
     assert (tmp_path / "a").read_bytes() == b"one two"
+
+
+def test_a_file_that_vanishes_while_the_folder_is_read_is_no_fault(tmp_path: Path) -> None:
+    def now() -> float:
+        for path in tmp_path.glob("*.part"):
+            path.unlink()
+        return time.time()
+
+    for name in ("a.part", "b.part"):
+        (tmp_path / name).write_bytes(b"x")
+    asyncio.run(UploadFolder(tmp_path, NO_FLOOR, now).write("c", chunks(b"x")))
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]

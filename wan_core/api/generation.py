@@ -109,6 +109,7 @@ class Generation:
         client = self._keys.client(request)
         source = self._record(request)
         changes = await json_object(request)
+        self._enter(request)
         record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
         return self._accepted(record, request)
 

@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -113,9 +114,13 @@ class UploadFolder:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Age in seconds, bytes and path of every file, those still being written included."""
+        files = []
         with os.scandir(self._folder) as entries:
-            files = [(entry.stat(follow_symlinks=False), Path(entry.path)) for entry in entries]
-        return [(self._now() - status.st_mtime, status.st_size, path) for status, path in files]
+            for entry in entries:
+                with suppress(FileNotFoundError):  # another upload has got its name meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    files.append((self._now() - status.st_mtime, status.st_size, Path(entry.path)))
+        return files
 
 
 class Uploads:
