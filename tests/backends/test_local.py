@@ -1,7 +1,10 @@
 """The worker process makes real clips, stops when asked, and its death costs one attempt and nothing else."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,3 +81,18 @@ def test_a_worker_that_falls_silent_is_given_up(folder: DataFolder, monkeypatch:
         list(backend.run(job_with_picture(folder)))  # the process needs seconds to start
     backend.close()
     assert caught.value.type == "worker_lost"
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_line_is_missed_at_once(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, dying = subprocess.Popen, "import sys; sys.stdin.readline(); print('{', end='')"
+
+    def worker(command: list[str], **options: Any) -> "subprocess.Popen[str]":
+        return start([sys.executable, "-c", dying], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", worker)
+    backend = LocalBackend(NO_FLOOR, lambda job: 300)
+    with pytest.raises(BackendError, match="died"):
+        list(backend.run(job_with_picture(folder)))
+    backend.close()

@@ -189,6 +189,8 @@ class Worker:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                break  # the process died in the middle of it
             answer = json.loads(line)
             with self._mutex:
                 talk = self._talks.get(answer["id"])
