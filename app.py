@@ -34,7 +34,7 @@ def main() -> None:
     runner = JobRunner(store, lanes, host.limits, per_client=apart, **told)
     own_file = api.local_file(host.data)
     read = partial(intake.read, fetch=intake.Fetcher(), local=own_file, uploads=ui.uploads_folder())
-    jobs = Jobs(store, runner, host.data, host.limits, read, fal.lane_of, per_client=apart, purse=purse)
+    jobs = Jobs(store, runner, host.data, host.limits, read, profiles.lane_of, per_client=apart, purse=purse)
 
     page = ui.build(jobs, host, **known, choice=choice, fal=purse.access, expand=jobs.expand)
     enter = partial(zerogpu.enter, page) if machine.zero_gpu else api.no_context

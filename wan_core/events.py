@@ -108,7 +108,7 @@ class FramesMade:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished clip. `notes` say in full sentences what was not done as asked."""
+    """A finished clip. `notes` say in full sentences what was not done as asked; `fal_url` is the copy at fal."""
 
     clip: Path
     prompt: str

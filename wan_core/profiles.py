@@ -6,10 +6,13 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
+from wan_core.events import Where
 from wan_core.settings import Settings
 
 GIB = 2**30
+MINIATURE = "miniature"
 MINIATURE_FOLDER = Path(__file__).parent / "engine" / "miniature"
 
 
@@ -90,7 +93,7 @@ def profiles() -> dict[str, EngineProfile]:
             min_vram_bytes=22 * GIB,
             turbo=True,
         ),
-        EngineProfile("miniature", "Miniature", _miniature_description(), repo=None, revision=None, render_divisor=4),
+        EngineProfile(MINIATURE, "Miniature", _miniature_description(), repo=None, revision=None, render_divisor=4),
     )
     return {profile.name: profile for profile in known}
 
@@ -101,6 +104,12 @@ def why_not(profile: EngineProfile, machine: Machine) -> str | None:
         return None
     need = f"{profile.title} needs a CUDA card with at least {profile.min_vram_bytes / GIB:.0f} GiB"
     return f"{need}; this machine has {machine.title}."
+
+
+def lane_of(where: Where, engine: str) -> Literal["local", "fal"]:
+    """Where a job is begun: with `fal_when_needed` it goes to fal at once if only the miniature would run it here."""
+    at_once = where == "fal" or (where == "fal_when_needed" and engine == MINIATURE)
+    return "fal" if at_once else "local"
 
 
 def choose(settings: Settings, machine: Machine) -> Choice:
@@ -117,7 +126,7 @@ def choose(settings: Settings, machine: Machine) -> Choice:
     refusal = why_not(known["a14b"], machine)
     if refusal is None:
         return Choice(known["a14b"], f"This machine can run the full model ({machine.title}).")
-    return Choice(known["miniature"], refusal)
+    return Choice(known[MINIATURE], refusal)
 
 
 def detect(settings: Settings) -> Machine:

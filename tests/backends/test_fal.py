@@ -34,7 +34,7 @@ from tests.support.faulty_fal import (
 from tests.support.jobs import a_request
 from wan_core import encoding
 from wan_core.backends import fal as fal_backend
-from wan_core.backends.fal import FalBackend, Pace, files, lane_of
+from wan_core.backends.fal import FalBackend, Pace, files
 from wan_core.backends.fal.files import picture_bytes
 from wan_core.errors import BackendError, Cancelled, InputError, WanError
 from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage
@@ -42,6 +42,7 @@ from wan_core.geometry import Size
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.jobs.spending import Purse
 from wan_core.jobs.store import JobStore
+from wan_core.profiles import lane_of
 from wan_core.settings import DataFolder, Limits, Settings
 
 CANARY = "canary-0123456789:abcdef"

@@ -13,7 +13,7 @@ from tests.support.fake_backend import FakeBackend
 from tests.support.faulty_fal import HASTE, FaultyFal, faulty_fal
 from tests.support.jobs import NO_FLOOR, House, a_job, a_request, grey_picture
 from wan_core import encoding
-from wan_core.backends.fal import FalBackend, lane_of
+from wan_core.backends.fal import FalBackend
 from wan_core.errors import BackendError
 from wan_core.events import Event, Failed, Finished, Job, Stage, Stopped
 from wan_core.geometry import Size
@@ -21,6 +21,7 @@ from wan_core.jobs import Client, JobRecord, Jobs, Wish
 from wan_core.jobs.runner import JobRunner, Lane
 from wan_core.jobs.spending import DAY_S, Purse
 from wan_core.jobs.store import JobStore
+from wan_core.profiles import lane_of
 from wan_core.settings import DataFolder, Settings
 
 OWN_KEY = SecretStr("canary-of-a-visitor:fedcba")

@@ -21,7 +21,7 @@ import pytest
 from tests.support.faulty_fal import HASTE, FaultyFal, completed, cut, faulty_fal, held, in_progress
 from tests.support.jobs import NO_FLOOR, a_request, grey_picture
 from wan_core import encoding
-from wan_core.backends.fal import FalBackend, lane_of
+from wan_core.backends.fal import FalBackend
 from wan_core.events import Failed, Finished
 from wan_core.geometry import Size
 from wan_core.jobs import Client, Jobs, Wish
@@ -29,6 +29,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, Lane
 from wan_core.jobs.spending import Purse
 from wan_core.jobs.store import JobStore, Row
+from wan_core.profiles import lane_of
 from wan_core.settings import DataFolder, Settings
 
 pytestmark = pytest.mark.fault

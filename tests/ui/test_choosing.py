@@ -100,6 +100,11 @@ def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
     assert "a walk" in oldest
 
 
+def test_the_chips_follow_engine_and_place(desk: Desk) -> None:
+    small, full = desk.choosing.chips("miniature", "local"), desk.choosing.chips("miniature", "fal")
+    assert "Glass breaks" not in small and "Glass breaks" in full
+
+
 def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
     assert desk.choosing.chip("A cat", event(chip="Pan left")) == "A cat. The camera pans left."
     assert desk.choosing.chip("A cat", event(chip="?")) == "A cat"

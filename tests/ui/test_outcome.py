@@ -44,6 +44,13 @@ def test_a_job_for_fal_shows_its_price_before_the_click() -> None:
     assert "here, or $0.41 on fal" in either
 
 
+def test_where_only_the_miniature_runs_a_job_that_may_go_to_fal_does_and_costs_the_same() -> None:
+    request, host = a_request(num_frames=81, resolution="720p"), Host(Machine(), Calibration())
+    for where in ("fal", "fal_when_needed"):
+        line = text(outcome(request, Size(1600, 900), MINIATURE, host, where))  # type: ignore[arg-type]
+        assert line.endswith("· $0.41 on fal")
+
+
 def test_the_miniature_says_that_the_clip_is_enlarged() -> None:
     line = text(outcome(a_request(**DEFAULTS), Size(1600, 900), MINIATURE, Host(Machine(), Calibration()), "local"))
     assert "The miniature draws at 208×128; the video is enlarged to 832×480." in line

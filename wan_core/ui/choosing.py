@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from wan_core import prompting
+from wan_core.events import Where
 from wan_core.jobs import JobRecord, Jobs
 from wan_core.presets import Preset, presets
 from wan_core.profiles import Choice, Machine, profiles, why_not
@@ -73,6 +74,10 @@ class Choosing:
             seen = Visit.of(visit)
             asked = self._asked(dict(request.query_params)) or self._as_it_was(seen)
             return asked | self._screen.clip(self._jobs, seen)
+
+    def chips(self, engine: str, where: Where) -> str:
+        """The words for the engine and the place that were chosen."""
+        return chips.chips(profiles()[self._runnable(engine)], where)
 
     def chip(self, prompt: str, event: gr.EventData) -> str:
         """The prompt with a chip's sentence added."""

@@ -71,7 +71,7 @@ class Reflecting:
             except InputError as error:
                 return {self._mirror.outcome: outcome.fault(error)}
             profile = profiles().get(str(given["engine"]), self._machine_default)
-            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._host, str(given["where"]))
+            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._host, given["where"])
             return {self._mirror.outcome: line, **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:

@@ -6,8 +6,9 @@ from html import escape
 from wan_core import geometry
 from wan_core.errors import InputError
 from wan_core.estimate import Calibration, Estimate, estimate
+from wan_core.events import Where
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile, Machine
+from wan_core.profiles import EngineProfile, Machine, lane_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
 from wan_core.ui.progress import duration
@@ -32,7 +33,7 @@ def picture_size(measured: object) -> Size | None:
     return size if 0 < size.width < MAX_SIDE and 0 < size.height < MAX_SIDE else None
 
 
-def outcome(request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, host: Host, where: str) -> str:
+def outcome(request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, host: Host, where: Where) -> str:
     """The line and, as data for the picture's frame, the part of the picture that will be kept (per cent)."""
     size = _size(request, picture)
     times = timing(request)
@@ -40,8 +41,9 @@ def outcome(request: ImageToVideoInput, picture: Size | None, profile: EnginePro
     frames = f"{times.generated} → {times.delivered} frames" if added else f"{times.delivered} frames"
     words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
     if size:
-        words.append(_effort(estimate(request, size, profile, host.machine, host.calibration), where))
-    notes = [_rendered_small(size, profile)] if size and profile.render_divisor > 1 else []
+        words.append(_effort(estimate(request, size, profile, host.machine, host.calibration), profile, where))
+    drawn_small = profile.render_divisor > 1 and lane_of(where, profile.name) == "local"
+    notes = [_rendered_small(size, profile)] if size and drawn_small else []
     crop = _crop(picture, size) if picture and size else ""
     line = f'<p class="outcome" data-crop="{crop}"><b>{escape(words[0])}</b> · {escape(" · ".join(words[1:]))}</p>'
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
@@ -52,10 +54,12 @@ def fault(error: InputError) -> str:
     return f'<p class="outcome fault" data-crop="">{escape(error.message)}</p>'
 
 
-def _effort(expected: Estimate, where: str) -> str:
+def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:
     """The time here, the price on fal, or both where either may happen."""
     here, there = f"about {duration(expected.seconds)} here", f"${expected.dollars_on_fal:.2f} on fal"
-    return {"local": here, "fal": there}.get(where, f"{here}, or {there}")
+    if lane_of(where, profile.name) == "fal":
+        return there
+    return here if where == "local" else f"{here}, or {there}"
 
 
 def _size(request: ImageToVideoInput, picture: Size | None) -> Size | None:

@@ -10,7 +10,7 @@ from wan_core import prompting
 from wan_core.estimate import Calibration
 from wan_core.jobs import Jobs
 from wan_core.presets import Preset, opening
-from wan_core.profiles import Choice, Machine
+from wan_core.profiles import MINIATURE, Choice, Machine
 from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, sections
 from wan_core.ui.choosing import Choosing
@@ -82,7 +82,7 @@ class Left:
         self.measured = gr.Textbox(label="Size of the picture", elem_id="picture-size", visible="hidden")
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
-            chips.chips(engine), elem_id="chips", elem_classes="not-in-embed", js_on_load=chips.CHOOSE_JS
+            chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=chips.CHOOSE_JS
         )
         self.expanding = build_expanding(visible=expands)
         with gr.Row(elem_id="go"):
@@ -141,6 +141,8 @@ def _connect_choices(left: Left, screen: Screen, choosing: Choosing) -> None:
     left.examples.click(choosing.example, None, choosing.outputs, **AT_ONCE)
     screen.strip.click(choosing.clip, [screen.visit], choosing.outputs_with_screen, **AT_ONCE)
     left.chips.click(choosing.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
+    runs = [left.form["engine"], left.form["where"]]
+    gr.on([each.change for each in runs], choosing.chips, runs, [left.chips], **AT_ONCE)
     left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
     picture.input(outputs=[image_url], js="() => ''", **BROWSER)
     image_url.input(outputs=[picture], js="() => null", **BROWSER)
@@ -153,7 +155,7 @@ def _connect_copies(left: Left) -> None:
 
 def _header(choice: Choice) -> str:
     """The title, and what runs here where that is not the full model."""
-    small = choice.profile.description if choice.profile.name == "miniature" else ""
+    small = choice.profile.description if choice.profile.name == MINIATURE else ""
     notice = f'<p class="notice" id="notice">{escape(small)}</p>' if small else ""
     return (
         f"<h1>{TITLE}</h1><p>One picture and one sentence become a short video. "

@@ -48,7 +48,7 @@ def facts(record: JobRecord | None) -> str:
         "Seed": f'<code id="seed-used">{result.seed}</code>',
         "Prompt used": f'<span id="prompt-used">{escape(result.prompt) or "<i>empty</i>"}</span>',
         "Clip": escape(_clip_line(result)),
-        "Engine": escape(_engine_line(record)),
+        "Engine": _engine_line(record, result),
         "Time": _times(result),
     }
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
@@ -63,9 +63,14 @@ def _clip_line(result: Result) -> str:
     return f"{result.size} · {result.frames} frames · {result.fps} fps · {result.frames / result.fps:.2f} s"
 
 
-def _engine_line(record: JobRecord) -> str:
-    title = profiles()[record.job.engine].title if record.job.engine in profiles() else record.job.engine
-    return f"{title}, on {'fal' if record.lane == 'fal' else 'this machine'}"
+def _engine_line(record: JobRecord, result: Result) -> str:
+    """What made the clip and where; of a clip made on fal, a link to the copy that lies there."""
+    title = profiles()[result.engine].title if result.engine in profiles() else result.engine
+    line = escape(f"{title}, on {'fal' if record.lane == 'fal' else 'this machine'}")
+    if result.fal_url is None:
+        return line
+    href = escape(result.fal_url, quote=True)
+    return f'{line} · <a id="fal-copy" href="{href}" target="_blank" rel="noopener noreferrer">the copy at fal</a>'
 
 
 def _times(result: Result) -> str:

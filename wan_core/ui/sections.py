@@ -7,7 +7,7 @@ import gradio as gr
 from wan_core import prompting
 from wan_core.events import Where
 from wan_core.presets import Preset
-from wan_core.profiles import Choice, EngineProfile, Machine, profiles, why_not
+from wan_core.profiles import MINIATURE, Choice, EngineProfile, Machine, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.ui.controls import Form, control, shown
 from wan_core.ui.pictures import UploadedImage
@@ -137,7 +137,7 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
 
 def _places(choice: Choice) -> dict[Where, str]:
     """The places by name; where only the miniature runs, `fal when needed` says that this means always."""
-    if choice.profile.name != "miniature":
+    if choice.profile.name != MINIATURE:
         return PLACES
     return PLACES | {"fal_when_needed": "fal when this machine cannot: here always, as only the miniature runs on it"}
 

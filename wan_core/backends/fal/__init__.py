@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import fal_client
 from pydantic import SecretStr
@@ -22,18 +22,18 @@ from wan_core.backends.fal.patience import Answer, Pace, Stop, Trouble, insisten
 from wan_core.backends.fal.wire import SOUND_KEY, FalClient, Hosts, Output, Standing, kept, output, standing
 from wan_core.encoding import EncodedClip
 from wan_core.errors import BackendError, Cancelled
-from wan_core.events import Beat, Event, Finished, Job, Log, LogLevel, Note, Queued, Result, Stage, Where
+from wan_core.events import Beat, Event, Finished, Job, Log, LogLevel, Note, Queued, Result, Stage
 from wan_core.intake import Fetcher, FetchLimits
+from wan_core.profiles import MINIATURE
 from wan_core.settings import DataFolder, Limits
 
-__all__ = ["FalBackend", "Hosts", "Pace", "lane_of"]
+__all__ = ["FalBackend", "Hosts", "Pace"]
 
 log = logging.getLogger(__name__)
 
 FAL = Hosts()
 PACE = Pace()
 MODEL = "a14b"  # the engine that fal's endpoint runs
-MINIATURE = "miniature"
 MAX_LOG_LINES = 500
 DOWNLOAD_S = 600.0
 CANCEL_S = 5.0
@@ -222,12 +222,6 @@ class FalBackend:
             return insistently(ask, stop.wait, self._pace, self._pace.silence_s)
         except Trouble as trouble:
             raise words.explained(trouble, "following") from trouble
-
-
-def lane_of(where: Where, local_engine: str) -> Literal["local", "fal"]:
-    """Where a new job waits: one that may go to fal goes at once if the miniature is all there is here."""
-    at_once = where == "fal" or (where == "fal_when_needed" and local_engine == MINIATURE)
-    return "fal" if at_once else "local"
 
 
 def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
