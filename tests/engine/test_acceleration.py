@@ -45,10 +45,9 @@ def blocks_that_run(expert: Any) -> list[int]:
 
 
 @pytest.fixture
-def cached(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def cached(engine: Engine) -> Engine:
     """An engine whose step cache hits often: its thresholds are large."""
-    monkeypatch.setattr(acceleration, "HIGH_NOISE_THRESHOLD", 0.5)
-    monkeypatch.setattr(acceleration, "LOW_NOISE_THRESHOLD", 0.5)
+    engine.acceleration.thresholds = (0.5, 0.5)
     return engine
 
 
@@ -75,11 +74,8 @@ def test_the_step_cache_skips_blocks_of_both_experts_and_only_in_long_runs(
     assert counted(15, "regular") == counted(15, "none")
 
 
-def test_never_more_than_two_steps_in_a_row_are_skipped(
-    engine: Engine, job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(acceleration, "HIGH_NOISE_THRESHOLD", 1e9)
-    monkeypatch.setattr(acceleration, "LOW_NOISE_THRESHOLD", 1e9)
+def test_never_more_than_two_steps_in_a_row_are_skipped(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
+    engine.acceleration.thresholds = (1e9, 1e9)
     high = blocks_that_run(engine.pipe.transformer)
     low = blocks_that_run(engine.pipe.transformer_2)
     asked = job(num_inference_steps=18, acceleration="regular", guidance_scale=1, guidance_scale_2=1, shift=5.0)

@@ -22,10 +22,10 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
 NATIVE = "native"
-HIGH_NOISE_THRESHOLD = 0.04
-LOW_NOISE_THRESHOLD = 0.10
-"""How much the first block's residual may change before the others run again (FirstBlockCache). The high-noise expert
-decides motion and layout and is kept close; cache-dit's published Wan 2.2 limits lean the same way."""
+THRESHOLDS = (0.04, 0.10)
+"""How much the first block's residual may change before the others run again (FirstBlockCache), for the high-noise
+expert and the low-noise one. The former decides motion and layout and is kept close; cache-dit's published Wan 2.2
+limits lean the same way."""
 CACHE_LASTS = 3  # steps: one is computed, at most two reuse it
 PROBE_SHAPE = (1, 8192, 40, 128)  # batch, tokens, heads, channels: Wan's heads, a quarter of a 480p clip
 PROBE_TOLERANCE = 0.02  # bf16 attention of unit normals differs by at most this between exact kernels
@@ -36,13 +36,14 @@ COMPILE_TOLERANCE = 0.02  # mean difference over mean size: fused bf16 operation
 @dataclass
 class Acceleration:
     """What this machine offers: the attention `regular` uses (`None`: not tried yet), whether blocks are compiled,
-    whether the model bears a step cache, and the host's switches.
+    whether the model bears a step cache and with which `thresholds`, and the host's switches.
     """
 
     settings: Settings
     attention: str | None = NATIVE
     compiles: bool = False
     caches: bool = True
+    thresholds: tuple[float, float] = THRESHOLDS
 
     def try_attention(self, sm: int, device: torch.device, report: Callable[[Event], None]) -> None:
         """Finds the attention where loading could not."""
@@ -55,7 +56,7 @@ class Acceleration:
         """
         regular = request.acceleration == "regular"
         caches = regular and self.caches and self.settings.accelerate_cache and course.steps >= CACHE_FROM_STEPS
-        for expert, threshold in ((pipe.transformer, HIGH_NOISE_THRESHOLD), (pipe.transformer_2, LOW_NOISE_THRESHOLD)):
+        for expert, threshold in zip((pipe.transformer, pipe.transformer_2), self.thresholds, strict=True):
             uncache(expert)
             attend(expert, self.attention if regular and self.attention else NATIVE)
             compile_blocks(expert, on=regular and self.compiles)
@@ -77,7 +78,8 @@ class Acceleration:
             return "Acceleration none: plain diffusers."
         parts = [f"{self.attention} attention"]
         parts += ["compiled blocks"] if self.compiles else []
-        parts += [f"step cache ({HIGH_NOISE_THRESHOLD:g} and {LOW_NOISE_THRESHOLD:g})"] if caches else []
+        high_noise, low_noise = self.thresholds
+        parts += [f"step cache ({high_noise:g} and {low_noise:g})"] if caches else []
         parts += ["no guidance in the last quarter of the steps"] if self.settings.accelerate_guidance else []
         return f"Acceleration regular: {', '.join(parts)}."
 

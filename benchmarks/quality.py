@@ -1,0 +1,169 @@
+"""What `acceleration: regular` costs in quality: clips of the trained miniature against the same clips with `none`.
+
+    python -m benchmarks.quality            27 steps, fal's guidance, 81 frames; writes benchmarks/results/quality.json
+    python -m benchmarks.quality --frames 17 --photographs cat --moves "pan left" --results /tmp/short.json
+
+PSNR and SSIM compare frame by frame. Motion is measured by registration as in `benchmarks.miniature`: whether the move
+is right, and how far the last frame's content went otherwise than with `none`. `regular` as the miniature ships it has
+no step cache; the other rows force one, at A14B's thresholds and at others. The pattern has a letter for each step of
+the high-noise expert, then of the low-noise one: # computed in all clips, - skipped in most passes, + in some.
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from benchmarks.miniature import HEIGHT, WIDTH, data, db, is_right, photographs, prompts, register
+from wan_core.engine import loading
+from wan_core.engine.acceleration import THRESHOLDS, Acceleration
+from wan_core.engine.guidance import Course, truncated
+from wan_core.engine.sampling import prepared, sample
+from wan_core.estimate import UNGUIDED_END
+from wan_core.events import Job
+from wan_core.geometry import Size
+from wan_core.profiles import profiles
+from wan_core.schema import ImageToVideoInput
+from wan_core.settings import Settings
+
+RESULTS = Path(__file__).parent / "results" / "quality.json"
+SHIPPED = "regular as shipped"
+CACHES = (THRESHOLDS, (0.005, 0.0125), (0.01, 0.025), (0.02, 0.05), (0.08, 0.20))
+IDENTICAL_DB = 99.0
+VARIANTS = {SHIPPED: Acceleration(Settings(), caches=False)} | {
+    f"regular with step cache {high:g}/{low:g}": Acceleration(Settings(), thresholds=(high, low))
+    for high, low in CACHES
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One clip against the same with `none`; identical ones have 99 dB. `shift` and `growth`: how otherwise the content
+    went from the first frame to the last, in pixels and in scale. `skipped`: the share of each step's passes that the
+    cache skipped.
+    """
+
+    psnr: float
+    ssim: float
+    right: bool
+    shift: float
+    growth: float
+    skipped: tuple[float, ...]
+
+
+class Studio:
+    """The miniature, rendering at the size of `benchmarks.miniature`, with an eye on which passes run whole."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.engine = loading.load(profiles()["miniature"], Settings(), lambda event: None)
+        self.engine.profile = replace(self.engine.profile, render_divisor=1)
+        self.options, self.folder = options, folder
+        self.passes: list[bool] = []
+        for expert in (self.engine.pipe.transformer, self.engine.pipe.transformer_2):
+            expert.register_forward_pre_hook(lambda *_: self.passes.append(False))
+            expert.blocks[-1].ffn.register_forward_pre_hook(self._ran_whole)
+
+    def _ran_whole(self, *_: object) -> None:
+        self.passes[-1] = True
+
+    def clip(self, picture: Path, prompt: str, acceleration: str) -> np.ndarray:
+        """(T, H, W, 3) in [0, 1]."""
+        job = Job("quality", self.request(prompt, acceleration), picture, Size(WIDTH, HEIGHT), "miniature")
+        self.passes.clear()
+        list(sample(self.engine, job, prompt, self.folder / "frames.npy", lambda: False))
+        return np.load(self.folder / "frames.npy") / 255
+
+    def request(self, prompt: str, acceleration: str) -> ImageToVideoInput:
+        values = {"image_url": "data:", "prompt": prompt, "seed": self.options.seed, "num_frames": self.options.frames}
+        values |= {"num_inference_steps": self.options.steps, "acceleration": acceleration}
+        scales = dict.fromkeys(("guidance_scale", "guidance_scale_2"), self.options.guidance)
+        return ImageToVideoInput.model_validate(values | scales)
+
+    def course(self) -> Course:
+        """That of `regular`."""
+        return truncated(prepared(self.engine.pipe, self.request("any", "regular")), UNGUIDED_END)
+
+    def skipped(self) -> tuple[float, ...]:
+        """The share of passes that the last clip skipped, step by step; its course was that of `regular`."""
+        runs = iter(self.passes)
+        passes = [list(itertools.islice(runs, 1 + guided)) for guided in self.course().guided]
+        return tuple(1 - sum(whole) / len(whole) for whole in passes)
+
+
+def measure(studio: Studio) -> dict[str, list[Agreement]]:
+    found: dict[str, list[Agreement]] = {name: [] for name in VARIANTS}
+    options = studio.options
+    for (name, picture), move in itertools.product(photographs(options.photographs), options.moves):
+        path, prompt = studio.folder / "picture.png", prompts.wordings(move)[1]
+        picture.save(path)
+        plain = studio.clip(path, prompt, "none")
+        for variant, acceleration in VARIANTS.items():
+            studio.engine.acceleration = acceleration
+            found[variant].append(compared(move, plain, studio.clip(path, prompt, "regular"), studio.skipped()))
+            print(f"{name} {move}, {variant}: {described(found[variant][-1:])}", flush=True)
+    return found
+
+
+def compared(move: str, plain: np.ndarray, fast: np.ndarray, skipped: tuple[float, ...]) -> Agreement:
+    wanted, went = (register(clip[0], clip[-1]) for clip in (plain, fast))
+    ssim = [structural_similarity(*pair, channel_axis=-1, data_range=1.0) for pair in zip(plain, fast, strict=True)]
+    shift, growth = np.hypot(went.dx - wanted.dx, went.dy - wanted.dy), abs(went.scale / wanted.scale - 1)
+    psnr = IDENTICAL_DB if np.array_equal(plain, fast) else db(plain, fast)
+    return Agreement(psnr, float(np.mean(ssim)), is_right(move, went), float(shift), float(growth), skipped)
+
+
+def described(clips: list[Agreement]) -> str:
+    mean = {name: np.mean([getattr(clip, name) for clip in clips]) for name in ("psnr", "ssim", "shift", "growth")}
+    right = f"{sum(clip.right for clip in clips)}/{len(clips)} moves right"
+    return (
+        f"{mean['psnr']:.1f} dB, SSIM {mean['ssim']:.3f}, {right}, {mean['shift']:.1f} px and {mean['growth']:.1%} off"
+    )
+
+
+def pattern(skipped: list[float], course: Course) -> str:
+    """A letter for each step, the experts apart."""
+    letters = ["-" if share > 0.5 else "+" if share > 0 else "#" for share in skipped]
+    high = course.high_noise_steps
+    return f"{''.join(letters[:high])} {''.join(letters[high:])}"
+
+
+def report(found: dict[str, list[Agreement]], studio: Studio) -> dict[str, Any]:
+    rows = []
+    for variant, clips in found.items():
+        skipped = np.mean([clip.skipped for clip in clips], axis=0).tolist()
+        print(f"{variant}: {described(clips)}; {pattern(skipped, studio.course())}")
+        thresholds = VARIANTS[variant].thresholds if VARIANTS[variant].caches else None
+        rows.append({"variant": variant, "thresholds": thresholds, "skipped": skipped})
+        rows[-1] |= {"pattern": pattern(skipped, studio.course()), "clips": [asdict(clip) for clip in clips]}
+    options = {name: value for name, value in vars(studio.options).items() if name != "results"}
+    return {"date": date.today().isoformat(), **options, "rows": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", nargs="+", default=["cat", "tower"], choices=list(data.HELD_OUT))
+    parser.add_argument(
+        "--moves", nargs="+", default=["pan left", "tilt up", "push in", "static"], choices=list(prompts.MOVES)
+    )
+    parser.add_argument("--frames", type=int, default=81)
+    parser.add_argument("--steps", type=int, default=27)
+    parser.add_argument("--guidance", type=float, default=3.5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        studio = Studio(options, Path(folder))
+        results = report(measure(studio), studio)
+    options.results.parent.mkdir(exist_ok=True)
+    options.results.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
