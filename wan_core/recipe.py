@@ -1,14 +1,15 @@
 """The settings of a clip as a text that travels: the mp4's comment tag and the share link. Pure; reads no file.
 
 A recipe holds the request's values, the engine and where it ran. Texts come back from strangers: unknown names are
-dropped, numbers are brought into their bounds, anything else that does not fit is dropped.
+dropped, numbers are brought into their bounds, anything else that does not fit is dropped. Where to run costs money, so
+it is told but never taken from a text.
 """
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import TypeAdapter, ValidationError
@@ -55,11 +56,11 @@ def from_comment(text: str) -> Recipe:
     """
     try:
         plain = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         plain = None
     if not isinstance(plain, dict) or plain.get("app") != APP or not isinstance(plain.get("request"), dict):
         raise InputError("recipe", "feature_not_supported", "This file carries no settings of this app.")
-    return _recipe(plain["request"], plain)
+    return _recipe(plain["request"], plain.get("engine"))
 
 
 def to_query(recipe: Recipe) -> str:
@@ -67,24 +68,18 @@ def to_query(recipe: Recipe) -> str:
     different = {name: value for name, value in recipe.values.items() if value != schema.DEFAULTS.get(name)}
     if recipe.engine:
         different["engine"] = recipe.engine
-    if recipe.where and recipe.where != "local":
-        different["where"] = recipe.where
     return urlencode({name: _plain(value) for name, value in different.items()})
 
 
 def from_query(query: Mapping[str, str]) -> Recipe:
     """The recipe in a page's query parameters; names that are no field are somebody else's."""
-    return _recipe(query, query)
+    return _recipe(query, query.get("engine"))
 
 
-def _recipe(values: Mapping[str, Any], rest: Mapping[str, Any]) -> Recipe:
+def _recipe(values: Mapping[str, Any], engine: object) -> Recipe:
     kept = {name: _within(name, values[name]) for name in schema.FIELDS if name in values}
-    engine, where = rest.get("engine"), rest.get("where")
-    return Recipe(
-        {name: value for name, value in kept.items() if value is not None},
-        engine if isinstance(engine, str) else None,
-        where if where in get_args(Where) else None,
-    )
+    usable = {name: value for name, value in kept.items() if value is not None}
+    return Recipe(usable, engine if isinstance(engine, str) else None)
 
 
 def _within(field: str, value: object) -> Any:

@@ -6,6 +6,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -21,7 +22,10 @@ from tests.browser.conftest import (
     unfold,
     upload,
 )
+from wan_core import encoding, recipe
+from wan_core.geometry import Size
 from wan_core.presets import presets
+from wan_core.recipe import Recipe
 from wan_core.timing import sampled_frames
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -138,6 +142,19 @@ def test_link_and_embed_code_are_copied(watched: Watched, page: Page) -> None:
     assert code.startswith(f'<iframe src="{watched.home}/?embed=1&amp;')
 
 
+def test_a_saved_clip_brings_its_settings_back_and_another_file_is_refused(
+    page: Page, photo: Path, tmp_path: Path
+) -> None:
+    clip, kept = tmp_path / "clip.mp4", Recipe({"num_frames": 49, "prompt": "The camera tilts up – 上."}, "miniature")
+    black, comment = np.zeros((2, 64, 64, 3), np.uint8), recipe.to_comment(kept, "1")
+    encoding.encode(black, clip, size=Size(64, 64), fps=16, quality="low", write_mode="fast", comment=comment)
+    page.locator("#saved input").set_input_files(clip)
+    expect(page.locator("#prompt textarea")).to_have_value("The camera tilts up – 上.")
+    expect(page.locator("#outcome")).to_contain_text("49 frames")
+    page.locator("#saved input").set_input_files(photo)
+    expect(page.get_by_text("This file carries no settings of this app.").first).to_be_visible()
+
+
 def test_the_fal_request_follows_the_form(page: Page) -> None:
     unfold(page, "fal-request")
     page.locator("#prompt textarea").fill("A cat turns its head.")
@@ -189,5 +206,7 @@ def test_a_phone_scrolls_one_way_only_and_shows_the_result_first(watched: Watche
     generate(page)
     player, picture = page.locator("#player").bounding_box(), page.locator("#picture").bounding_box()
     assert player and picture and player["y"] < picture["y"]
+    unfold(page, "fal-request")
+    expect(page.locator("#snippet-python")).to_contain_text("fal_client.subscribe")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")

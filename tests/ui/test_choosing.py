@@ -1,15 +1,17 @@
 """What fills the form: presets, examples, clips, addresses, chips."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from tests.support.jobs import a_job
 from tests.test_recipe import OTHER
 from tests.ui.conftest import Desk
-from wan_core import schema, ui
+from wan_core import recipe, schema, ui
 from wan_core.presets import presets
 from wan_core.ui.examples import EXAMPLES
 from wan_core.ui.links import link_query
@@ -65,6 +67,26 @@ def test_a_clip_of_the_strip_brings_all_its_settings_back(desk: Desk, caller: gr
     values = filled(desk, desk.choosing.clip(visit.plain, event(clip=visit.clip)))
     assert {name: values[name] for name in own} == own
     assert values["seed"] == "12" and values["picture"].endswith(f"{visit.clip}.png")
+
+
+def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(desk: Desk) -> None:
+    job = a_job(num_frames=49, shift=6.5, image_url="https://example.com/a.png")
+    private = replace(job, where="fal", prompt_in_file=False, request=job.request.model_copy(update={"image_url": ""}))
+    comments = [recipe.to_comment(recipe.of(each), each.id) for each in (job, private)]
+    values, less = [filled(desk, desk.choosing.saved(event(comment=comment))) for comment in comments]
+    assert (values["num_frames"], values["shift"], values["prompt"], values["seed"]) == (49, 6.5, "a walk", "1")
+    assert (values["image_url"], values["picture"], values["engine"]) == (
+        "https://example.com/a.png",
+        None,
+        "miniature",
+    )
+    assert less["num_frames"] == 49 and not {"prompt", "picture", "image_url", "where"} & set(less)
+
+
+def test_a_file_without_our_settings_says_so(desk: Desk) -> None:
+    for said in ({}, {"comment": "Lavf60"}):
+        with pytest.raises(gr.Error, match="carries no settings of this app"):
+            desk.choosing.saved(event(**said))
 
 
 def test_a_reload_brings_the_form_back_as_it_was_sent(desk: Desk, caller: gr.Request) -> None:

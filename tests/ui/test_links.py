@@ -13,7 +13,7 @@ from wan_core.ui.links import link_query, opened
 
 @pytest.mark.parametrize("field", list(schema.FIELDS))
 def test_a_clips_link_restores_each_changed_field(field: str) -> None:
-    found = opened(dict(parse_qsl(link_query(Recipe({field: OTHER[field]}, "miniature", "local")))))
+    found = opened(dict(parse_qsl(link_query(Recipe({field: OTHER[field]}, "miniature")))))
     assert found.values[field] == OTHER[field]
     assert found.engine == "miniature"
 

@@ -1,4 +1,4 @@
-"""The events that fill the form: a preset, an example, a clip of this visit, the page's address, a chip."""
+"""The events that fill the form: a preset, an example, a clip, the page's address, a chip."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from wan_core.events import Where
 from wan_core.jobs import JobRecord, Jobs
 from wan_core.presets import Preset, presets
 from wan_core.profiles import Choice, Machine, profiles, why_not
-from wan_core.ui import chips, examples, picker, strip
+from wan_core.ui import chips, examples, picker, saved, strip
 from wan_core.ui.controls import Form
 from wan_core.ui.faults import told
 from wan_core.ui.links import opened
@@ -68,6 +68,14 @@ class Choosing:
                 raise gr.Error(GONE, print_exception=False)
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
+    def saved(self, event: gr.EventData) -> Filled:
+        """Set the form as it was for a clip that was saved; where it ran is not repeated."""
+        with told():
+            kept = saved.recipe_in(event)
+            picture = {"picture": None} if "image_url" in kept.values else {}
+            fields = {**kept.values, **picture, "engine": self._runnable(kept.engine)}
+            return self._form.show(fields) | {self._row: self._no_preset()}
+
     def address(self, request: gr.Request, visit: object) -> Filled:
         """What the page's address asks for, else the form as it was left; and the clips this browser already has."""
         with told():
@@ -107,9 +115,11 @@ class Choosing:
         job = record.job
         picture = lend(job.picture) if job.picture.is_file() else None
         page = {"picture": picture, "engine": self._runnable(job.engine), "where": job.where}
-        row = picker.picker(None, self._choice.profile, self._machine)
         fields = job.request.model_dump() | page | {"prompt_in_file": job.prompt_in_file}
-        return self._form.show(fields) | {self._row: row}
+        return self._form.show(fields) | {self._row: self._no_preset()}
+
+    def _no_preset(self) -> str:
+        return picker.picker(None, self._choice.profile, self._machine)
 
     def _runnable(self, engine: str | None) -> str:
         """The engine of that name if it can run here, else the machine's own."""

@@ -20,7 +20,6 @@ class Opened:
     values: Mapping[str, Any]
     preset: Preset | None
     engine: str | None
-    where: str | None
 
 
 def link_query(settings: Recipe) -> str:
@@ -30,7 +29,7 @@ def link_query(settings: Recipe) -> str:
         said.pop("prompt", None)
     if not str(said.get("image_url", "")).startswith(("http://", "https://")):
         said.pop("image_url", None)
-    rest = recipe.to_query(Recipe(said, settings.engine, settings.where))
+    rest = recipe.to_query(Recipe(said, settings.engine))
     return f"preset={PLAIN}&{rest}" if rest else f"preset={PLAIN}"
 
 
@@ -40,4 +39,4 @@ def opened(query: Mapping[str, str]) -> Opened:
     preset = presets().get(query.get("preset", ""))
     values = (preset.complete if preset else {}) | dict(asked.values)
     engine = asked.engine or (preset.engine if preset else None)
-    return Opened(values, preset, engine, asked.where)
+    return Opened(values, preset, engine)

@@ -76,7 +76,7 @@ class Reflecting:
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
-        kept = Recipe(request.model_dump(), given["engine"], given["where"])
+        kept = Recipe(request.model_dump(), given["engine"])
         return {
             self._mirror.link: link_query(kept),
             self._mirror.python: code.python,

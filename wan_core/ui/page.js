@@ -150,6 +150,17 @@ window.wan = (() => {
     return bar;
   }
 
+  // ---- a saved clip: the text in its comment tag, which our mp4s carry before the frames
+
+  async function comment(file) {
+    const bytes = new Uint8Array(await file.slice(0, 4 << 20).arrayBuffer()), view = new DataView(bytes.buffer);
+    for (let at = bytes.indexOf(0xA9); at >= 0 && at + 20 < bytes.length; at = bytes.indexOf(0xA9, at + 1)) {
+      if (view.getUint32(at) !== 0xA9636D74 || view.getUint32(at + 8) !== 0x64617461) continue;  // ©cmt, data
+      return new TextDecoder().decode(bytes.subarray(at + 20, at + 4 + view.getUint32(at + 4)));
+    }
+    return '';
+  }
+
   // ---- copying
 
   const pageAddress = () => location.origin + location.pathname;
@@ -192,5 +203,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {measure, crop, play, strip, stripClick, copyLink, copyEmbed};
+  return {measure, crop, play, strip, stripClick, comment, copyLink, copyEmbed};
 })();

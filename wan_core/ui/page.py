@@ -12,7 +12,7 @@ from wan_core.jobs import Jobs
 from wan_core.presets import Preset, opening
 from wan_core.profiles import MINIATURE, Choice, Machine
 from wan_core.settings import Settings
-from wan_core.ui import chips, examples, picker, sections
+from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.choosing import Choosing
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
@@ -28,7 +28,7 @@ TITLE = "Wan 2.2 image to video"
 SWEEP_S = (3600, 24 * 3600)  # Gradio's copies of uploads: looked at each hour, kept a day
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
-AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}
+AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}  # for what cannot be refused: Gradio shows no error of these
 BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 
 
@@ -107,6 +107,7 @@ class Left:
         with gr.Row(elem_classes="not-in-embed"):
             self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
             self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
+            self.saved = gr.HTML(saved.BUTTON, elem_id="saved", js_on_load=saved.RESTORE_JS)
 
 
 def _connect_run(left: Left, screen: Screen, running: Running) -> None:
@@ -137,9 +138,10 @@ def _connect_mirror(left: Left, mirror: Mirror, reflecting: Reflecting) -> dict[
 
 def _connect_choices(left: Left, screen: Screen, choosing: Choosing) -> None:
     picture, image_url = left.form["picture"], left.form["image_url"]
-    left.presets.click(choosing.preset, None, choosing.outputs, **AT_ONCE)
-    left.examples.click(choosing.example, None, choosing.outputs, **AT_ONCE)
-    screen.strip.click(choosing.clip, [screen.visit], choosing.outputs_with_screen, **AT_ONCE)
+    left.presets.click(choosing.preset, None, choosing.outputs, **RUN)
+    left.examples.click(choosing.example, None, choosing.outputs, **RUN)
+    screen.strip.click(choosing.clip, [screen.visit], choosing.outputs_with_screen, **RUN)
+    left.saved.upload(choosing.saved, None, choosing.outputs, **RUN)
     left.chips.click(choosing.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]
     gr.on([each.change for each in runs], choosing.chips, runs, [left.chips], **AT_ONCE)
