@@ -21,7 +21,7 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 from wan_core.ui.controls import PICTURE_IS_UPLOADED
 from wan_core.ui.faults import told
-from wan_core.ui.pictures import lend, uploaded_file
+from wan_core.ui.pictures import lend
 from wan_core.ui.tool_answers import answer_in_parts
 from wan_core.ui.visit import result_of
 
@@ -68,7 +68,7 @@ def image_to_video(jobs: Jobs, settings: Settings, engine: str) -> Callable[...,
 
 
 def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, Path | None]:
-    """The request, and the uploaded file if the picture came as one."""
+    """The request, and the path of the uploaded file if the picture came as one."""
     picture = values["image_url"]
     if not isinstance(picture, dict):
         return schema.parse(values), None
@@ -76,7 +76,7 @@ def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, Path | None]:
     if path.lower().startswith(("http://", "https://")):
         return schema.parse(values | {"image_url": path}), None
     request = schema.parse(values | {"image_url": PICTURE_IS_UPLOADED})
-    return request, uploaded_file(path)
+    return request, Path(path)
 
 
 def _why(outcome: object) -> InputError | BackendError:

@@ -6,15 +6,12 @@ Here uploads stay undecoded files of the upload folder, and no component fetches
 
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
-
-from wan_core.errors import InputError
-
-NOT_UPLOADED = "This picture is not among the uploads. Upload it again."
 
 
 def uploads_folder() -> Path:
@@ -22,40 +19,28 @@ def uploads_folder() -> Path:
     return Path(get_upload_folder())
 
 
-def uploaded_file(path: str | None) -> Path:
-    """The uploaded file at `path`.
-
-    Raises:
-        InputError: it is no regular file under the upload folder.
-    """
-    file = Path(path or "").resolve()
-    if not file.is_relative_to(uploads_folder().resolve()) or not file.is_file():
-        raise InputError("image_url", "file_download_error", NOT_UPLOADED)
-    return file
-
-
 def lend(file: Path) -> str:
-    """A copy of a file of ours in the upload folder: Gradio serves it from there and sweeps it with the uploads."""
+    """A copy of a file of ours in the upload folder: Gradio serves it from there and sweeps it with the uploads.
+
+    It is there whole or not at all: two tabs may ask for the same clip at once.
+    """
     folder = uploads_folder() / "lent"
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / file.name
     if not copy.is_file():
-        shutil.copyfile(file, copy)
+        part = folder / f"{uuid4()}.part"
+        shutil.copyfile(file, part)
+        part.replace(copy)
     return str(copy)
 
 
 class UploadedImage(gr.Image):
-    """`gr.Image` that takes only a file this visitor uploaded, and hands over its path undecoded."""
+    """`gr.Image` that hands over the path of what was uploaded, undecoded; intake judges the path as well."""
 
     is_template = True  # keeps the front end of `image`
 
     def preprocess(self, payload: FileData | None) -> str | None:  # type: ignore[override]
-        if payload is None:
-            return None
-        try:
-            return str(uploaded_file(payload.path))
-        except InputError as error:
-            raise gr.Error(error.message, title="Picture", print_exception=False) from None
+        return payload.path if payload else None
 
 
 def leave_addresses_to_intake(component: Component) -> None:
