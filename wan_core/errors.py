@@ -13,6 +13,7 @@ them through (`greater_than_equal`, `missing`, …). This file knows no HTTP sta
 from collections.abc import Mapping
 from typing import Any
 
+UNEXPECTED = "Something went wrong on this server. Please try again."
 ENGINE_FAILED = "The engine failed unexpectedly. The job's id is in the server's log; please try again."
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from tests.support.fake_backend import wait_for_stop
 from tests.ui.conftest import Desk
-from wan_core.errors import BackendError, InputError
+from wan_core.errors import UNEXPECTED, BackendError, InputError
 from wan_core.events import Event, Job, Note, Preview, Stage, Step
-from wan_core.ui.faults import UNEXPECTED
 from wan_core.ui.visit import Visit
 
 

@@ -11,14 +11,13 @@ from typing import Any, Literal
 
 from starlette.responses import JSONResponse
 
-from wan_core.errors import BackendError, InputError, WanError
+from wan_core.errors import UNEXPECTED, BackendError, InputError, WanError
 from wan_core.events import Failed, Outcome, Stopped
 
 DOCS = "https://docs.fal.ai/errors/#"
 REQUEST_TIMEOUT = "request_timeout"
 CANCELLED = "client_cancelled"
 NO_SUCH_REQUEST = "not_found"
-UNEXPECTED = "Something went wrong on this server. Please try again."
 
 Shape = Literal["model", "around"]
 

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 import gradio as gr
 
 from wan_core import schema
-from wan_core.errors import InputError, WanError
+from wan_core.errors import UNEXPECTED, InputError, WanError
 
 log = logging.getLogger(__name__)
-
-UNEXPECTED = "Something went wrong on this server. Please try again."
 
 
 @contextmanager
