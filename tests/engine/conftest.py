@@ -50,7 +50,7 @@ def expert() -> WanTransformer3DModel:
         num_layers=2,
         cross_attn_norm=True,
         qk_norm="rms_norm_across_heads",
-        rope_max_seq_len=32,
+        rope_max_seq_len=64,  # patches a side: enough for 624 × 624
     )
 
 

@@ -1,6 +1,8 @@
 """Jobs on a simulated ZeroGPU: lent, cancelled, refused and taken away, each with a plain sentence."""
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,18 +10,27 @@ from typing import Any
 
 import pytest
 
+from tests.engine.conftest import tiny_pipeline
+from tests.engine.loras import publish
+from wan_core.engine.loading import load
+from wan_core.engine.sampling import sample
+from wan_core.events import Job
+from wan_core.profiles import profiles
+from wan_core.settings import Settings
+
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = "tests.support.zerogpu.scenario"
 
 
-def play(folder: Path, mode: str, visitors: int = 1) -> dict[str, Any]:
+def play(folder: Path, mode: str, visitors: int = 1, **variables: str) -> dict[str, Any]:
     """The report of a scenario. Its output goes to a file: forked workers would hold a pipe open."""
     log = folder / "log.txt"
     with log.open("w") as sink:
         command = [sys.executable, "-m", SCENARIO, str(folder / "data"), mode, str(visitors)]
-        subprocess.run(command, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT, timeout=280, check=False)
+        streams: dict[str, Any] = {"stdout": sink, "stderr": subprocess.STDOUT}
+        subprocess.run(command, cwd=ROOT, env=os.environ | variables, **streams, timeout=280, check=False)
     subprocess.run(["pkill", "-9", "-f", f"{SCENARIO} {folder}"], check=False)
     reports = [line for line in log.read_text().splitlines() if line.startswith('{"outcomes"')]
     assert reports, log.read_text()[-3000:]
@@ -74,3 +85,20 @@ def test_three_visitors_at_once_all_get_their_clip_on_their_own_quota(tmp_path: 
     assert {call["token"] for call in asked(report, "/schedule")} == {
         f"header.payload{number}.signature" for number in range(3)
     }
+
+
+def test_a14b_is_packed_when_the_page_starts_and_makes_the_clip_that_it_makes_on_the_own_machine(
+    tmp_path: Path,
+) -> None:
+    """A folder of A14B's layout with both LoRAs: bf16 experts, a fp32 VAE, all on "cuda" before the first visitor."""
+    tiny_pipeline().save_pretrained(tmp_path / "wan", max_shard_size="30KB")
+    sources = {"WAN_MODEL": str(tmp_path / "wan"), "WAN_LIGHTNING": str(publish(tmp_path / "loras"))}
+    off = {"WAN_ACCELERATE_ATTENTION": "0", "WAN_ACCELERATE_FP8": "0"}  # both need a real card
+    report = play(tmp_path, "ok", WAN_ENGINE="a14b", OMP_NUM_THREADS="1", **sources, **off)
+    assert report["outcomes"] == ["Finished"], report["messages"]
+    assert report["packed_bytes"] > 200_000
+    assert len(asked(report, "/schedule")) == len(asked(report, "/release")) == 1
+    job = Job.from_json(report["jobs"][0])
+    engine = load(profiles()["a14b"], Settings(model=sources["WAN_MODEL"]), lambda event: None)
+    list(sample(engine, job, job.request.prompt, tmp_path / "here.npy", lambda: False))
+    assert report["frames"] == [hashlib.sha256((tmp_path / "here.npy").read_bytes()).hexdigest()]

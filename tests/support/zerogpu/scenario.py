@@ -1,10 +1,11 @@
 """A desk on simulated ZeroGPU: `python -m tests.support.zerogpu.scenario FOLDER MODE [VISITORS]`.
 
 Prints one JSON line: how each visitor's job ended, and what the device API was asked. MODE is one of the device API's,
-or `cancel` or `kill`.
+or `cancel` or `kill`. WAN_ENGINE names the engine, the miniature if it is not set.
 """
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -16,13 +17,14 @@ from tests.support.zerogpu import device_api, simulate  # isort: skip
 
 import gradio as gr
 from gradio.context import LocalContext
+from spaces.zero import torch as zero_torch
 from starlette.requests import Request
 
-from tests.support.jobs import NO_FLOOR, SHORT, WISH, a_request, grey_picture
+from tests.support.jobs import NO_FLOOR, SHORT, a_request, grey_picture
 from wan_core import settings
 from wan_core.backends.zerogpu import ZeroGpuBackend
 from wan_core.events import Step
-from wan_core.jobs import Client, JobRecord, Jobs
+from wan_core.jobs import Client, JobRecord, Jobs, Wish
 from wan_core.jobs.runner import JobRunner, Lane
 from wan_core.jobs.store import JobStore
 
@@ -32,11 +34,11 @@ def visitor(number: int) -> gr.Request:
     return gr.Request(Request({"type": "http", "headers": headers, "method": "POST", "path": "/"}))
 
 
-async def one(jobs: Jobs, page: gr.Blocks, number: int, mode: str) -> JobRecord:
+async def one(jobs: Jobs, page: gr.Blocks, number: int, mode: str, wish: Wish) -> JobRecord:
     LocalContext.request.set(visitor(number))
     LocalContext.blocks.set(page)
     values = SHORT | {"num_inference_steps": 20 if mode in ("cancel", "kill") else 2}
-    record = await jobs.submit(a_request(**values), Client.by_key(str(number)), WISH)
+    record = await jobs.submit(a_request(**values), Client.by_key(str(number)), wish)
     acted = False
     async for event in jobs.watch(record):
         if isinstance(event, Step) and not acted and mode in ("cancel", "kill"):
@@ -55,8 +57,12 @@ def kill_worker() -> None:
                 return
 
 
-async def all_at_once(jobs: Jobs, page: gr.Blocks, mode: str, visitors: int) -> list[JobRecord]:
-    return list(await asyncio.gather(*(one(jobs, page, number, mode) for number in range(visitors))))
+async def all_at_once(jobs: Jobs, page: gr.Blocks, mode: str, visitors: int, wish: Wish) -> list[JobRecord]:
+    return list(await asyncio.gather(*(one(jobs, page, number, mode, wish) for number in range(visitors))))
+
+
+def sha256_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
 
 
 def main() -> None:
@@ -64,7 +70,8 @@ def main() -> None:
     os.environ["WAN_DATA_DIR"] = folder
     host = settings.load()
     host.data.root.mkdir(parents=True, exist_ok=True)
-    backend = ZeroGpuBackend(host, "miniature")
+    engine = host.engine or "miniature"
+    backend = ZeroGpuBackend(host, engine)
     store = JobStore(host.data.database)
     runner = JobRunner(store, {"local": Lane(backend, at_once=0)}, NO_FLOOR, per_client=True)
     jobs = Jobs(store, runner, host.data, NO_FLOOR, grey_picture, lambda where, engine: "local", per_client=True)
@@ -73,7 +80,7 @@ def main() -> None:
     page.queue(max_size=20).launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     runner.start()
     device_api.STATE["mode"] = mode if mode not in ("cancel", "kill") else "ok"
-    records = asyncio.run(all_at_once(jobs, page, mode, visitors))
+    records = asyncio.run(all_at_once(jobs, page, mode, visitors, Wish(engine)))
     report = {
         "outcomes": [type(record.outcome).__name__ for record in records],
         "messages": [record.error.message if record.error else "" for record in records],
@@ -81,6 +88,9 @@ def main() -> None:
         "attempts": [record.attempts for record in records],
         "stages": [list(record.stage_seconds()) for record in records],
         "asked": device_api.LOG,
+        "jobs": [record.job.to_json() for record in records],
+        "frames": [sha256_of(host.data.frames(record.job.id)) for record in records],
+        "packed_bytes": zero_torch.size(),
     }
     sys.stdout.write(json.dumps(report, default=asdict) + "\n")
     sys.stdout.flush()

@@ -5,10 +5,14 @@ have CPU stand-ins. Works with spaces 0.51.
 """
 
 import os
+import sys
 import tempfile
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from tests.support.zerogpu import device_api
+
+CARD = "NVIDIA RTX PRO 6000 Blackwell Server Edition"  # what ZeroGPU lends since May 2026
 
 cgroup = Path(tempfile.mkdtemp()) / "cgroup"
 cgroup.write_text("1:devices:/fake\n")
@@ -23,6 +27,22 @@ torch.version.cuda = torch.version.cuda or "12.8"
 if not hasattr(torch._C, "_cuda_init"):  # CPU wheels lack the binding that spaces saves and restores
     torch._C._cuda_init = lambda: None
 torch.cuda._is_in_bad_fork = device_api.not_in_bad_fork  # must be picklable, and live in a finished module
+
+
+def _name_the_card() -> None:
+    """Let `spaces` find the card where the driver of a real one says its name; it asks while it is imported."""
+    package = find_spec("spaces")
+    assert package and package.submodule_search_locations
+    file = Path(package.submodule_search_locations[0]) / "zero" / "config.py"
+    spec = spec_from_file_location("spaces.zero.config", file)
+    assert spec and spec.loader
+    config = module_from_spec(spec)
+    spec.loader.exec_module(config)
+    vars(config)["_read_gpu_information"] = lambda: f"Model: {CARD}"
+    sys.modules["spaces.zero.config"] = config
+
+
+_name_the_card()
 
 import spaces  # noqa: E402, F401
 from spaces.zero import torch as zero_torch  # noqa: E402
