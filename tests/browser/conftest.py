@@ -2,21 +2,16 @@
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests.support.app import running_app
+
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -41,36 +36,12 @@ def chromium() -> str:
     return path
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `python app.py` on a fresh data folder."""
-    folder, port = tmp_path_factory.mktemp("app"), free_port()
-    own = {"WAN_DATA_DIR": folder / "data", "GRADIO_TEMP_DIR": folder / "gradio", "GRADIO_SERVER_PORT": port}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WAN_", "FAL_", "GRADIO_"))}
-    environment = kept | {name: str(value) for name, value in own.items()}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            yield answering(f"http://127.0.0.1:{port}", process, folder / "log")
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-
-
-def answering(address: str, process: "subprocess.Popen[bytes]", log: Path) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            httpx.get(address, timeout=5)
-            return address
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise AssertionError(f"the app did not start:\n{log.read_text()}")
+    folder = tmp_path_factory.mktemp("app")
+    with running_app(folder / "data", GRADIO_TEMP_DIR=str(folder / "gradio")) as started:
+        yield started.home
 
 
 @pytest.fixture(scope="session")
