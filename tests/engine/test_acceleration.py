@@ -23,7 +23,7 @@ from wan_core.engine.acceleration import (
     uncache,
 )
 from wan_core.engine.loading import Engine
-from wan_core.engine.sampling import NATIVE_AGAIN, sample
+from wan_core.engine.sampling import FAST_FAILED, NATIVE_AGAIN, sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Log, Note
 from wan_core.settings import Settings
@@ -148,6 +148,51 @@ def test_native_attention_that_fails_is_not_tried_twice(
     with pytest.raises(BackendError):
         run(engine, job(acceleration="regular"), tmp_path)
     assert len(calls) == 2
+
+
+def crash(expert: Any, backend: str, error: Exception) -> None:
+    """Makes `expert` fail in the middle of a run whenever that attention is on, as a kernel does that meets a shape it
+    does not know.
+    """
+
+    def broken(module: Any, _: object) -> None:
+        if module.blocks[0].attn1.processor._attention_backend.value == backend:
+            raise error
+
+    expert.register_forward_pre_hook(broken)
+
+
+def test_a_kernel_that_fails_midway_is_replaced_by_native_attention_once_and_said(
+    engine: Engine, job: MakeJob, tmp_path: Path
+) -> None:
+    crash(engine.pipe.transformer_2, "_native_math", RuntimeError("no kernel image is available"))
+    engine.acceleration = Acceleration(Settings(accelerate_guidance=False), attention="_native_math")
+    frames, events = run(engine, job(acceleration="regular"), tmp_path)
+    assert np.array_equal(frames, run(engine, job(), tmp_path)[0])
+    assert [event for event in events if isinstance(event, Note)] == [Note(FAST_FAILED)]
+    assert Log("_native_math attention failed (RuntimeError).", "WARN") in events
+    assert engine.acceleration.attention == NATIVE
+    assert not any(isinstance(event, Note) for event in run(engine, job(acceleration="regular"), tmp_path)[1])
+
+
+def test_native_attention_that_crashes_is_not_tried_twice(
+    engine: Engine, job: MakeJob, tmp_path: Path, forwards: Callable[[Any], list[str]]
+) -> None:
+    calls = forwards(engine.pipe)
+    crash(engine.pipe.transformer, NATIVE, RuntimeError("device-side assert"))
+    for word in ("regular", "none"):
+        calls.clear()
+        with pytest.raises(RuntimeError, match="device-side"):
+            run(engine, job(acceleration=word), tmp_path)
+        assert len(calls) == 1
+
+
+def test_memory_that_runs_out_is_not_blamed_on_attention(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
+    crash(engine.pipe.transformer, "_native_math", torch.OutOfMemoryError())
+    engine.acceleration.attention = "_native_math"
+    with pytest.raises(BackendError) as error:
+        run(engine, job(acceleration="regular"), tmp_path)
+    assert error.value.type == "out_of_memory" and engine.acceleration.attention == "_native_math"
 
 
 def test_probing_measures_backends_that_agree_and_refuses_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

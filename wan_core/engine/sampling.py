@@ -50,6 +50,7 @@ ONLY_FP8 = (
 )
 NOT_FINITE = "The model produced invalid numbers for this request. Try another seed or a lower guidance scale."
 NATIVE_AGAIN = "The fast attention of this card gave invalid numbers, so the clip was made again with the plain one."
+FAST_FAILED = "The fast attention of this card failed midway, so the clip was made again with the plain one."
 SMALLER_PLAN = "The clip did not fit the card's memory at first and was made with a smaller plan: {plan}."
 
 
@@ -172,12 +173,15 @@ def _fits(engine: Engine, clip: Clip, emit: Emit) -> bool:
     try:
         _denoise_and_decode(engine, clip, emit)
         return True
-    except MemoryError:
-        return False
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):  # the latter on a CPU
+    except (MemoryError, RuntimeError) as error:
+        if _says_out_of_memory(error):
             return False
         raise
+
+
+def _says_out_of_memory(error: Exception) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)  # the latter on a CPU
 
 
 def _out_of_memory(clip: Clip) -> BackendError:
@@ -186,15 +190,34 @@ def _out_of_memory(clip: Clip) -> BackendError:
 
 
 def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
-    """Makes the clip; once more with native attention when another one gave invalid numbers."""
+    """Makes the clip; once more with native attention when a fast one failed or gave invalid numbers."""
     try:
-        _decode(engine, clip, _denoise(engine, clip, emit), emit)
+        why_again = _with_the_attention_at_hand(engine, clip, emit)
     except NotFinite:
-        if clip.request.acceleration == "none" or engine.acceleration.attention == NATIVE:
+        if not _has_fast_attention(engine, clip):
             raise
+        why_again = NATIVE_AGAIN
+    if why_again:
         engine.acceleration.attention = NATIVE
-        emit(Note(NATIVE_AGAIN))
+        emit(Note(why_again))
         _decode(engine, clip, _denoise(engine, clip, emit), emit)
+
+
+def _with_the_attention_at_hand(engine: Engine, clip: Clip, emit: Emit) -> str | None:
+    """Makes the clip, or says why its attention is to blame that there is none."""
+    try:
+        latents = _denoise(engine, clip, emit)
+    except RuntimeError as error:
+        if _says_out_of_memory(error) or not _has_fast_attention(engine, clip):
+            raise
+        emit(Log(f"{engine.acceleration.attention} attention failed ({type(error).__name__}).", "WARN"))
+        return FAST_FAILED
+    _decode(engine, clip, latents, emit)
+    return None
+
+
+def _has_fast_attention(engine: Engine, clip: Clip) -> bool:
+    return clip.request.acceleration == "regular" and engine.acceleration.attention != NATIVE
 
 
 def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
