@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.support.jobs import a_job, job_with_picture
+from tests.support.mp4 import comment_in
 from wan_core import encoding, frames
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, FramesMade, Job, Note, Stage, Step
@@ -131,13 +132,13 @@ def test_the_clip_has_the_promised_frames_rate_and_size_and_carries_its_recipe(s
     job = job_with_picture(spy.data, num_interpolated_frames=2, interpolator_model="none", frames_per_second=30)
     clip = encoding.probe(result(run_job(spy, job)).result.clip)
     assert (clip.frames, clip.fps, clip.size) == (17, 30, job.size)
-    comment = encoding.read_comment(clip.path)
+    comment = comment_in(clip.path)
     assert '"prompt": "a walk"' in comment and job.id in comment
 
 
 def test_the_prompt_stays_out_of_the_file_when_the_visitor_says_so(spy: Spy) -> None:
     job = replace(job_with_picture(spy.data), prompt_in_file=False)
-    assert "a walk" not in encoding.read_comment(result(run_job(spy, job)).result.clip)
+    assert "a walk" not in comment_in(result(run_job(spy, job)).result.clip)
 
 
 def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_is_said(

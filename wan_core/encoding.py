@@ -1,4 +1,4 @@
-"""Frames → mp4, and an mp4 back to frames, facts and recipe for the checks.
+"""Frames → mp4, and the facts that stand in one.
 
 Drives imageio-ffmpeg's bundled binary itself, because that package never looks at ffmpeg's exit status. Guarantees: the
 file at `target` appears whole or not at all, with exactly the frames, size and rate that were asked for; no encoder
@@ -8,7 +8,6 @@ outlives the call; one frame is in memory at a time. Knows nothing of jobs, torc
 import errno
 import logging
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -122,26 +121,6 @@ def probe(path: Path) -> EncodedClip:
     return EncodedClip(
         path, Size(width, height), len(packets), len(packets) / (Fraction(facts["tb"]) * ticks), path.stat().st_size
     )
-
-
-def read_frames(path: Path) -> Iterator[Frame]:
-    """The decoded frames, uint8 (H, W, 3) RGB, one by one."""
-    size = probe(path).size
-    command = [_binary(), "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            while raw := process.stdout.read(size.pixels * 3):
-                yield np.frombuffer(raw, np.uint8).reshape(size.height, size.width, 3)
-        finally:
-            process.kill()
-
-
-def read_comment(path: Path) -> str:
-    """The text that `encode` put into the file, "" if there is none."""
-    tags = _output("-i", str(path), "-f", "ffmetadata", "-").decode()
-    found = re.search(r"^comment=((?:\\.|[^\\\n])*)$", tags, re.MULTILINE | re.DOTALL)
-    return re.sub(r"\\(.)", r"\1", found.group(1), flags=re.DOTALL) if found else ""
 
 
 def _binary() -> str:

@@ -1,0 +1,32 @@
+"""What is in an mp4, read back for the tests with ffmpeg alone: its pictures and its comment."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+
+from wan_core import encoding
+from wan_core.encoding import Frame
+
+
+def decoded(path: Path) -> Iterator[Frame]:
+    """The frames, uint8 (H, W, 3) RGB."""
+    size = encoding.probe(path).size
+    raw = _ffmpeg(path, "-f", "rawvideo", "-pix_fmt", "rgb24")
+    yield from np.frombuffer(raw, np.uint8).reshape(-1, size.height, size.width, 3)
+
+
+def comment_in(path: Path) -> str:
+    """The text of the tag, "" if there is none."""
+    found = re.search(
+        r"^comment=((?:\\.|[^\\\n])*)$", _ffmpeg(path, "-f", "ffmetadata").decode(), re.MULTILINE | re.DOTALL
+    )
+    return re.sub(r"\\(.)", r"\1", found.group(1), flags=re.DOTALL) if found else ""
+
+
+def _ffmpeg(path: Path, *options: str) -> bytes:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), *options, "-"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
