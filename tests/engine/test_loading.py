@@ -95,7 +95,7 @@ def test_the_miniature_loads_without_any_file_of_the_hub(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     engine = load(profiles()["miniature"], Settings(model="/nowhere"), [].append)
     assert engine.plan is None and engine.pipe.transformer.dtype == torch.float32
-    assert threads == [len(os.sched_getaffinity(0))]
+    assert threads == [loading.cores()] and loading.cores() <= (os.cpu_count() or 1)
 
 
 @pytest.fixture
@@ -136,3 +136,9 @@ def test_the_first_plan_follows_card_host_and_torchao(
     card, plan = loading.first_plan(Card(torch.device("cuda"), 120, free * GIB, host.zero_gpu), host)
     assert plan is not None
     assert (plan.weights, plan.placement, card.free_bytes // GIB) == expected
+
+
+def test_a_lent_card_that_holds_no_bf16_asks_for_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading.quantizing, "is_available", lambda: False)
+    with pytest.raises(BackendError, match=r"70 GiB.*torchao"):
+        loading.first_plan(Card(torch.device("cuda"), 90, 70 * GIB, lent=True), Settings())

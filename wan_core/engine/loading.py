@@ -29,10 +29,11 @@ from wan_core.settings import Settings
 
 Report = Callable[[Event], None]
 HALF_LENT_CARD = 47 * GIB  # ZeroGPU's `large`
-FIRST_PLAN = (
-    Size(832, 480),
-    81,
-)  # the weights must suit the smallest resolution; larger ones may move parts off the card
+ONLY_QUANTIZED = (
+    "The card lent here has {free:.0f} GiB, and Wan fits it in fp8 only: add torchao to requirements.txt and leave "
+    "WAN_ACCELERATE_FP8 on."
+)
+FIRST_CLIP = (Size(832, 480), 81)  # the weights must suit the smallest resolution; larger ones may move parts off
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,14 @@ def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
     """On all cores and without a step cache: its few layers change too little to judge by (25 dB against `none`)."""
     from wan_core.engine.miniature import build
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     pipe = build()
     return Engine(profile, pipe, acceleration=Acceleration(settings, caches=False), colours=preview.fitted(pipe.vae))
+
+
+def cores() -> int:
+    """Processors this process may use; macOS cannot say, so all of them there."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
@@ -136,16 +142,20 @@ def detect_card(settings: Settings) -> Card:
 
 
 def first_plan(card: Card, settings: Settings) -> tuple[Card, Plan | None]:
-    """How the model lies to begin with; on ZeroGPU in half a card if it can, which costs the visitor half the quota."""
+    """How the model lies to begin with; on ZeroGPU in half a card if it can, which costs the visitor half the quota.
+
+    Raises:
+        BackendError: `engine_unavailable`, if a lent card cannot hold all of it: there nothing can be moved off.
+    """
     if not card.is_cuda:
         return card, None
     fp8 = settings.accelerate_fp8 and quantizing.is_available()
     half = replace(card, free_bytes=min(card.free_bytes, HALF_LENT_CARD))
     for offered in (half, card) if card.lent else (card,):
-        plan = memory.plan(offered.free_bytes, offered.sm, *FIRST_PLAN, "regular", fp8)
-        if plan.placement == "resident":
-            break
-    return offered, plan
+        plan = memory.plan(offered.free_bytes, offered.sm, *FIRST_CLIP, "regular", fp8)
+        if plan.placement == "resident" or not card.lent:
+            return offered, plan
+    raise BackendError("engine_unavailable", ONLY_QUANTIZED.format(free=card.free_bytes / GIB))
 
 
 def _goes_straight_to(plan: Plan | None) -> bool:

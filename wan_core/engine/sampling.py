@@ -8,7 +8,7 @@ suffice and numbers that overflow are each mended once, and said.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from PIL import Image
 
 from wan_core import frames as frame_file
 from wan_core import geometry
-from wan_core.engine import guidance, memory, turbo
-from wan_core.engine.acceleration import NATIVE, compile_blocks, uncache
+from wan_core.engine import arranging, guidance, turbo
+from wan_core.engine.acceleration import NATIVE
 from wan_core.engine.decoding import NotFinite, decoded
 from wan_core.engine.following import Emit, follow
 from wan_core.engine.framing import seen_by_engine
 from wan_core.engine.guidance import Course
 from wan_core.engine.loading import Engine
-from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.pace import Pace
 from wan_core.engine.preview import Previews
 from wan_core.engine.remembering import prompt_embeds
@@ -100,11 +99,15 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
     for note in _notes(engine, clip):
         emit(Note(note))
     try:
-        _arrange(engine, _plans(engine, clip), emit)
+        arranging.suit(engine, clip.size, clip.frames, emit)
+        if _fits(engine, clip, emit):
+            return
+        smaller = arranging.shrink(engine, clip.size, clip.frames, emit)
+        if smaller is None:
+            raise _out_of_memory(clip)
+        emit(Note(SMALLER_PLAN.format(plan=smaller.words)))
         if not _fits(engine, clip, emit):
-            emit(Note(SMALLER_PLAN.format(plan=_shrink(engine, clip, emit).words)))
-            if not _fits(engine, clip, emit):
-                raise _out_of_memory(clip)
+            raise _out_of_memory(clip)
     except NotFinite as error:
         raise BackendError("no_media_generated", NOT_FINITE) from error
     finally:
@@ -117,55 +120,6 @@ def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
         yield misfit
     if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
         yield ONLY_FP8
-
-
-def _plans(engine: Engine, clip: Clip) -> list[Plan]:
-    """The arrangements that fit this clip with the weights as they are; none without a card."""
-    if engine.plan is None:
-        return []
-    plans = memory.plans(engine.card.free_bytes, clip.size, clip.frames, [engine.plan.weights])
-    if engine.card.lent:
-        stay = replace(engine.plan, tiled=True)
-        return [plan for plan in plans if plan.placement == engine.plan.placement] or [stay]
-    return plans
-
-
-def _arrange(engine: Engine, plans: list[Plan], emit: Emit) -> None:
-    """Moves the parts where the first of `plans` wants them, if they do not lie there already."""
-    if not plans or engine.plan is None or (wanted := plans[0]) == engine.plan:
-        return
-    emit(Log(wanted.sentence))
-    if wanted.placement == engine.plan.placement:
-        memory.tile(engine.pipe, wanted.tiled)
-    else:
-        _move(engine, wanted)
-    engine.plan = wanted
-
-
-def _move(engine: Engine, wanted: Plan) -> None:
-    """Rearranges the bare experts: the hooks of group offloading and what compiling and caching put on exclude each
-    other on the blocks' forward, so group offloading ends compiling for good.
-    """
-    engine.acceleration.compiles &= wanted.placement != "group_offload"
-    for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
-        uncache(expert)
-        compile_blocks(expert, on=False)
-    memory.arrange(engine.pipe, wanted, engine.card.device)
-
-
-def _shrink(engine: Engine, clip: Clip, emit: Emit) -> Plan:
-    """After memory ran out: what the present plan needs is evidently more than there is; the next one, in force."""
-    if engine.plan is None:
-        raise _out_of_memory(clip)
-    needed = memory.peak(engine.plan.weights, engine.plan.placement, engine.plan.tiled, clip.size, clip.frames)
-    engine.card = replace(engine.card, free_bytes=min(engine.card.free_bytes, int(needed * GIB)) - 1)
-    plans = _plans(engine, clip)
-    if (plans[0].placement, plans[0].tiled) == (engine.plan.placement, engine.plan.tiled):
-        raise _out_of_memory(clip)
-    if engine.card.is_cuda:
-        torch.cuda.empty_cache()
-    _arrange(engine, plans, emit)
-    return plans[0]
 
 
 def _fits(engine: Engine, clip: Clip, emit: Emit) -> bool:
