@@ -107,6 +107,7 @@ def test_the_strip_restores_and_compares(page: Page, photo: Path) -> None:
     upload(page, photo)
     page.locator("#prompt textarea").fill("The camera pans left.")
     make_short(page)
+    set_number(page, "frames_per_second", 24)
     first = generate(page)
     page.locator("#prompt textarea").fill("The camera pans right.")
     generate(page)
@@ -124,6 +125,16 @@ def test_the_strip_restores_and_compares(page: Page, photo: Path) -> None:
     page.wait_for_function("[...document.querySelectorAll('.pair video')].every(v => v.currentTime > 0.1)")
     times = page.evaluate("[...document.querySelectorAll('.pair video')].map(v => v.currentTime)")
     assert abs(times[0] - times[1]) < 0.1
+
+    page.click(".pair-controls [data-do=back]")
+    before = seconds_of_pair(page)
+    page.click(".pair-controls [data-do=on]")
+    assert abs(seconds_of_pair(page) - before - 1 / 24) < 0.01, "one frame"
+
+
+def seconds_of_pair(page: Page) -> float:
+    page.wait_for_function("[...document.querySelectorAll('.pair video')].every(v => v.paused && !v.seeking)")
+    return float(page.evaluate("document.querySelector('.pair video').currentTime"))
 
 
 def test_link_and_embed_code_are_copied(watched: Watched, page: Page) -> None:

@@ -106,11 +106,11 @@ window.wan = (() => {
     const row = document.createElement('div');
     row.className = 'pair';
     row.append(...sides);
-    return [row, controls(videos)];
+    return [row, controls(videos, Math.max(...two.map(box => box.dataset.fps)))];
   }
 
   // one clock for both: the first leads, the second is brought back whenever it strays by more than a frame
-  function controls(videos) {
+  function controls(videos, fps) {
     const [first, second] = videos, bar = document.createElement('div');
     bar.className = 'pair-controls';
     bar.innerHTML = `<button type="button" data-do="play">Play</button>
@@ -138,7 +138,7 @@ window.wan = (() => {
     slider.oninput = () => { playing(false); seek(slider.value * length()); };
     bar.onclick = event => {
       const step = {back: -1, on: 1}[event.target.dataset.do];
-      if (step) { playing(false); seek(first.currentTime + step / 16); slider.value = first.currentTime / length(); }
+      if (step) { playing(false); seek(first.currentTime + step / fps); slider.value = first.currentTime / length(); }
     };
     bar.onchange = event => {
       if (event.target.dataset.do === 'slow') videos.forEach(v => { v.playbackRate = event.target.checked ? 0.5 : 1; });

@@ -9,6 +9,7 @@ import gradio as gr
 from wan_core import schema
 from wan_core.jobs import JobRecord
 from wan_core.profiles import profiles
+from wan_core.timing import timing
 from wan_core.ui.result import clip_url
 
 STRIP_JS = """
@@ -68,12 +69,13 @@ def _shortened(text: str) -> str:
 def _card(record: JobRecord, earlier: JobRecord | None, on_show: str | None) -> str:
     job_id, label = record.job.id, " · ".join(differences(record, earlier))
     shown = ' aria-current="true"' if job_id == on_show else ""
-    words = escape(label)
+    words, fps = escape(label), timing(record.job.request).fps
     return (
         f'<div class="card" role="listitem"{shown}>'
         f'<button type="button" class="open" data-clip="{job_id}" title="Play this clip and restore its settings">'
         f'<video src="{clip_url(job_id)}#t=0.1" muted playsinline preload="metadata" tabindex="-1"></video>'
         f'<span class="label">{words}</span></button>'
-        f'<label class="small"><input type="checkbox" data-compare="{job_id}" data-label="{words}"> Compare</label>'
+        f'<label class="small"><input type="checkbox" data-compare="{job_id}" data-fps="{fps}" data-label="{words}">'
+        " Compare</label>"
         "</div>"
     )
