@@ -99,7 +99,9 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
 
 
 def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
-    """On all cores and without a step cache: its few layers change too little to judge by (25 dB against `none`)."""
+    """On all cores and without a step cache: its first block hardly changes from step to step and says nothing of the
+    others, so any threshold skips all it may (`benchmarks.quality`).
+    """
     from wan_core.engine.miniature import build
 
     torch.set_num_threads(cores())
