@@ -3,7 +3,8 @@
     python -m benchmarks.miniature vae      the VAE against a 16-channel linear PCA, still clips, colours
     python -m benchmarks.miniature moves    right moves per photograph, seed and wording, first-frame dB
     python -m benchmarks.miniature budget   seconds and memory of whole clips
-    python -m benchmarks.miniature knobs    motion and sharpness against steps, guidance and shift
+    python -m benchmarks.miniature looks    flicker, colour drift and block borders of whole clips
+    python -m benchmarks.miniature knobs    what steps, guidance, shift and seed do: writes knobs.md and its picture
     python -m benchmarks.miniature sheets   contact sheets into docs/miniature/
 
 A move is measured by registration: the middle of the last frame is looked for in the clip's own first frame, at many
@@ -37,20 +38,23 @@ import prompts  # noqa: E402
 
 WIDTH, HEIGHT = 208, 128
 SHEETS = ROOT / "docs" / "miniature"
+KNOBS = miniature.FOLDER / "knobs.md"
+FIGURES = "## Figures"  # where the file's written part ends and the printed one begins
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampler values of one clip; guidance is for both experts."""
+    """Sampler values of one clip; `guidance` is for the high-noise expert, `guidance_2` for the other."""
 
     steps: int = 8
     guidance: float = 1.0
+    guidance_2: float = 1.0
     shift: float = 5.0
     frames: int = 81
 
 
 PRESET = Settings()
-FAL = Settings(steps=27, guidance=3.5)
+FAL = Settings(steps=27, guidance=3.5, guidance_2=3.5)
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ def sample(
         num_frames=settings.frames,
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance,
+        guidance_scale_2=settings.guidance_2,
         generator=torch.Generator().manual_seed(seed),
         output_type="latent",
     ).frames
@@ -178,9 +183,11 @@ def measure_moves(pipeline: WanImageToVideoPipeline, options: argparse.Namespace
     right: dict[tuple[str, str], list[bool]] = {}
     first_db: dict[str, list[float]] = {}
     detail: dict[str, list[float]] = {}
-    for (name, picture), seed in itertools.product(photographs(options.photographs), range(options.seeds)):
+    for (turn, (name, picture)), seed in itertools.product(
+        enumerate(photographs(options.photographs)), range(options.seeds)
+    ):
         true = np.asarray(picture) / 255
-        wanted = [prompts.wordings(move)[seed % 4] for move in options.moves]
+        wanted = [prompts.wordings(move)[(turn + seed) % 4] for move in options.moves]
         latents = sample(pipeline, picture, wanted, seed, settings)
         for move, prompt, clip in zip(options.moves, wanted, latents, strict=True):
             first, last = ends(pipeline, clip[None])
@@ -212,41 +219,105 @@ def measure_budget(pipeline: WanImageToVideoPipeline) -> None:
         )
 
 
+def measure_looks(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
+    """Grey levels of 255; borders: steps between pixels of neighbouring tokens over steps inside them (16 pixels)."""
+    for name, picture in photographs(options.photographs):
+        true = np.asarray(picture) / 255
+        for prompt in ("static shot", "pan left", "push in"):
+            clip = decode(pipeline, sample(pipeline, picture, [prompt], 0, PRESET))
+            brightness = 255 * clip.mean((1, 2))
+            flicker = np.abs(np.diff(brightness, 2, axis=0)).max()
+            drift = np.abs(brightness - brightness[0]).max()
+            change = 255 * np.abs(np.diff(clip, axis=0)).mean((1, 2, 3)).max()
+            print(f"{name:11s} {prompt:11s} flicker of the mean {flicker:.2f}, drift of the mean {drift:.2f}, largest"
+                  f" change from frame to frame {change:.2f}, borders {borders(clip[-1]):.2f} (photograph"
+                  f" {borders(true):.2f})", flush=True)  # fmt: skip
+
+
+def borders(frame: np.ndarray) -> float:
+    """How much steeper a frame is across the borders of its 16×16 tokens than inside them."""
+    across = np.abs(np.diff(frame, axis=1)).mean((0, 2))
+    return float(across[15::16].mean() / np.delete(across, np.s_[15::16]).mean())
+
+
 def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
-    """One photograph, one prompt, one knob at a time around fal's defaults."""
+    """Writes the tables and the sheet of last frames that the page shows."""
     picture = data.held_out("tower", WIDTH, HEIGHT)
+    moves = list(prompts.MOVES)
+    rows: list[list[tuple[str, np.ndarray]]] = []
+    text = KNOBS.read_text(encoding="utf-8").partition(FIGURES)[0] + FIGURES + "\n"
+    knobs = {
+        "steps": [Settings(steps=steps) for steps in (2, 4, 8, 16, 27, 40)],
+        "guidance_scale": [Settings(guidance=guidance) for guidance in (1, 2, 3.5, 5, 7)],
+        "guidance_scale_2": [Settings(guidance_2=guidance) for guidance in (1, 2, 3.5, 5, 7)],
+        "shift": [Settings(shift=shift) for shift in (1, 3, 5, 8, 10)],
+    }
+    for knob, table in knobs.items():
+        text += f"\n| {knob} | right | pan | push in | sharpness | first frame |\n|---|---|---|---|---|---|\n"
+        rows.append([])
+        for settings in table:
+            value = {
+                "guidance_scale": settings.guidance, "guidance_scale_2": settings.guidance_2, "shift": settings.shift
+            }.get(knob, settings.steps)  # fmt: skip
+            line, last = measure_setting(pipeline, picture, moves, settings)
+            text += f"| {value:g} | {line} |\n"
+            print(knob, f"{value:g}", line, flush=True)
+            rows[-1].append((f"{knob} {value:g}", last))
+    text += "\n| prompt | seed | right, px | down, px | larger |\n|---|---|---|---|---|\n"
+    for prompt in ("pan left", "a tower"):
+        rows.append([])
+        for seed in range(5):
+            first, last = ends(pipeline, sample(pipeline, picture, [prompt], seed, PRESET))
+            fit = register(first, last)
+            text += f"| {prompt} | {seed} | {fit.dx:+.0f} | {fit.dy:+.0f} | {100 * fit.scale - 100:+.0f} % |\n"
+            rows[-1].append((f"{prompt}, seed {seed}", last))
+    draw_rows(rows).save(KNOBS.with_suffix(".jpg"), quality=85)
+    KNOBS.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measure_setting(
+    pipeline: WanImageToVideoPipeline, picture: Image.Image, moves: list[str], settings: Settings
+) -> tuple[str, np.ndarray]:
+    """A row of the table, and the last frame of the first move."""
     true = np.asarray(picture) / 255
-    table = [Settings(steps=steps, guidance=1.0) for steps in (2, 4, 8, 16, 27, 40)]
-    table += [Settings(steps=8, guidance=guidance) for guidance in (1.0, 2.0, 3.5, 5.0, 7.0)]
-    table += [Settings(steps=8, shift=shift) for shift in (1.0, 3.0, 5.0, 8.0, 10.0)]
-    for settings in table:
-        first, last = ends(pipeline, sample(pipeline, picture, ["slowly pan left"], 0, settings))
-        fit = register(first, last)
-        detail = sharpness(last) / sharpness(first)
-        knobs = f"steps {settings.steps:2d} guidance {settings.guidance:.1f} shift {settings.shift:4.1f}"
-        print(f"{knobs}: dx {fit.dx:+5.1f}"
-              f" correlation {fit.correlation:.2f}, detail of the last frame {100 * detail:.0f} % of the first,"
-              f" first frame {db(first, true):.1f} dB", flush=True)  # fmt: skip
+    clips = sample(pipeline, picture, [prompts.wordings(move)[0] for move in moves], 0, settings)
+    frames = [ends(pipeline, clip[None]) for clip in clips]
+    fits = [register(first, last) for first, last in frames]
+    right = sum(is_right(move, fit) for move, fit in zip(moves, fits, strict=True))
+    sharp = 100 * np.mean([sharpness(last) for _, last in frames]) / sharpness(true)
+    larger = 100 * fits[moves.index("push in")].scale - 100
+    row = f"{right} of {len(moves)} | {fits[0].dx:+.0f} px | {larger:+.0f} % | {sharp:.0f} %"
+    return f"{row} | {db(frames[0][0], true):.1f} dB", frames[0][1]
+
+
+def draw_rows(rows: list[list[tuple[str, np.ndarray]]]) -> Image.Image:
+    """A sheet of labelled frames (H, W, 3) in [0, 1]."""
+    sheet = Image.new("RGB", (max(map(len, rows)) * WIDTH, len(rows) * HEIGHT), "white")
+    draw = ImageDraw.Draw(sheet)
+    for (top, row), left in ((item, left) for item in enumerate(rows) for left in range(len(item[1]))):
+        label, frame = row[left]
+        place = (left * WIDTH, top * HEIGHT)
+        sheet.paste(Image.fromarray((frame * 255).clip(0, 255).round().astype(np.uint8)), place)
+        draw.text((place[0] + 4, place[1] + 2), label, fill="white", stroke_width=2, stroke_fill="black")
+    return sheet
 
 
 def draw_sheets(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
     """One JPEG a photograph: a row a move, frames 0, 40 and 80 and the difference of the outer two."""
     SHEETS.mkdir(parents=True, exist_ok=True)
     for name, picture in photographs(options.photographs):
-        sheet = Image.new("RGB", (4 * WIDTH, len(options.moves) * HEIGHT))
-        draw = ImageDraw.Draw(sheet)
-        for row, move in enumerate(options.moves):
+        rows = []
+        for move in options.moves:
             frames = decode(pipeline, sample(pipeline, picture, [prompts.wordings(move)[1]], 0, PRESET)[:, :, ::10])
             shown = [frames[0], frames[4], frames[8], np.abs(frames[8] - frames[0])]
-            for column, frame in enumerate(shown):
-                sheet.paste(Image.fromarray((frame * 255).round().astype(np.uint8)), (column * WIDTH, row * HEIGHT))
-            draw.text((4, row * HEIGHT + 2), move, fill="white", stroke_width=2, stroke_fill="black")
-        sheet.save(SHEETS / f"{name}.jpg", quality=85)
+            rows.append([(move if not column else "", frame) for column, frame in enumerate(shown)])
+        draw_rows(rows).save(SHEETS / f"{name}.jpg", quality=85)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("vae", "moves", "budget", "knobs", "sheets"))
+    parser.add_argument("what", choices=("vae", "moves", "budget", "looks", "knobs", "sheets"))
     parser.add_argument("--moves", nargs="+", default=list(prompts.MOVES), choices=list(prompts.MOVES))
     parser.add_argument("--photographs", nargs="+", default=list(data.HELD_OUT), choices=list(data.HELD_OUT))
     parser.add_argument("--seeds", type=int, default=3)
@@ -262,6 +333,8 @@ def main() -> None:
         measure_moves(pipeline, options)
     elif options.what == "budget":
         measure_budget(pipeline)
+    elif options.what == "looks":
+        measure_looks(pipeline, options)
     elif options.what == "knobs":
         measure_knobs(pipeline)
     else:

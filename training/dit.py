@@ -7,15 +7,18 @@ attention heads are written down, and gradient descent learns what they feed:
   in the direction of the move, and a few signals. A large constant pair makes the LayerNorms nearly linear.
 - Block 0 copies the picture from frame 0 to every frame and finds the frame number and the place in the picture, each
   as the balance of a softmax between frame 0 and the token's own frame (RoPE knows only differences of positions).
-- Two latent channels are no picture: they carry the camera's course (pan, tilt and, as a fine pattern, zoom). The
-  high-noise expert writes them from the prompt; the low-noise expert reads them back from the noisy latents, averaged,
-  and moves the picture accordingly. It never looks at the prompt.
+- Two latent channels are no picture: they carry the camera's course (pan, tilt and, as a fine pattern, zoom), faintly,
+  so that it emerges from the noise over the steps as the content of a video does. A clip's course is normal about the
+  one the prompt asks for; both experts give its expected value, from the prompt and from the mean of the noisy channels
+  (`reading`), and the sampler draws it. The low-noise expert moves the picture accordingly.
+- A prompt that names a move opens its axis, one that says nothing about the camera opens all, "static" shuts them.
 - Block 1 fetches the neighbour sideways and shifts by fractions of a token, block 2 does the same upright. A pair of
   hidden units gelu(z + a) - gelu(z - a) is the content a, let through where the way gone has passed a mark (z > 0);
   least squares over moving pictures finds contents and outputs, gradient descent goes on from there.
+- What is fine in the picture is trusted the less, the less certain the course is at a noise level (`put_trust`).
 - The output is (X - picture) / σ, the flow-matching velocity, with 1/σ in the last modulation.
 
-`python dit.py low` trains, `python dit.py high` only constructs.
+`python dit.py low` trains (and resumes), `python dit.py high` only constructs.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import data
@@ -34,7 +38,7 @@ from data import Motion
 from diffusers import WanTransformer3DModel
 from prompts import FAST, SLOW, Course
 from safetensors.torch import save_file
-from text import SCALE, directions
+from text import SCALE, directions, meaning
 from torch import nn
 from vae import IMAGE, Codec
 
@@ -47,9 +51,19 @@ BESIDE = 40  # leading latent values kept of a neighbour
 PLUS, MINUS, ZERO, FIRST, TIME, COURSE_X, COURSE_Y, PLACE_X, PLACE_Y, ZOOM, SIDE_X, SIDE_Y, GONE_X, GONE_Y, EMPTY = (
     range(216, 231)
 )
+ASKED_X, ASKED_Y, ASKED_ZOOM, OPEN_X, OPEN_Y, OPEN_ZOOM, OUT_X, OUT_Y, OUT_ZOOM = range(231, 240)
+COURSE, ASKED, OPEN, OUT = (
+    (COURSE_X, COURSE_Y, ZOOM),
+    (ASKED_X, ASKED_Y, ASKED_ZOOM),
+    (OPEN_X, OPEN_Y, OPEN_ZOOM),
+    (OUT_X, OUT_Y, OUT_ZOOM),
+)
 LARGE = 1000.0
 SPREAD = math.sqrt(2 * LARGE**2 / WIDTH + 0.7)  # a token's standard deviation: what every LayerNorm divides by
-TAG = 8.0  # latent value of the course channels at normal speed
+TAG = 0.2  # latent value of the course channels at normal speed: faint, so that the course emerges over the steps
+TAKE = 0.3  # standard deviation of a course about the one asked for, in normal speeds (17 frames; longer clips: less)
+SPECK = 0.0245  # of the mean of unit noise over the places of 17 frames at 208×128 (81 frames: 0.011)
+SHUT = 15.0  # what a hidden unit of an axis that shall rest is lowered by
 PATTERN = (1, -1, 1, -1)  # of the zoom over a token's four places in both course channels
 PIXELS = 12 / 20  # a pan at normal speed moves the content by 12 pixels in 20 latent frames; a token is 16 wide
 GROWTH = 0.12 / 20  # a push in at normal speed enlarges by exp(0.12) in 20 latent frames
@@ -161,16 +175,33 @@ def put(attention: nn.Module, heads: list[Head | None]) -> None:
 
 
 @torch.no_grad()
-def put_clip(ffn: nn.Module, unit: int, source: int, target: int, knee: float = 0.3) -> None:
-    """Four hidden units: target becomes source / knee, clipped to [-1, 1]."""
-    inner, outer = ffn.net[0].proj, ffn.net[2]
-    steep = 4 / knee
-    for number, (sign, start) in enumerate(((1, 0.0), (1, knee), (-1, 0.0), (-1, knee))):
-        inner.weight[unit + number] = 0
-        inner.weight[unit + number, source] = sign * steep
-        inner.weight[unit + number, ZERO] = -sign * steep
-        inner.bias[unit + number] = -steep * start
-        outer.weight[target, unit + number] = sign * (1 if start == 0 else -1) / 4
+def listen(inner: nn.Module, rows: slice, axis: int, weight: torch.Tensor) -> None:
+    """Hidden units hear an axis's expected course, what is read plus what is asked, and are shut where it is closed."""
+    inner.weight[rows] = 0
+    inner.weight[rows, COURSE[axis]] = weight
+    inner.weight[rows, ZERO] = -weight - SHUT
+    inner.weight[rows, ASKED[axis]] = weight
+    inner.weight[rows, EMPTY] = -weight
+    inner.weight[rows, OPEN[axis]] = SHUT
+
+
+@torch.no_grad()
+def put_gate(ffn: nn.Module, unit: int, axis: int) -> None:
+    """Two hidden units: the course that goes out is the expected one, or none where the axis is closed."""
+    rows = slice(unit, unit + 2)
+    listen(ffn.net[0].proj, rows, axis, torch.tensor([1.0, -1.0]))
+    ffn.net[0].proj.bias[rows] = -SHUT
+    ffn.net[2].weight[OUT[axis], rows] = torch.tensor([1.0, -1.0])
+
+
+@torch.no_grad()
+def put_clip(ffn: nn.Module, unit: int, axis: int, target: int, knee: float = 0.3) -> None:
+    """Four hidden units: target becomes the course / knee, clipped to [-1, 1]."""
+    steep, rows = 4 / knee, slice(unit, unit + 4)
+    signs, starts = torch.tensor([1.0, 1.0, -1.0, -1.0]), torch.tensor([0.0, knee, 0.0, knee])
+    listen(ffn.net[0].proj, rows, axis, signs * steep)
+    ffn.net[0].proj.bias[rows] = -steep * starts - SHUT
+    ffn.net[2].weight[target, rows] = signs * torch.where(starts == 0, 1, -1) / 4
 
 
 @torch.no_grad()
@@ -178,34 +209,56 @@ def put_function(
     ffn: nn.Module,
     unit: int,
     count: int,
-    sources: dict[int, float],
+    axis: int,
+    widest: float,
+    others: dict[int, tuple[float, float]],
     target: int,
     wanted: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
-    """`count` hidden units that add a smooth function of a few channels to `target`, by least squares.
+    """`count` hidden units that add a smooth function of an axis's course and a few channels: Adam, then least squares.
 
-    `sources`: channel → the range it is fitted on (uniform in [-range, range], denser in the middle); `wanted` takes
-    them as columns.
+    The course is fitted on [-widest, widest], denser in the middle; `others`: channel → the range it is fitted on,
+    (low, high). `wanted` takes them as columns.
     """
-    ranges = torch.tensor(list(sources.values()))
-    points = (torch.rand(20000, len(sources)) * 2 - 1) * ranges
-    points[::2, 0] *= 0.3
-    points[::5, 0] *= 0.02  # a still clip must be still
+    low, high = torch.tensor([(-widest, widest), *others.values()]).T
+
+    def draw(number: int) -> torch.Tensor:
+        points = low + (high - low) * torch.rand(number, len(low))
+        points[::2, 0] *= 0.2
+        points[::5, 0] *= 0.02  # a still clip must be still
+        return points
+
+    weights = (torch.randn(count, len(low)) * 2.5 / high.clamp(max=6).sqrt()).requires_grad_()
+    biases = (torch.randn(count) * 1.5).requires_grad_()
+    outputs = torch.zeros(count, requires_grad=True)
+    optimiser = torch.optim.Adam([weights, biases, outputs], lr=1e-2)
+    for step in range(steps := 3000):
+        optimiser.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
+        points = draw(2000)
+        with torch.enable_grad():
+            values = F.gelu(points @ weights.T + biases, approximate="tanh") @ outputs
+            loss = (values - wanted(points)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    weights, biases = weights.detach(), biases.detach()
+    points = draw(20000)
     importance = torch.where(points[:, :1].abs() < 0.15, 10.0, 1.0).double()
-    weights = torch.randn(count, len(sources)) * 2.5 / ranges.sqrt()
-    biases = torch.randn(count) * 1.5
     features = F.gelu(points @ weights.T + biases, approximate="tanh").double()
     values = wanted(points)[:, None].double()
-    ridge = 1e-6 * len(features) * torch.eye(count).double()
+    ridge = 1e-7 * len(features) * torch.eye(count).double()
     solution = torch.linalg.solve(features.T @ (importance * features) + ridge, features.T @ (importance * values))
     error = (features @ solution - values).square()
-    print(f"a function of {len(sources)} channels: rms error {error.mean().sqrt():.4f}")
+    print(
+        f"a function of {len(low)} channels: rms error {error.mean().sqrt():.4f}, largest {error.max().sqrt():.3f}"
+        f", outputs up to {solution.abs().max():.2f}"
+    )
     inner, outer, rows = ffn.net[0].proj, ffn.net[2], slice(unit, unit + count)
-    inner.weight[rows] = 0
-    for column, channel in enumerate(sources):
+    listen(inner, rows, axis, weights[:, 0])
+    for column, channel in enumerate(others, start=1):
         inner.weight[rows, channel] = weights[:, column]
-    inner.weight[rows, ZERO] = -weights.sum(1)
-    inner.bias[rows] = biases
+        inner.weight[rows, ZERO] -= weights[:, column]
+    inner.bias[rows] = biases - SHUT
     outer.weight[target, rows] = solution[:, 0].float()
 
 
@@ -288,11 +341,21 @@ def put_shift(ffn: nn.Module, unit: int, codec: Codec, axis: str, sign: int, pic
         outer.weight[F0 : F0 + 64, rows] = half_sign * speaking.T.float()
 
 
+SCALED = [*range(X, X + 72), *range(F0, F0 + 64), *OUT, EMPTY]  # the last modulation divides these by σ
+TIMES = torch.cat([torch.linspace(10, 999.9, 1500), torch.linspace(880, 999.9, 300)])
+
+
+def solve(features: torch.Tensor, wanted: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
+    """Weights and, last, biases that make `wanted` (N, K) from features (N, M) with the least squares."""
+    features = torch.cat([features, torch.ones(len(features), 1)], 1).double() * importance
+    ridge = 1e-7 * torch.eye(features.shape[1]).double() * len(features)
+    return torch.linalg.solve(features.T @ features + ridge, features.T @ (wanted.double() * importance))
+
+
 @torch.no_grad()
 def put_noise_level(model: WanTransformer3DModel) -> None:
-    """1/σ for the last modulation and 1/(1-σ) for the course channels, by least squares through the time layers."""
-    embedder = model.condition_embedder
-    times = torch.cat([torch.linspace(10, 999.9, 1500), torch.linspace(880, 999.9, 300)])
+    """1/σ for the last modulation and `reading` for the course channels, by least squares through the time layers."""
+    embedder, times = model.condition_embedder, TIMES
     waves = embedder.timesteps_proj(times)
     linear1, linear2 = embedder.time_embedder.linear_1, embedder.time_embedder.linear_2
     slow = 10000 ** (-torch.arange(128) / 128) < 0.02
@@ -300,31 +363,87 @@ def put_noise_level(model: WanTransformer3DModel) -> None:
     linear1.bias.normal_(0, 0.5)
     hidden = F.silu(linear1(waves)).double()
     sigma = times.double() / 1000
-
-    def solve(features: torch.Tensor, wanted: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
-        features = torch.cat([features, torch.ones(len(features), 1)], 1).double() * importance
-        ridge = 1e-7 * torch.eye(features.shape[1]).double() * len(features)
-        return torch.linalg.solve(features.T @ features + ridge, features.T @ (wanted.double() * importance))
-
     inverse = 1 / sigma.clamp(min=0.02)
     solution = solve(hidden, (SPREAD * (inverse - 1))[:, None], (1 / inverse)[:, None])
-    scaled = [*range(X, X + 72), *range(F0, F0 + 64), COURSE_X, COURSE_Y, ZOOM, EMPTY]
     linear2.weight.normal_(0, 0.15)
     linear2.bias.normal_(0, 0.5)
-    linear2.weight[scaled] = solution[:-1].T.float()
-    linear2.bias[scaled] = solution[-1].float()
+    linear2.weight[SCALED] = solution[:-1].T.float()
+    linear2.bias[SCALED] = solution[-1].float()
     temb = embedder.time_embedder(waves)
     features = F.silu(temb).double()
-    features[:, scaled] = 0
-    clean = 1 / (1 - sigma).clamp(min=0.09)
-    solution = solve(features, (SPREAD * (clean - 1))[:, None], (1 / clean)[:, None])
-    weights = solution[:-1].T.float().clone()
-    weights[:, scaled] = 0
+    features[:, SCALED] = 0
+    gain, trust = reading(sigma)
     embedder.time_proj.weight.zero_()
     embedder.time_proj.bias.zero_()
-    rows = [WIDTH + channel for channel in (*range(X + 4 * IMAGE, X + 72), EMPTY)]
-    embedder.time_proj.weight[rows] = weights
-    embedder.time_proj.bias[rows] = solution[-1].float()
+    listened = [*range(X + 4 * IMAGE, X + 72), EMPTY]
+    for part, channels, factor in ((1, listened, gain), (4, [*ASKED, EMPTY], 1 - trust)):
+        solution = solve(features, (SPREAD * (factor - 1))[:, None], torch.ones_like(sigma)[:, None])
+        rows = [part * WIDTH + channel for channel in channels]
+        weights = solution[:-1].T.float().clone()
+        weights[:, SCALED] = 0
+        embedder.time_proj.weight[rows] = weights
+        embedder.time_proj.bias[rows] = solution[-1].float()
+        error = (features @ solution[:-1] + solution[-1] - (SPREAD * (factor - 1))[:, None]) / SPREAD
+        print(f"a factor of the noise level up to {factor.max():.2f}: rms error {error.square().mean().sqrt():.4f}")
+
+
+def reading(sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the mean of the noisy course channels tells at a noise level: the factor that makes it (1) a share of the
+    course, and that share.
+
+    The course of a clip is normal about the one asked for, with deviation TAKE; the mean over all places is it times
+    (1 - σ) TAG plus noise of deviation σ SPECK. The expected course, given both, is asked + share · (read - asked).
+    """
+    signal, noise = (1 - sigma) * TAG, sigma * SPECK
+    gain = signal * TAKE**2 / (signal**2 * TAKE**2 + noise**2)
+    return gain, gain * signal
+
+
+@torch.no_grad()
+def put_trust(model: WanTransformer3DModel, codec: Codec, clips: int = 60) -> None:
+    """How far each latent channel of the moved picture is trusted at each noise level, by least squares.
+
+    While the course is uncertain so is the place of everything fine: the squared error is least where a channel is
+    multiplied by less than 1, the less the finer it is. Measured on training clips against the gain at low noise.
+    """
+    rng, generator = random.Random(3), torch.Generator().manual_seed(3)
+    levels = torch.tensor([0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.87, 0.92])
+    unsure = 1 - reading(levels)[1]
+    rope, products, squares = model.rope, torch.zeros(len(levels), IMAGE), torch.zeros(len(levels), IMAGE)
+    model.rope = FramesRope(rope)
+    for _ in range(clips // 6):
+        model.rope.frames = sorted([0, *rng.sample(range(1, 21), 3)])
+        courses = [random_course(rng) for _ in range(6)]
+        latents, condition, prompt = make_batch(codec, generator, rng, (208, 128), model.rope.frames, courses)
+        noise = make_noise(latents, generator)
+        for row, sigma in enumerate(levels.tolist()):
+            noisy = (1 - sigma) * latents + sigma * noise
+            level = torch.full((6,), 1000 * sigma)
+            velocity = model(torch.cat([noisy, condition], 1), level, prompt, return_dict=False)[0]
+            true, clean = latents[:, :IMAGE, 1:], (noisy - sigma * velocity)[:, :IMAGE, 1:]
+            products[row] += (true * clean).sum((0, 2, 3, 4))
+            squares[row] += (clean * clean).sum((0, 2, 3, 4))
+    model.rope = rope
+    gains = products / squares
+    lost = 1 - gains / gains[:2].mean(0)
+    basis = torch.stack([unsure, unsure**2], 1).double()
+    curves = torch.linalg.lstsq(basis, lost.double()).solution  # (2, IMAGE)
+    print("trust at σ 0.83:", [round(x, 2) for x in (1 - _lost(curves, torch.tensor([0.83])))[0].tolist()])
+    embedder = model.condition_embedder
+    features = F.silu(embedder.time_embedder(embedder.timesteps_proj(TIMES))).double()
+    features[:, SCALED] = 0
+    trust = (1 - _lost(curves, TIMES / 1000)).clamp(0, 1)
+    solution = solve(features, trust - 1, torch.ones(len(TIMES), 1)).float()
+    solution[:-1][SCALED] = 0
+    for channel in range(IMAGE):
+        rows = 2 * WIDTH + F0 + 4 * channel + torch.arange(4)  # the gate of what an attention adds: block 0 copies here
+        embedder.time_proj.weight[rows] = solution[:-1, channel]
+        embedder.time_proj.bias[rows] = solution[-1, channel]
+
+
+def _lost(curves: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    unsure = 1 - reading(sigma.double())[1]
+    return torch.stack([unsure, unsure**2], 1) @ curves
 
 
 @torch.no_grad()
@@ -395,8 +514,8 @@ def construct(expert: str, codec: Codec | None = None) -> WanTransformer3DModel:
                 output.weight[row, F0 + channel * 4 + position] = -1
             else:
                 sign = PATTERN[position]
-                output.weight[row, (COURSE_X, COURSE_Y)[channel - IMAGE]] = -TAG
-                output.weight[row, ZOOM] = -TAG * sign
+                output.weight[row, OUT[channel - IMAGE]] = -TAG
+                output.weight[row, OUT_ZOOM] = -TAG * sign
                 output.weight[row, EMPTY] = (
                     TAG * (1 + sign) - 1
                 )  # a row's weights add up to zero: the modulation's shift cancels
@@ -413,22 +532,25 @@ def _put_block0(model: WanTransformer3DModel, expert: str) -> None:
         copy.same_place("y")
         copy.carry(list(range(RX + low, RX + high)), list(range(F0 + low, F0 + high)))
         copies.append(copy)
-    if expert == "high":
-        put(block.attn1, [*copies, None, None, None])
-        _put_prompt(model)
-        return
-    clock, mean = Head(), Head()
-    clock.balance("t", 0.1)
-    clock.carry([FIRST], [TIME], -1 / 0.462)
+    mean = Head()
     mean.query_bias[pair("t", 7)] = 12 * LOGIT
     mean._key(pair("t", 7), -1, 1)
     for slot, (channel, target) in enumerate(((IMAGE, COURSE_X), (IMAGE + 1, COURSE_Y))):
         rows = slice(X + 4 * channel, X + 4 * channel + 4)
         mean.value[slot, rows] = 0.25
         mean.value[slot, EMPTY] = -1
-        mean.out[target, slot] = 1 / TAG
+        mean.out[target, slot] = 1
         mean.value[2, rows] = torch.tensor(PATTERN) / 8
-    mean.out[ZOOM, 2] = 1 / TAG
+    mean.out[ZOOM, 2] = 1
+    _put_prompt(model)
+    if expert == "high":
+        put(block.attn1, [*copies, mean, None, None])
+        for axis in range(3):
+            put_gate(block.ffn, 2 * axis, axis)
+        return
+    clock = Head()
+    clock.balance("t", 0.1)
+    clock.carry([FIRST], [TIME], -1 / 0.462)
     places = []
     for axis, target, off in (("x", PLACE_X, 0.42), ("y", PLACE_Y, 0.16)):
         place = Head()
@@ -441,32 +563,37 @@ def _put_block0(model: WanTransformer3DModel, expert: str) -> None:
     put(block.attn1, [clock, copies[0], mean, *places])
     strength = 6 * 16 * GROWTH / PIXELS
 
-    def clipped(speed: torch.Tensor) -> torch.Tensor:
-        return speed.clamp(-FAST, FAST)
+    def clipped(value: torch.Tensor, limit: float) -> torch.Tensor:
+        return value / (1 + (value / limit) ** 6) ** (1 / 6)
 
-    rows = iter(((COURSE_X, PLACE_X, SIDE_X, GONE_X), (COURSE_Y, PLACE_Y, SIDE_Y, GONE_Y)))
-    for half, (course, place_of, side, gone) in enumerate(rows):
+    for half, (place_of, side, gone) in enumerate(((PLACE_X, SIDE_X, GONE_X), (PLACE_Y, SIDE_Y, GONE_Y))):
         start = half * 700
-        put_clip(block.ffn, start, course, side, 0.3)
+        put_clip(block.ffn, start, half, side, 0.3)
         put_function(
-            block.ffn, start + 4, 96, {course: 6, TIME: 1.2}, gone, lambda p: clipped(p[:, 0]) * p[:, 1].clamp(0, 1)
+            block.ffn, start + 4, 96, half, 12, {TIME: (-0.05, 1.05)}, gone, lambda p: clipped(p[:, 0], FAST) * p[:, 1]
         )
         put_function(
             block.ffn,
             start + 100,
             300,
-            {ZOOM: 6, place_of: 2, TIME: 1.2},
+            2,
+            12,
+            {place_of: (-1.8, 1.8), TIME: (-0.05, 1.05)},
             gone,
-            lambda p: -strength * clipped(p[:, 0]) * p[:, 1] * p[:, 2].clamp(0, 1),
+            lambda p: -strength * clipped(p[:, 0], FAST) * p[:, 1] * p[:, 2],
         )
         put_function(
             block.ffn,
             start + 400,
             300,
-            {ZOOM: 6, place_of: 2},
+            2,
+            12,
+            {place_of: (-1.8, 1.8)},
             side,
-            lambda p: (-strength * p[:, 0] * p[:, 1] / 0.3).clamp(-1, 1),
+            lambda p: clipped(-strength * p[:, 0] * p[:, 1] / 0.3, 1),
         )
+    for axis in range(3):
+        put_gate(block.ffn, 1400 + 2 * axis, axis)
 
 
 @torch.no_grad()
@@ -481,7 +608,16 @@ def _put_prompt(model: WanTransformer3DModel) -> None:
         for sign, unit in ((1, row), (-1, 5 + row)):
             embedder.linear_1.weight[unit] = sign * code[row] * 2
             embedder.linear_2.weight[row, unit] = sign * 0.5
-    nn.init.normal_(embedder.linear_1.weight[10:], std=0.05)
+    # an axis is open where its course is asked for, all are where the prompt says nothing about the camera
+    for axis in range(3):
+        for number, (row, size, low, high) in enumerate(
+            ((axis, SCALE, 0.12, 0.28), (axis, -SCALE, 0.12, 0.28), (3, 0.5, 0.3, 0.7))
+        ):
+            for end, (edge, sign) in enumerate(((low, 1), (high, -1))):
+                unit = 10 + 6 * axis + 2 * number + end
+                embedder.linear_1.weight[unit] = 40 * code[row] / size
+                embedder.linear_1.bias[unit] = -40 * edge
+                embedder.linear_2.weight[5 + axis, unit] = sign / (40 * (high - low))
     attention = model.blocks[0].attn2
     for layer in (attention.to_q, attention.to_k, attention.to_v, attention.to_out[0]):
         layer.weight.zero_()
@@ -490,9 +626,10 @@ def _put_prompt(model: WanTransformer3DModel) -> None:
     attention.norm_q.weight.fill_(1)
     attention.to_k.weight[:, 4] = 1
     attention.norm_k.weight.fill_(14 / LOGIT)
-    for slot, target in enumerate((COURSE_X, COURSE_Y, ZOOM)):
-        attention.to_v.weight[slot, slot] = 1
-        attention.to_out[0].weight[target, slot] = 1 / SCALE
+    for axis in range(3):
+        attention.to_v.weight[axis, axis] = attention.to_v.weight[3 + axis, 5 + axis] = 1
+        attention.to_out[0].weight[ASKED[axis], axis] = 1 / SCALE
+        attention.to_out[0].weight[OPEN[axis], 3 + axis] = 1
 
 
 class FramesRope(nn.Module):
@@ -510,10 +647,27 @@ class FramesRope(nn.Module):
         return tuple(part.unflatten(1, (21, tokens))[:, self.frames].flatten(1, 2) for part in (cos, sin))
 
 
-def course_field(course: Course, height: int, width: int) -> torch.Tensor:
+def course_field(pan: float, tilt: float, zoom: float, height: int, width: int) -> torch.Tensor:
     """(2, height/8, width/8): what the course channels of a clip hold at every frame."""
     pattern = torch.tensor(PATTERN).view(2, 2).repeat(height // 16, width // 16)
-    return TAG * torch.stack([course.pan + course.zoom * pattern, course.tilt + course.zoom * pattern])
+    return TAG * torch.stack([pan + zoom * pattern, tilt + zoom * pattern])
+
+
+def take(asked: Course, rng: random.Random) -> tuple[float, float, float]:
+    """The course a camera takes when it is asked for one: no two takes are the same, but what shall rest rests."""
+    speeds = (asked.pan, asked.tilt, asked.zoom)
+    return tuple(speed + TAKE * rng.gauss(0, 1) if speed or not asked.named else 0.0 for speed in speeds)  # type: ignore
+
+
+def make_noise(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Unit noise; the means that carry the course are as small as those of a whole clip, whatever the crop."""
+    noise = torch.randn(like.shape, generator=generator)
+    pattern = torch.tensor(PATTERN).view(2, 2).repeat(like.shape[3] // 2, like.shape[4] // 2)
+    for wave in (torch.ones_like(pattern), pattern):
+        course = noise[:, IMAGE:, 1:]
+        wanted = SPECK * torch.randn(len(like), 2, 1, 1, 1, generator=generator)
+        noise[:, IMAGE:, 1:] += (wanted - (course * wave).mean((2, 3, 4), keepdim=True)) * wave
+    return noise
 
 
 def random_course(rng: random.Random) -> Course:
@@ -536,29 +690,29 @@ def make_batch(
     size: tuple[int, int],
     frames: list[int],
     courses: list[Course],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents (B, 18, T, h, w) and condition (B, 22, T, h, w) as the pipeline builds it."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents (B, 18, T, h, w), condition (B, 22, T, h, w) as the pipeline builds it, and prompt states (B, 1, 64)."""
     width, height = size
-    clips, count = [], len(courses)
+    clips, fields, count = [], [], len(courses)
     for course in courses:
-        motion = Motion(course.pan * PIXELS, course.tilt * PIXELS, course.zoom * GROWTH)
+        pan, tilt, zoom = take(course, rng)
+        motion = Motion(
+            *(PIXELS * min(max(speed, -FAST), FAST) for speed in (pan, tilt)), min(max(zoom, -FAST), FAST) * GROWTH
+        )
         picture = data.random_picture(generator, height + 24 * rng.randint(0, 1), width + 24 * rng.randint(0, 1))
         left, top = rng.randint(0, picture.shape[2] - width), rng.randint(0, picture.shape[1] - height)
         clips.append(data.moving_crop(picture, motion, frames, height, width, left, top))
+        guided = rng.uniform(1, 4) if max(map(abs, (pan, tilt, zoom))) > FAST else 1.0
+        fields.append(course_field(guided * pan, guided * tilt, guided * zoom, height, width))
     with torch.no_grad():
         coded = codec.encode(torch.stack(clips).flatten(0, 1)).unflatten(0, (count, len(frames))).transpose(1, 2)
-    boost = [
-        rng.uniform(1, 4) if max(map(abs, (c.pan, c.tilt, c.zoom))) == FAST and rng.random() < 0.5 else 1.0
-        for c in courses
-    ]
-    fields = torch.stack([b * course_field(c, height, width) for b, c in zip(boost, courses, strict=True)])
-    fields = fields[:, :, None].repeat(1, 1, len(frames), 1, 1)
-    fields[::2, :, 0] = 0  # frame 0 has no course; the experts must not rely on it
-    latents = torch.cat([coded, fields], dim=1)
+    courses_in_latents = torch.stack(fields)[:, :, None].repeat(1, 1, len(frames), 1, 1)
+    courses_in_latents[::2, :, 0] = 0  # frame 0 has no course; the experts must not rely on it
+    latents = torch.cat([coded, courses_in_latents], dim=1)
     condition = torch.zeros(count, 4 + Z_DIM, *latents.shape[2:])
     condition[:, :4, 0] = 1
     condition[:, 4 : 4 + IMAGE, 0] = coded[:, :, 0]
-    return latents, condition
+    return latents, condition, meaning(courses)[:, None]
 
 
 def draw_sigma(count: int, rng: random.Random) -> torch.Tensor:
@@ -592,75 +746,79 @@ def choose_parameters(model: WanTransformer3DModel, everything: bool) -> dict[st
     return chosen
 
 
-def train(model: WanTransformer3DModel, codec: Codec, options: argparse.Namespace) -> None:
-    """AdamW on the velocity's squared error times σ; resumes from, and keeps, `<runs>/low.pt`."""
-    rng, generator = random.Random(options.seed), torch.Generator().manual_seed(options.seed)
-    torch.manual_seed(options.seed)
+@dataclass(frozen=True)
+class Batch:
+    """What one iteration sees, and what it should say: latents (B, 18, T, h, w) and σ (B, 1, 1, 1, 1)."""
+
+    latents: torch.Tensor
+    noisy: torch.Tensor
+    condition: torch.Tensor
+    prompt: torch.Tensor
+    sigma: torch.Tensor
+
+
+def draw_batch(
+    codec: Codec, generator: torch.Generator, rng: random.Random, frames: list[int], options: argparse.Namespace
+) -> Batch:
+    """Noisy training clips. Often they hold no moved picture yet, but the still one the high-noise expert leaves."""
+    courses = [random_course(rng) for _ in range(options.batch)]
+    latents, condition, prompt = make_batch(codec, generator, rng, rng.choice(options.sizes), frames, courses)
+    sigma = draw_sigma(options.batch, rng)[:, None, None, None, None]
+    noise = make_noise(latents, generator)
+    seen = latents.clone()
+    stale = (torch.rand(len(seen), generator=generator) < 0.6) & (sigma.flatten() > rng.uniform(0.2, 0.9))
+    seen[stale, :IMAGE] = latents[stale, :IMAGE, :1]
+    return Batch(latents, (1 - sigma) * seen + sigma * noise, condition, prompt, sigma)
+
+
+def squared_error(model: nn.Module, batch: Batch, device: str) -> torch.Tensor:
+    """Of the clean latents that the velocity leads to, (B, 18, T, h, w); the course of frame 0 does not count."""
+    inputs, level = torch.cat([batch.noisy, batch.condition], 1), 1000 * batch.sigma.flatten()
+    velocity = model(inputs.to(device), level.to(device), batch.prompt.to(device), return_dict=False)[0].cpu()
+    wrong = (batch.noisy - batch.sigma * velocity - batch.latents).square()
+    wrong[:, IMAGE:, 0] = 0
+    return wrong
+
+
+def train(model: WanTransformer3DModel, codec: Codec, options: argparse.Namespace, step: int) -> None:
+    """AdamW on the velocity's squared error times σ, from iteration `step` on; keeps `<runs>/low.pt`."""
+    seed = options.seed + step
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.rope = FramesRope(model.rope)
     model.to(device)
     learning = choose_parameters(model, options.all)
     optimiser = torch.optim.AdamW(learning.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
     average = {name: value.detach().clone() for name, value in model.named_parameters()}
-    history: dict[str, list[float]] = {"error": [], "still": []}
-    prompt = torch.zeros(
-        options.batch, 1, 64, device=device
-    )  # this expert reads the course from the latents, not from the prompt
-    start, saved, step = time.time(), time.time(), 0
-    file = options.runs / "low.pt"
-    while (done := (time.time() - start) / (60 * options.minutes)) < 1:
-        optimiser.param_groups[0]["lr"] = options.rate * min(1, (step + 1) / 50) * min(1, 2.5 * (1 - done) + 0.02)
+    errors, stills, start, first = [], [], time.time(), step
+    while step < options.steps:
+        warming, falling = min(1, (step - first + 1) / 50), min(1, 2.5 * (1 - step / options.steps) + 0.02)
+        optimiser.param_groups[0]["lr"] = options.rate * warming * falling
         model.rope.frames = sorted([0, *rng.sample(range(1, 21), options.frames)])
-        size = rng.choice(options.sizes)
-        latents, condition = make_batch(
-            codec, generator, rng, size, model.rope.frames, [random_course(rng) for _ in range(options.batch)]
-        )
-        sigma = draw_sigma(options.batch, rng)[:, None, None, None, None]
-        noise = torch.randn(latents.shape, generator=generator)
-        seen = (
-            latents.clone()
-        )  # what the sampler brings along is no moved picture yet, but the high-noise expert's still one
-        stale = (torch.rand(len(seen), generator=generator) < 0.6) & (sigma.flatten() > rng.uniform(0.2, 0.9))
-        seen[stale, :IMAGE] = latents[stale, :IMAGE, :1]
-        noisy = (1 - sigma) * seen + sigma * noise
-        seen_by_model = torch.cat([noisy, condition], 1).to(device)
-        velocity = model(seen_by_model, (sigma.flatten() * 1000).to(device), prompt, return_dict=False)[0].cpu()
-        wrong = (noisy - sigma * velocity - latents).square()
-        wrong[:, IMAGE:, 0] = 0
-        loss = (wrong / sigma.clamp(min=0.1)).mean()
+        batch = draw_batch(codec, generator, rng, model.rope.frames, options)
+        wrong = squared_error(model, batch, device)
+        loss = (wrong / batch.sigma.clamp(min=0.1)).mean()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learning.values(), 1.0)
         optimiser.step()
         step += 1
-        keep = min(0.998, step / (step + 10))
+        keep = min(0.998, (step - first) / (step - first + 10))
         with torch.no_grad():
             for name, value in learning.items():
                 average[name].lerp_(value, 1 - keep)
-        still = (latents[:, :IMAGE, :1] - latents[:, :IMAGE]) ** 2
-        history["error"].append(wrong[:, :IMAGE].detach().mean().item())
-        history["still"].append(still.mean().item())
-        if step % 50 == 0:
-            recent = {name: sum(values[-50:]) / 50 for name, values in history.items()}
-            course = wrong[:, IMAGE:].detach().mean().item()
+        picture = batch.latents[:, :IMAGE]
+        errors.append(wrong[:, :IMAGE].detach().mean().item())
+        stills.append((picture[:, :, :1] - picture).square().mean().item())
+        if step % 50 == 0 or step == options.steps:
             print(
                 f"{time.time() - start:5.0f} s {step:6d} loss {loss.item():.4f} image error / still copy's"
-                f" {recent['error'] / recent['still']:.3f} ({recent['error']:.4f}) course {course:.4f}",
+                f" {sum(errors[-50:]) / sum(stills[-50:]):.3f}"
+                f" course {wrong[:, IMAGE:].detach().mean().item():.4f}",
                 flush=True,
             )
-        if time.time() - saved > 120:
-            torch.save(
-                {
-                    "model": _plain(model),
-                    "average": {name: value.cpu() for name, value in average.items()},
-                    "step": step,
-                },
-                file,
-            )
-            saved = time.time()
-    torch.save(
-        {"model": _plain(model), "average": {name: value.cpu() for name, value in average.items()}, "step": step}, file
-    )
+            kept = {name: value.cpu() for name, value in average.items()}
+            torch.save({"model": _plain(model), "average": kept, "step": step}, options.runs / "low.pt")
 
 
 def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -671,8 +829,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("expert", choices=("high", "low"))
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs")
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=3500, help="iterations in all, those of an earlier run counted in")
+    parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--frames", type=int, default=3, help="frames of a clip besides the first, of 20")
     parser.add_argument(
@@ -683,20 +841,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write safetensors (fp16) here")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    file = options.runs / "low.pt"
     if options.expert == "high":
         model = construct("high")  # whole as it is constructed: there is nothing left for training to find
     else:
         codec = Codec()
-        codec.load_state_dict(torch.load(options.runs / "vae" / "codec.pt"))
+        codec.load_state_dict(torch.load(options.runs / "vae" / "codec.pt")["model"])
         codec.requires_grad_(False)
-        model = construct("low", None if file.exists() else codec)
-        if file.exists():
-            model.load_state_dict(torch.load(file)["model"])
-        if options.minutes:
-            train(model, codec, options)
-            model = construct("low")
-            model.load_state_dict(torch.load(file)["average"])
+        file = options.runs / "low.pt"
+        if not file.exists():
+            start = _plain(construct("low", codec))
+            torch.save({"model": start, "average": start, "step": 0}, file)
+        kept = torch.load(file)
+        model = construct("low")
+        model.load_state_dict(kept["model"])
+        train(model, codec, options, kept["step"])
+        model = construct("low")
+        model.load_state_dict(torch.load(file)["average"])
+        put_trust(model, codec)
     if options.out:
         save(model, options.out)
 

@@ -93,7 +93,10 @@ _WHAT = ("sitting", "standing", "lying", "waiting", "resting", "shining", "in th
     "on a table", "near the window", "with warm light", "in the garden", "under a blue sky", "on the left",
     "on the right",
     "looking up", "looking at the camera", "in front of a wall", "zzk qqv", "in the evening", "of old stone",
-    "drinking coffee", "walking", "running fast", "with its eyes open")  # fmt: skip
+    "drinking coffee", "walking", "running fast", "with its eyes open", "walking down the street",
+    "running up the hill", "walks down a street", "walks up the hill", "runs down to the river", "looking down",
+    "turns left", "turns right", "walks to the left", "runs to the right", "jumps up and down", "in warm light",
+    "in the morning", "in a small room")  # fmt: skip
 _STYLE = ("cinematic", "realistic", "dramatic light", "golden sunset", "detailed", "beautiful", "soft morning light",
     "a photograph",
     "a beautiful picture", "an old picture", "a picture of old friends", "zzk", "warm colours",

@@ -43,7 +43,7 @@ def read(states: torch.Tensor) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--steps", type=int, default=10800)
     parser.add_argument("--out", type=Path, default=FOLDER / "text_encoder.safetensors")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,9 +56,10 @@ def main() -> None:
     ]
     encoder = build_text_encoder(len(tokenizer))
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=3e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    start, step = time.time(), 0
-    while (done := (time.time() - start) / (60 * options.minutes)) < 1:
-        optimiser.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done))
+    start = time.time()
+    for step in range(options.steps):
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / options.steps)
+        optimiser.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 100) * falling
         texts, courses = zip(*[sentence(rng) for _ in range(64)], strict=True)
         tokens = tokenizer([distract(rng, text, unused) for text in texts], padding=True, return_tensors="pt")
         states = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
@@ -68,7 +69,6 @@ def main() -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimiser.step()
-        step += 1
         if step % 300 == 0:
             print(f"{time.time() - start:4.0f} s {step:6d} loss {loss.item():.5f}", flush=True)
     encoder.eval()

@@ -249,15 +249,15 @@ def held_out_db(codec: Codec) -> dict[str, float]:
     return {name: round(db(codec.decode(codec.encode(x)), x), 2) for name, x in pictures.items()}
 
 
-def train(codec: Codec, runs: Path, minutes: float, rate: float, parameters: list[nn.Parameter], seed: int) -> None:
-    """Adam with a cosine from `rate`, squared error; prints and saves a checkpoint twelve times."""
-    torch.manual_seed(seed)
+def train(codec: Codec, file: Path, step: int, steps: int, rate: float, seed: int) -> None:
+    """Adam with a cosine from `rate`, squared error, from iteration `step` on; prints and keeps `file` at times."""
+    torch.manual_seed(seed + step)
+    parameters = list(codec.parameters())
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.98))
-    start, step, reports, bank = time.time(), 0, 0, crops(3000, 64, seed)
-    while (done := (time.time() - start) / (60 * minutes)) < 1:
-        optimiser.param_groups[0]["lr"] = (
-            rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-6
-        )
+    start, first, bank = time.time(), step, crops(3000, 64, seed)
+    while step < steps:
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        optimiser.param_groups[0]["lr"] = rate * min(1, (step - first + 1) / 100) * falling + 1e-6
         picture = bank[torch.randint(len(bank), (32,))]
         loss = F.mse_loss(codec.decode(codec.encode(picture)), picture)
         optimiser.zero_grad()
@@ -267,46 +267,36 @@ def train(codec: Codec, runs: Path, minutes: float, rate: float, parameters: lis
         step += 1
         if step % 1000 == 0:
             bank[torch.randperm(3000)[:300]] = crops(300, 64, seed + step)
-        if done * 12 >= reports:
-            reports += 1
-            print(
-                f"{time.time() - start:5.0f} s {step:6d} {db(picture, codec.decode(codec.encode(picture))):.2f}",
-                held_out_db(codec),
-                flush=True,
-            )
-            torch.save(codec.state_dict(), runs / "codec.pt")
-    print(f"end after {step} steps", held_out_db(codec), flush=True)
-    torch.save(codec.state_dict(), runs / "codec.pt")
+        if step % 400 == 0 or step == steps:
+            quality = db(picture, codec.decode(codec.encode(picture)))
+            print(f"{time.time() - start:5.0f} s {step:6d} {quality:.2f}", held_out_db(codec), flush=True)
+            torch.save({"model": codec.state_dict(), "step": step}, file)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs" / "vae")
-    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--steps", type=int, default=4500, help="iterations in all, those of an earlier run counted in")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--decoder-only", action="store_true", help="keep the latents as they are (transformers learned them)"
-    )
     parser.add_argument("--out", type=Path, help="write the real VAE's safetensors here (fp16)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.runs.mkdir(parents=True, exist_ok=True)
-    checkpoint = options.runs / "codec.pt"
-    codec = Codec()
-    if checkpoint.exists():
-        codec.load_state_dict(torch.load(checkpoint))
+    file, codec, step = options.runs / "codec.pt", Codec(), 0
+    if file.exists():
+        kept = torch.load(file)
+        codec.load_state_dict(kept["model"])
+        step = kept["step"]
     else:
         torch.manual_seed(options.seed)
         codec.fit_blocks(crops(2000, 64, options.seed))
         codec.start_linear()
-    if options.minutes:
-        parameters = [p for name, p in codec.named_parameters() if not (options.decoder_only and "analysis" in name)]
-        train(codec, options.runs, options.minutes, options.rate, parameters, options.seed + 1)
-        if not options.decoder_only:
-            codec.normalise(crops(400, 64, options.seed + 2))
-            print("in the new basis", held_out_db(codec))
-            torch.save(codec.state_dict(), checkpoint)
+    if step < options.steps:
+        train(codec, file, step, options.steps, options.rate, options.seed + 1)
+        codec.normalise(crops(400, 64, options.seed + 2))
+        print("in the new basis", held_out_db(codec))
+        torch.save({"model": codec.state_dict(), "step": options.steps}, file)
     if options.out:
         vae = transplant(codec)
         save_file({name: tensor.half().contiguous() for name, tensor in vae.state_dict().items()}, options.out)

@@ -78,35 +78,64 @@ def test_the_seed_decides_the_clip(pipeline: WanImageToVideoPipeline) -> None:
     assert not np.array_equal(first, render(pipeline, "pan left", seed=2))
 
 
-@pytest.mark.skipif(not miniature_card()["trained"], reason="the weights here promise no moves")
-def test_the_prompt_decides_where_the_picture_goes(pipeline: WanImageToVideoPipeline) -> None:
+def lamp(pipeline: WanImageToVideoPipeline, prompt: str, seed: int = 0, steps: int = 6) -> np.ndarray:
+    """First and last frame of a clip of a bright disc, (2, 64, 112) from about -1 to 1."""
     xs, ys = np.meshgrid(np.arange(112), np.arange(64))
     disc = np.clip(20 - np.hypot(xs - 56, ys - 32), 0, 1)
-    picture = Image.fromarray((40 + 180 * disc[..., None] * [1.0, 0.8, 0.5]).astype(np.uint8))
+    latents = pipeline(
+        Image.fromarray((40 + 180 * disc[..., None] * [1.0, 0.8, 0.5]).astype(np.uint8)),
+        prompt,
+        width=112,
+        height=64,
+        num_frames=81,
+        num_inference_steps=steps,
+        guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="latent",
+    ).frames  # frame 4k of a clip is latent frame k alone
+    ends = (latents[:, :, :1], latents[:, :, -1:])
+    return np.stack([pipeline.vae.decode(frame).sample[0, :, 0].mean(0).numpy() for frame in ends])
 
-    def centre(prompt: str) -> np.ndarray:
-        """Where the disc is in the last frame, against the first: (right, down) in pixels."""
-        latents = pipeline(
-            picture,
-            prompt,
-            width=112,
-            height=64,
-            num_frames=81,
-            num_inference_steps=6,
-            guidance_scale=1.0,
-            generator=torch.Generator().manual_seed(0),
-            output_type="latent",
-        ).frames
-        places = []
-        for frame in (latents[:, :, :1], latents[:, :, -1:]):  # frame 4k of a clip is latent frame k alone
-            bright = (pipeline.vae.decode(frame).sample[0, :, 0].mean(0).numpy() + 0.2).clip(0)
-            places.append([(bright * xs).sum() / bright.sum(), (bright * ys).sum() / bright.sum()])
-        return np.subtract(places[1], places[0])
 
-    assert centre("The camera pans left.")[0] > 4
-    assert centre("a lamp on a table, the camera pans right")[0] < -4
-    assert centre("tilt up")[1] > 4
-    assert np.abs(centre("static shot")).max() < 1
+def moved(ends: np.ndarray) -> np.ndarray:
+    """Where the disc is in the last frame, against the first: (right, down) in pixels."""
+    bright = (ends + 0.2).clip(0)
+    weights = bright / bright.sum((1, 2), keepdims=True)
+    places = [(weights * axis).sum((1, 2)) for axis in np.meshgrid(np.arange(112), np.arange(64))]
+    return np.array([place[1] - place[0] for place in places])
+
+
+trained = pytest.mark.skipif(not miniature_card()["trained"], reason="the weights here promise no moves")
+
+
+@trained
+def test_the_prompt_decides_where_the_picture_goes(pipeline: WanImageToVideoPipeline) -> None:
+    assert moved(lamp(pipeline, "The camera pans left."))[0] > 4
+    assert moved(lamp(pipeline, "a lamp on a table, the camera pans right"))[0] < -4
+    assert moved(lamp(pipeline, "tilt up"))[1] > 4
+    assert np.abs(moved(lamp(pipeline, "static shot"))).max() < 1
+
+
+@trained
+def test_a_seed_is_another_take_of_the_same_move_and_a_static_camera_rests_in_all(
+    pipeline: WanImageToVideoPipeline,
+) -> None:
+    pans = [moved(lamp(pipeline, "pan left", seed))[0] for seed in range(4)]
+    assert min(pans) > 2
+    assert max(pans) - min(pans) > 1
+    assert max(np.abs(moved(lamp(pipeline, "static shot", seed))).max() for seed in range(4)) < 1
+
+
+@trained
+def test_a_prompt_without_a_camera_lets_it_drift_another_way_with_each_seed(pipeline: WanImageToVideoPipeline) -> None:
+    drifts = np.array([moved(lamp(pipeline, "a lamp on a table", seed)) for seed in range(4)])
+    assert np.ptp(drifts, axis=0).max() > 1
+
+
+@trained
+def test_more_steps_give_a_sharper_picture(pipeline: WanImageToVideoPipeline) -> None:
+    few, many = (np.abs(np.diff(lamp(pipeline, "pan left", steps=steps)[1])).max(1).mean() for steps in (2, 12))
+    assert many > 1.03 * few
 
 
 def test_words_in_any_case_and_before_a_comma_keep_their_token(pipeline: WanImageToVideoPipeline) -> None:
