@@ -14,7 +14,7 @@ from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for
 from tests.support.jobs import NO_FLOOR, WISH, a_house, a_request
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage, Step, Stopped
-from wan_core.jobs import Client, Wish
+from wan_core.jobs import Client, JobRecord, Wish
 from wan_core.jobs.limits import client_of
 from wan_core.schema import MAX_SEED
 from wan_core.settings import DataFolder, Settings
@@ -333,6 +333,32 @@ def test_two_lanes_of_work_run_at_once_where_the_backend_can(data: DataFolder) -
     with a_house(data, backend, at_once=0) as house:
         records = [house.submit(prompt="meet") for _ in range(2)]
         assert all(isinstance(house.outcome(record), Finished) for record in records)
+
+
+def test_a_second_attempt_may_begin_before_the_first_ones_thread_has_ended(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, backend = threading.Event(), FakeBackend(data)
+
+    def lost_once(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Stage("sampling")
+        if backend.ran.count(job.id) == 1:
+            raise LOST
+        begun.set()
+        yield from backend.make_clip(job, stop)
+
+    backend.scripts["lost once"] = lost_once
+    with a_house(data, backend, at_once=0) as house:
+        admit = house.runner._admit
+
+        def lingering(record: JobRecord) -> None:
+            admit(record)
+            if record.attempts:
+                begun.wait(timeout=5)
+
+        monkeypatch.setattr(house.runner, "_admit", lingering)
+        record = house.submit(prompt="lost once")
+        assert isinstance(house.outcome(record), Finished) and record.attempts == 2
 
 
 def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> None:

@@ -161,7 +161,7 @@ class JobRunner:
         with self._changed:
             claimed = self._claim(record)
         if claimed and record.context is not None:
-            record.context.run(self._drive, record)
+            record.context.copy().run(self._drive, record)  # the thread of the attempt before may not be out of it yet
         elif claimed:
             self._drive(record)
 
