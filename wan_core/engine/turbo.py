@@ -7,7 +7,6 @@ Source: https://huggingface.co/lightx2v/Wan2.2-Distill-Loras; sampling as in Wan
 UniPC's timesteps 999, 937, 833, 625 against the trained 1000, 937.5, 833.3, 625).
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
+from wan_core.weights import sha256_of
 
 REPO = "lightx2v/Wan2.2-Distill-Loras"
 HIGH_NOISE = "wan2.2_i2v_A14b_high_noise_lora_rank64_lightx2v_4step_1022.safetensors"
@@ -128,11 +128,6 @@ def _folder(settings: Settings, report: Callable[[Event], None]) -> Path:
     for file in (HIGH_NOISE, LOW_NOISE):
         if not (folder / file).is_file():
             raise BackendError("engine_unavailable", f"{name} holds no {file}. Check WAN_LIGHTNING.")
-        if ours and _digest(folder / file) != SHA256[file]:
+        if ours and sha256_of(folder / file) != SHA256[file]:
             raise _unusable(folder / file, "its content is not the published one", "Delete it and load it again.")
     return folder
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
