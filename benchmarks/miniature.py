@@ -124,7 +124,7 @@ def sample(
         height=picture.height,
         num_frames=settings.frames,
         num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance,
+        guidance_scale=max(settings.guidance, 1.0001 if settings.guidance_2 > 1 else 1),  # 1 silences both experts
         guidance_scale_2=settings.guidance_2,
         generator=torch.Generator().manual_seed(seed),
         output_type="latent",
@@ -269,7 +269,9 @@ def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
         for seed in range(5):
             first, last = ends(pipeline, sample(pipeline, picture, [prompt], seed, PRESET))
             fit = register(first, last)
-            text += f"| {prompt} | {seed} | {fit.dx:+.0f} | {fit.dy:+.0f} | {100 * fit.scale - 100:+.0f} % |\n"
+            text += f"| {prompt} | {seed} | {fit.dx:.0f} | {fit.dy:.0f} | {100 * fit.scale - 100:.0f} % |\n".replace(
+                "-0 ", "0 "
+            )
             rows[-1].append((f"{prompt}, seed {seed}", last))
     draw_rows(rows).save(KNOBS.with_suffix(".jpg"), quality=85)
     KNOBS.write_text(text, encoding="utf-8")

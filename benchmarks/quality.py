@@ -118,7 +118,7 @@ def compared(move: str, plain: np.ndarray, fast: np.ndarray, skipped: tuple[floa
     ssim = [structural_similarity(*pair, channel_axis=-1, data_range=1.0) for pair in zip(plain, fast, strict=True)]
     shift, growth = np.hypot(went.dx - wanted.dx, went.dy - wanted.dy), abs(went.scale / wanted.scale - 1)
     psnr = IDENTICAL_DB if np.array_equal(plain, fast) else db(plain, fast)
-    right = is_right(move, went), is_right(move, wanted)
+    right = bool(is_right(move, went)), bool(is_right(move, wanted))
     return Agreement(psnr, float(np.mean(ssim)), *right, float(shift), float(growth), skipped)
 
 

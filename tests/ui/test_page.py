@@ -11,6 +11,7 @@ import pytest
 from tests.support.jobs import House
 from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import schema, ui
+from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
 from wan_core.ui.endpoint import image_to_video
 from wan_core.ui.expanding import changes
@@ -62,6 +63,14 @@ def test_every_input_has_a_label_and_an_id(page: gr.Blocks) -> None:
 def test_the_preset_of_the_machine_is_in_the_form_from_the_start(page: gr.Blocks) -> None:
     frames = next(block for block in page.blocks.values() if block.elem_id == "num_frames")
     assert frames.value == 33
+
+
+def test_what_the_knobs_do_is_shown_only_where_it_was_measured(house: House) -> None:
+    def shown(engine: str) -> bool:
+        page = ui.build(house.jobs, Settings(), MACHINE, Choice(profiles()[engine], "It suits."))
+        return any(block.elem_id == "knobs" for block in page.blocks.values())
+
+    assert shown("miniature") and not shown("a14b")
 
 
 def test_the_page_names_no_address_but_fals_and_the_examples(page: gr.Blocks) -> None:

@@ -99,7 +99,7 @@ class Left:
             js_on_load=picker.CHOOSE_JS,
         )
         sections.size_section(self.form, first)
-        sections.sampling_section(self.form, first)
+        sections.sampling_section(self.form, first, engine)
         sections.frames_section(self.form, first)
         sections.encoding_section(self.form, first)
         self.wan_negative = sections.checks_section(self.form, first)

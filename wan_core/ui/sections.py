@@ -7,7 +7,7 @@ import gradio as gr
 from wan_core import prompting
 from wan_core.events import Where
 from wan_core.presets import Preset
-from wan_core.profiles import MINIATURE, Choice, EngineProfile, Machine, profiles, why_not
+from wan_core.profiles import MINIATURE, MINIATURE_FOLDER, Choice, EngineProfile, Machine, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.ui.controls import Form, control, shown
 from wan_core.ui.pictures import UploadedImage
@@ -64,10 +64,21 @@ def size_section(form: Form, opening: Preset) -> None:
             _add(form, name, opening)
 
 
-def sampling_section(form: Form, opening: Preset) -> None:
+def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
+    """The sampler's knobs and, where the miniature runs, what each of them was measured to do to it."""
     with gr.Accordion("Sampling", open=False, elem_id="sampling", elem_classes="not-in-embed"):
         for name in SAMPLING:
             _add(form, name, opening)
+        if engine.name == MINIATURE:
+            with gr.Accordion("What these do to the miniature", open=False, elem_id="knobs"):
+                gr.Markdown((MINIATURE_FOLDER / "knobs.md").read_text(encoding="utf-8").partition("\n")[2])
+                gr.Image(
+                    str(MINIATURE_FOLDER / "knobs.jpg"),
+                    label="Last frames",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    elem_id="knobs-picture",
+                )
 
 
 def frames_section(form: Form, opening: Preset) -> None:
