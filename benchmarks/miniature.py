@@ -253,7 +253,8 @@ def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
         "shift": [Settings(shift=shift) for shift in (1, 3, 5, 8, 10)],
     }
     for knob, table in knobs.items():
-        text += f"\n| {knob} | right | pan | push in | sharpness | first frame |\n|---|---|---|---|---|---|\n"
+        text += f"\n| {knob} | right of {len(moves)} | pan, px | push in, % | sharp, % | first, dB |\n"
+        text += "|---|---|---|---|---|---|\n"
         rows.append([])
         for settings in table:
             value = {
@@ -263,13 +264,13 @@ def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
             text += f"| {value:g} | {line} |\n"
             print(knob, f"{value:g}", line, flush=True)
             rows[-1].append((f"{knob} {value:g}", last))
-    text += "\n| prompt | seed | right, px | down, px | larger |\n|---|---|---|---|---|\n"
+    text += "\n| prompt | seed | right, px | down, px | larger, % |\n|---|---|---|---|---|\n"
     for prompt in ("pan left", "a tower"):
         rows.append([])
         for seed in range(5):
             first, last = ends(pipeline, sample(pipeline, picture, [prompt], seed, PRESET))
             fit = register(first, last)
-            text += f"| {prompt} | {seed} | {fit.dx:.0f} | {fit.dy:.0f} | {100 * fit.scale - 100:.0f} % |\n".replace(
+            text += f"| {prompt} | {seed} | {fit.dx:.0f} | {fit.dy:.0f} | {100 * fit.scale - 100:.0f} |\n".replace(
                 "-0 ", "0 "
             )
             rows[-1].append((f"{prompt}, seed {seed}", last))
@@ -289,8 +290,8 @@ def measure_setting(
     right = sum(is_right(move, fit) for move, fit in zip(moves, fits, strict=True))
     sharp = 100 * np.mean([sharpness(last) for _, last in frames]) / sharpness(true)
     larger = 100 * fits[moves.index("push in")].scale - 100
-    row = f"{right} of {len(moves)} | {fits[0].dx:+.0f} px | {larger:+.0f} % | {sharp:.0f} %"
-    return f"{row} | {db(frames[0][0], true):.1f} dB", frames[0][1]
+    row = f"{right} | {fits[0].dx:.0f} | {larger:.0f} | {sharp:.0f} | {db(frames[0][0], true):.1f}"
+    return row, frames[0][1]
 
 
 def draw_rows(rows: list[list[tuple[str, np.ndarray]]]) -> Image.Image:

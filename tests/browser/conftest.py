@@ -137,8 +137,10 @@ def choose(page: Page, field: str, word: str) -> None:
 
 
 def unfold(page: Page, section: str) -> None:
+    """Open a section if it is closed, and let it settle: what is typed while it is built can be lost."""
     if page.locator(f"#{section} button.open").count() == 0:
         page.locator(f"#{section} > button").click()
+        page.wait_for_timeout(500)
 
 
 def make_short(page: Page, frames: int = 17, steps: int = 2) -> None:

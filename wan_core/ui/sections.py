@@ -71,14 +71,17 @@ def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None
             _add(form, name, opening)
         if engine.name == MINIATURE:
             with gr.Accordion("What these do to the miniature", open=False, elem_id="knobs"):
-                gr.Markdown((MINIATURE_FOLDER / "knobs.md").read_text(encoding="utf-8").partition("\n")[2])
+                text, tables = (MINIATURE_FOLDER / "knobs.md").read_text(encoding="utf-8").split("## Figures\n")
+                gr.Markdown(text.partition("\n")[2], elem_classes="small")
                 gr.Image(
                     str(MINIATURE_FOLDER / "knobs.jpg"),
                     label="Last frames",
+                    show_label=False,
                     interactive=False,
                     buttons=["fullscreen"],
                     elem_id="knobs-picture",
                 )
+                gr.Markdown(tables)
 
 
 def frames_section(form: Form, opening: Preset) -> None:
