@@ -99,9 +99,7 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
 
 
 def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
-    """On all cores and without a step cache: its first block hardly changes from step to step and says nothing of the
-    others, so any threshold skips all it may (`benchmarks.quality`).
-    """
+    """On all cores, without a step cache: three blocks leave little to skip (its cost: `benchmarks.quality`)."""
     from wan_core.engine.miniature import build
 
     torch.set_num_threads(cores())
