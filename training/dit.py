@@ -721,14 +721,11 @@ def draw_sigma(count: int, rng: random.Random) -> torch.Tensor:
     return 5 * steps / (1 + 4 * steps)
 
 
-def choose_parameters(model: WanTransformer3DModel, everything: bool) -> dict[str, nn.Parameter]:
+def choose_parameters(model: WanTransformer3DModel) -> dict[str, nn.Parameter]:
     """What learns: the feed-forward layers and values from the neighbours' block on, and only into picture channels.
 
-    The constructed heads stand on large logits that cancel; at a useful rate they fall apart (NOTES.md), so they rest
-    until the shift is learned, and learn (`everything`) only at a tiny rate.
+    The constructed heads stand on large logits that cancel; at a useful rate they fall apart (NOTES.md), so they rest.
     """
-    if everything:
-        return dict(model.named_parameters())
     model.requires_grad_(False)
     picture = torch.zeros(WIDTH)
     picture[F0:PLUS] = 1
@@ -787,7 +784,7 @@ def train(model: WanTransformer3DModel, codec: Codec, options: argparse.Namespac
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.rope = FramesRope(model.rope)
     model.to(device)
-    learning = choose_parameters(model, options.all)
+    learning = choose_parameters(model)
     optimiser = torch.optim.AdamW(learning.values(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
     average = {name: value.detach().clone() for name, value in model.named_parameters()}
     errors, stills, start, first = [], [], time.time(), step
@@ -836,7 +833,6 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=lambda s: [tuple(map(int, p.split("x"))) for p in s.split(",")], default=[(160, 96)]
     )
-    parser.add_argument("--all", action="store_true", help="let every weight learn; use a rate of 1e-6 or so")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write safetensors (fp16) here")
     options = parser.parse_args()
