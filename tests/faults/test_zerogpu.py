@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.engine.conftest import tiny_pipeline
 from tests.engine.loras import publish
@@ -87,6 +89,16 @@ def test_three_visitors_at_once_all_get_their_clip_on_their_own_quota(tmp_path: 
     }
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums come out to the last bit as in the scenario's process, which has one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a14b_is_packed_when_the_page_starts_and_makes_the_clip_that_it_makes_on_the_own_machine(
     tmp_path: Path,
 ) -> None:
