@@ -1,4 +1,4 @@
-"""The recipe: what is refused is refused before the model runs, and what could not be done is said."""
+"""Making a clip: what is refused is refused before the model runs, and what could not be done is said."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from wan_core import encoding, frames
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, FramesMade, Job, Note, Stage, Step
 from wan_core.expansion import Expansion
-from wan_core.generate import Recipe
+from wan_core.generate import ClipMaker
 from wan_core.interpolation import Interpolation
 from wan_core.settings import DataFolder
 
@@ -71,8 +71,8 @@ def run(spy: Spy, *, forced: bool = False, **values: Any) -> list[Event]:
 
 
 def run_job(spy: Spy, job: Job, *, forced: bool = False) -> list[Event]:
-    recipe = Recipe(spy.make_frames, spy, spy, spy.data, forced)  # type: ignore[arg-type]
-    return [event for event in recipe.run(job, lambda: False) if event.__class__.__name__ != "Beat"]
+    maker = ClipMaker(spy.make_frames, spy, spy, spy.data, forced)  # type: ignore[arg-type]
+    return [event for event in maker.run(job, lambda: False) if event.__class__.__name__ != "Beat"]
 
 
 def result(events: list[Event]) -> Finished:
@@ -146,9 +146,9 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
 ) -> None:
     monkeypatch.setattr("wan_core.interpolation.choose", lambda *_: Interpolation("fallback", "No weights."))
     job = job_with_picture(spy.data, interpolator_model="film", num_interpolated_frames=1)
-    recipe = Recipe(spy.make_frames, spy, spy, spy.data, forced=False)  # type: ignore[arg-type]
+    maker = ClipMaker(spy.make_frames, spy, spy, spy.data, forced=False)  # type: ignore[arg-type]
     events: list[Event] = []
-    for event in recipe.run(job, lambda: False):
+    for event in maker.run(job, lambda: False):
         events.append(event)
         if isinstance(event, Finished):
             break  # as the runner does

@@ -33,7 +33,7 @@ class MakeFrames(Protocol):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClipMaker:
     """What every clip of this process is made with. `forced`: the host wants every picture and prompt checked."""
 
     make_frames: MakeFrames

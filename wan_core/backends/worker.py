@@ -43,8 +43,8 @@ class Maker:
     def run(self, job: Job, stop: threading.Event) -> Iterator[Event]:
         """The events of `job`, see `generate.Recipe.run`."""
         make_frames = partial(self._make_frames, stop=stop)
-        recipe = generate.Recipe(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
-        yield from recipe.run(job, stop.is_set)
+        maker = generate.ClipMaker(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
+        yield from maker.run(job, stop.is_set)
 
     def check(self, picture: Path, prompt: str) -> dict[str, str]:
         """Nothing, or the refusal is raised."""

@@ -60,9 +60,9 @@ class ZeroGpuBackend:
     def run(self, job: Job) -> Iterator[Event]:
         stop = self._stops.setdefault(job.id, threading.Event())
         make_frames = partial(self._make_frames, stop=stop)
-        recipe = generate.Recipe(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
+        maker = generate.ClipMaker(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
         try:
-            yield from recipe.run(job, stop.is_set)
+            yield from maker.run(job, stop.is_set)
         finally:
             del self._stops[job.id]
 
