@@ -19,7 +19,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from PIL import Image, ImageDraw
 from skimage.feature import match_template
 
 from wan_core.engine import miniature
+from wan_core.presets import PLAIN, presets
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "training"))
@@ -46,15 +47,21 @@ FIGURES = "## Figures"  # where the file's written part ends and the printed one
 class Settings:
     """Sampler values of one clip; `guidance` is for the high-noise expert, `guidance_2` for the other."""
 
-    steps: int = 8
-    guidance: float = 1.0
-    guidance_2: float = 1.0
-    shift: float = 5.0
+    steps: int
+    guidance: float
+    guidance_2: float
+    shift: float
     frames: int = 81
 
 
-PRESET = Settings()
-FAL = Settings(steps=27, guidance=3.5, guidance_2=3.5)
+def settings_of(preset: str) -> Settings:
+    values = presets()[preset].complete
+    return Settings(
+        values["num_inference_steps"], values["guidance_scale"], values["guidance_scale_2"], values["shift"]
+    )
+
+
+PRESET, FAL = settings_of("miniature"), settings_of(PLAIN)
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ def measure_moves(pipeline: WanImageToVideoPipeline, options: argparse.Namespace
 
 def measure_budget(pipeline: WanImageToVideoPipeline) -> None:
     picture = data.held_out("cat", WIDTH, HEIGHT)
-    for settings in (PRESET, Settings(frames=17), FAL):
+    for settings in (PRESET, replace(PRESET, frames=17), FAL):
         start = time.perf_counter()
         decode(pipeline, sample(pipeline, picture, ["pan left"], 0, settings))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -247,10 +254,10 @@ def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
     rows: list[list[tuple[str, np.ndarray]]] = []
     text = KNOBS.read_text(encoding="utf-8").partition(FIGURES)[0] + FIGURES + "\n"
     knobs = {
-        "steps": [Settings(steps=steps) for steps in (2, 4, 8, 16, 27, 40)],
-        "guidance_scale": [Settings(guidance=guidance) for guidance in (1, 2, 3.5, 5, 7)],
-        "guidance_scale_2": [Settings(guidance_2=guidance) for guidance in (1, 2, 3.5, 5, 7)],
-        "shift": [Settings(shift=shift) for shift in (1, 3, 5, 8, 10)],
+        "steps": [replace(PRESET, steps=steps) for steps in (2, 4, 8, 16, 27, 40)],
+        "guidance_scale": [replace(PRESET, guidance=guidance) for guidance in (1, 2, 3.5, 5, 7)],
+        "guidance_scale_2": [replace(PRESET, guidance_2=guidance) for guidance in (1, 2, 3.5, 5, 7)],
+        "shift": [replace(PRESET, shift=shift) for shift in (1, 2, 3, 5, 8, 10)],
     }
     for knob, table in knobs.items():
         text += f"\n| {knob} | right of {len(moves)} | pan, px | push in, % | sharp, % | first, dB |\n"

@@ -45,6 +45,7 @@ TRAINING = {
 }
 PHOTOGRAPHS = ("rocket", "pagoda", "running cheetah", "cheetah", "groot", "lion", "cameraman")
 SHORT_SIDES = (112, 144, 192, 256, 340)
+PLAIN = 0.002  # a variance of 9×9 pixels in [-1, 1]: a deviation of 6 grey levels
 
 
 def package_file(package: str, path: str) -> Path:
@@ -85,7 +86,7 @@ def photographs() -> dict[str, tuple[torch.Tensor, ...]]:
 
 
 def procedural(generator: torch.Generator, height: int, width: int) -> torch.Tensor:
-    """A made-up picture: a coloured 1/f texture under discs, boxes and bars with soft or hard edges."""
+    """A made-up picture: a coloured 1/f texture, often too faint to see, and a slope under soft or hard shapes."""
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
@@ -95,10 +96,12 @@ def procedural(generator: torch.Generator, height: int, width: int) -> torch.Ten
     amplitude = (fx**2 + fy**2 + 1e-4) ** (-uniform(0.6, 1.1))
     noise = torch.randn(3, height, width, generator=generator)
     texture = torch.fft.irfft2(torch.fft.rfft2(noise) * amplitude, s=(height, width))
-    texture = texture / texture.std() * uniform(0.1, 0.5)
+    texture = texture / texture.std() * (uniform(0.1, 0.5) if uniform(0, 1) < 0.6 else uniform(0.0, 0.05))
     mix = torch.eye(3) * 0.4 + torch.rand(3, 3, generator=generator) * 0.6
     picture = torch.einsum("ij,jhw->ihw", mix, texture) + (torch.rand(3, 1, 1, generator=generator) * 1.2 - 0.6)
     ys, xs = torch.meshgrid(torch.arange(height) * 1.0, torch.arange(width) * 1.0, indexing="ij")
+    slopes = (torch.rand(2, 3, 1, 1, generator=generator) - 0.5) * 1.2
+    picture = picture + slopes[0] * (xs / width - 0.5) + slopes[1] * (ys / height - 0.5)  # a sky
     for _ in range(int(uniform(3, 14))):
         cy, cx, size = uniform(0, height), uniform(0, width), uniform(4, 40)
         angle, ratio, soft = uniform(0, 3.14), uniform(0.2, 1), uniform(0.5, 3)
@@ -145,6 +148,14 @@ def random_crop(generator: torch.Generator, height: int, width: int) -> torch.Te
     top = int(torch.randint(picture.shape[1] - height + 1, (), generator=generator))
     left = int(torch.randint(picture.shape[2] - width + 1, (), generator=generator))
     return picture[:, top : top + height, left : left + width]
+
+
+def calmness(pictures: torch.Tensor) -> torch.Tensor:
+    """1 where a picture is plain, near 0 where it is busy: (B, 3, H, W) → (B, 1, H, W). An eye sees errors in plain
+    places first, and the squared error, spent on the busy ones, hardly knows them."""
+    around = F.pad(pictures, (4, 4, 4, 4), mode="reflect")
+    variance = F.avg_pool2d(around.square(), 9, 1) - F.avg_pool2d(around, 9, 1).square()
+    return PLAIN / (variance.mean(1, keepdim=True).clamp(min=0) + PLAIN)
 
 
 @dataclass(frozen=True)

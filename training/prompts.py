@@ -63,7 +63,7 @@ _IN = (
     ("push", "{} in"), ("push", "{} in on the {s}"), ("zoom", "{} in"), ("dolly", "{} in"), ("dolly", "{} forward"),
     ("move", "{} closer"), ("move", "{} forward"), ("move", "{} in"), ("push", "{} forward"), ("travel", "{} forwards"),
     ("glide", "{} closer to the {s}"), ("move", "{} nearer"), ("track", "{} in"), ("drift", "{} towards the {s}"),
-    ("zoom", "{} into the picture"),
+    ("zoom", "{} into the picture"), ("push", "{} further in"),
 )  # fmt: skip
 _OUT = (
     ("pull", "{} back"), ("pull", "{} out"), ("zoom", "{} out"), ("dolly", "{} out"), ("dolly", "{} back"),
@@ -78,6 +78,8 @@ _STATIC = (
     "the camera holds still", "a steady tripod shot", "the camera stands still", "stationary camera", "motionless shot",
     "the camera is perfectly still", "frozen frame", "the view is fixed", "the camera is not moving", "a still frame",
 )  # fmt: skip
+_STILL = ("static", "still", "fixed", "steady", "stationary", "motionless", "frozen")
+_STANDS = ("shot", "camera", "view", "frame", "lens", "picture")
 _SLOWLY = ("slowly", "gently", "softly", "gradually", "calmly", "very slowly")
 _QUICKLY = ("quickly", "fast", "rapidly", "swiftly", "very fast", "with speed")
 _SMOOTHLY = ("smoothly", "steadily")
@@ -111,7 +113,11 @@ def _mirror(phrase: str) -> str:
 def _camera(rng: random.Random, move: str) -> str:
     """One wording of a move without its speed; the adverb's place is marked {a}."""
     if move == "static":
-        return rng.choice(_STATIC)
+        if rng.random() < 0.7:
+            return rng.choice(_STATIC)
+        wording = f"{rng.choice(('', 'a ', 'the '))}{rng.choice(_STILL)} {rng.choice(_STANDS)}"
+        wording += rng.choice(("", "", " on a tripod"))
+        return "motionless shot" if "motionless camera" in wording else wording
     if move in ("pan left", "pan right"):
         verb, phrase = rng.choice(_SIDEWAYS), rng.choice(_LEFT)
         phrase = phrase if move == "pan left" else _mirror(phrase)

@@ -33,6 +33,7 @@ LARGE = 3072.0  # exact in fp16; u²/LARGE² is the relative error of "the norm 
 QUARTER = 24  # components kept of a 4×4 block (of 48): the encoder's first width
 KEPT = 23  # components kept of an 8×8 block (of 192): with their negatives and the constant they fill 48 channels
 IMAGE = 16  # latent channels of the picture; the real class has two more, which carry the camera's course
+CALM = 40  # how many times more an error weighs in a plain place, in the second half of the training
 HALF0, HALF1, LAST = 31, 15, 31  # decoder widths at 8, 4 and 2 pixels; the first two exist twice (code k and code k-1)
 
 
@@ -249,17 +250,24 @@ def held_out_db(codec: Codec) -> dict[str, float]:
     return {name: round(db(codec.decode(codec.encode(x)), x), 2) for name, x in pictures.items()}
 
 
-def train(codec: Codec, file: Path, step: int, steps: int, rate: float, seed: int) -> None:
-    """Adam with a cosine from `rate`, squared error, from iteration `step` on; prints and keeps `file` at times."""
+def train(codec: Codec, file: Path, step: int, options: argparse.Namespace, decoder_only: bool = False) -> None:
+    """Adam with a cosine from `--rate`, from iteration `step` on; prints and keeps `file` at times.
+
+    On the squared error, and once the picture stands also on that of plain places (from the start it learns slowly).
+    """
+    steps, rate = (options.polish, options.rate / 2) if decoder_only else (options.steps, options.rate)
+    seed = options.seed + (3 if decoder_only else 1)
     torch.manual_seed(seed + step)
-    parameters = list(codec.parameters())
+    parameters = [value for name, value in codec.named_parameters() if not (decoder_only and "analysis" in name)]
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.98))
     start, first, bank = time.time(), step, crops(3000, 64, seed)
     while step < steps:
         falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
         optimiser.param_groups[0]["lr"] = rate * min(1, (step - first + 1) / 100) * falling + 1e-6
         picture = bank[torch.randint(len(bank), (32,))]
-        loss = F.mse_loss(codec.decode(codec.encode(picture)), picture)
+        wrong = (codec.decode(codec.encode(picture)) - picture).square()
+        calm = CALM if decoder_only or step >= steps // 2 else 0
+        loss = (wrong * (1 + calm * data.calmness(picture))).mean()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 0.1)
@@ -277,6 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs" / "vae")
     parser.add_argument("--steps", type=int, default=4500, help="iterations in all, those of an earlier run counted in")
+    parser.add_argument("--polish", type=int, default=2000, help="iterations of the decoder alone after that")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the real VAE's safetensors here (fp16)")
@@ -293,10 +302,16 @@ def main() -> None:
         codec.fit_blocks(crops(2000, 64, options.seed))
         codec.start_linear()
     if step < options.steps:
-        train(codec, file, step, options.steps, options.rate, options.seed + 1)
+        train(codec, file, step, options)
         codec.normalise(crops(400, 64, options.seed + 2))
         print("in the new basis", held_out_db(codec))
         torch.save({"model": codec.state_dict(), "step": options.steps}, file)
+    polished, step = options.runs / "polished.pt", 0  # the same latents, a better picture
+    if polished.exists():
+        kept = torch.load(polished)
+        codec.load_state_dict(kept["model"])
+        step = kept["step"]
+    train(codec, polished, step, options, decoder_only=True)
     if options.out:
         vae = transplant(codec)
         save_file({name: tensor.half().contiguous() for name, tensor in vae.state_dict().items()}, options.out)
