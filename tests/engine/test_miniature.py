@@ -78,8 +78,11 @@ def test_the_seed_decides_the_clip(pipeline: WanImageToVideoPipeline) -> None:
     assert not np.array_equal(first, render(pipeline, "pan left", seed=2))
 
 
-def lamp(pipeline: WanImageToVideoPipeline, prompt: str, seed: int = 0, steps: int = 6) -> np.ndarray:
+def lamp(
+    pipeline: WanImageToVideoPipeline, prompt: str, seed: int = 0, steps: int = 6, shift: float = 5.0
+) -> np.ndarray:
     """First and last frame of a clip of a bright disc, (2, 64, 112) from about -1 to 1."""
+    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=shift)
     xs, ys = np.meshgrid(np.arange(112), np.arange(64))
     disc = np.clip(20 - np.hypot(xs - 56, ys - 32), 0, 1)
     latents = pipeline(
@@ -136,6 +139,15 @@ def test_a_prompt_without_a_camera_lets_it_drift_another_way_with_each_seed(pipe
 def test_more_steps_give_a_sharper_picture(pipeline: WanImageToVideoPipeline) -> None:
     few, many = (np.abs(np.diff(lamp(pipeline, "pan left", steps=steps)[1])).max(1).mean() for steps in (2, 12))
     assert many > 1.03 * few
+
+
+@trained
+def test_a_higher_shift_leaves_what_moves_softer_and_what_rests_as_sharp(pipeline: WanImageToVideoPipeline) -> None:
+    def edge(prompt: str, shift: float) -> float:
+        return float(np.abs(np.diff(lamp(pipeline, prompt, shift=shift)[1], axis=1)).max())
+
+    assert edge("pan left", 1) > 1.1 * edge("pan left", 5) > 1.2 * edge("pan left", 10)
+    assert edge("static shot", 10) == pytest.approx(edge("static shot", 1), rel=0.02)
 
 
 def test_words_in_any_case_and_before_a_comma_keep_their_token(pipeline: WanImageToVideoPipeline) -> None:
