@@ -291,9 +291,12 @@ def main() -> None:
 
 
 def save(model: WanTransformer3DModel, file: Path) -> None:
-    """fp16, but for the time layers: their least-squares weights cancel each other."""
+    """fp16, but for the time layers and the last one: their weights cancel each other."""
     tensors = model.state_dict()
-    exact = {name: tensor if "time_embedder" in name else tensor.half() for name, tensor in tensors.items()}
+    exact = {
+        name: tensor if "time_embedder" in name or "proj_out" in name else tensor.half()
+        for name, tensor in tensors.items()
+    }
     save_file({name: tensor.contiguous() for name, tensor in exact.items()}, file)
 
 
