@@ -1,4 +1,4 @@
-"""The miniature's two experts: a constructed start, then training.
+"""The constructed start of the miniature's two experts; `dit.py` trains the low-noise one from here.
 
 A small transformer trained from random weights spends hours before it moves the picture at all (NOTES.md). So the
 attention heads are written down, and gradient descent learns what they feed:
@@ -18,8 +18,6 @@ attention heads are written down, and gradient descent learns what they feed:
 - While a noise level leaves the course uncertain, the expected picture is a mean over several: the marks are passed
   smoothly (`certainty`), what moves is blurred along its way, and it sharpens as the noise falls.
 - The output is (X - picture) / σ, the flow-matching velocity, with 1/σ in the last modulation.
-
-`python dit.py low` trains (and resumes), `python dit.py high` only constructs.
 """
 
 from __future__ import annotations

@@ -175,7 +175,8 @@ def keep_pairs(model: WanTransformer3DModel) -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one iteration sees, and what it should say: latents (B, 18, T, h, w) and σ (B, 1, 1, 1, 1)."""
+    """What one iteration sees, and what it should say: latents (B, 18, T, h, w), how plain each place is
+    (B, 1, T, h, w), and σ (B, 1, 1, 1, 1)."""
 
     latents: torch.Tensor
     plain: torch.Tensor
