@@ -7,10 +7,10 @@ from functools import partial
 from wan_core import api, estimate, intake, profiles, settings, ui
 from wan_core.backends import fal
 from wan_core.backends.local import LocalBackend
-from wan_core.jobs import Jobs, Wish
+from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.housekeeping import Housekeeping
-from wan_core.jobs.runner import JobRunner, Lane
-from wan_core.jobs.spending import Purse
+from wan_core.jobs.runner import JobRunner, WorkerPool
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.jobs.store import JobStore
 
 
@@ -22,24 +22,26 @@ def main() -> None:
     choice = profiles.choose(host, machine)
     known = {"machine": machine, "calibration": estimate.Calibration(host.data.calibration)}
     store = JobStore(host.data.database)
-    purse = Purse(store, host, per_client=apart)
+    budget = FalBudget(store, host, per_client=apart)
     if machine.zero_gpu:
         from wan_core.backends import zerogpu  # the one place where torch is in this process
 
-        here = Lane(zerogpu.ZeroGpuBackend(host, choice.profile.name), at_once=0)
+        here = WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0)
     else:
-        here = Lane(LocalBackend(host.limits, partial(estimate.wall_limit_s, **known, limits=host.limits)), at_once=1)
-    lanes = {"local": here, "fal": Lane(fal.FalBackend(store, purse, host.data, host.limits), at_once=4)}
+        here = WorkerPool(
+            LocalBackend(host.limits, partial(estimate.wall_limit_s, **known, limits=host.limits)), concurrency=1
+        )
+    pools = {"local": here, "fal": WorkerPool(fal.FalBackend(store, budget, host.data, host.limits), concurrency=4)}
     told = {"on_local_clip": partial(estimate.learn_from, **known), "checks_fal_jobs": host.force_safety}
-    runner = JobRunner(store, lanes, host.limits, per_client=apart, **told)
+    runner = JobRunner(store, pools, host.limits, per_client=apart, **told)
     own_file = api.local_file(host.data)
     read = partial(intake.read, fetch=intake.Fetcher(), local=own_file, uploads=ui.uploads_folder())
-    jobs = Jobs(store, runner, host.data, host.limits, read, profiles.lane_of, per_client=apart, purse=purse)
+    jobs = JobService(store, runner, host.data, host.limits, read, profiles.pool_of, per_client=apart, budget=budget)
 
-    page = ui.build(jobs, host, **known, choice=choice, fal=purse.access, expand=jobs.expand)
+    page = ui.build(jobs, host, **known, choice=choice, fal=budget.access, expand=jobs.expand)
     enter = partial(zerogpu.enter, page) if machine.zero_gpu else api.no_context
-    wish, seconds_of = Wish(choice.profile.name), partial(estimate.seconds_of, **known)
-    http = api.build(jobs, host, wish, seconds_of=seconds_of, enter=enter)
+    options, seconds_of = JobOptions(choice.profile.name), partial(estimate.seconds_of, **known)
+    http = api.build(jobs, host, options, seconds_of=seconds_of, enter=enter)
     housekeeping = Housekeeping(runner, store, host.data, host.limits, also=http.tidy)
     served = {"routes": http.routes, "middleware": http.middleware}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C

@@ -42,9 +42,11 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from wan_core.expansion import QWEN3_VL, local, small
+from wan_core.expansion import local
+from wan_core.expansion.expander import QWEN3_VL, small
 from wan_core.expansion.instructions import REWRITE
-from wan_core.safety import FALCONSAI, FREEPIK, QWEN3_GUARD, eva02, models
+from wan_core.safety import eva02, models
+from wan_core.safety.checks import FALCONSAI, FREEPIK, QWEN3_GUARD
 from wan_core.schema import EXAMPLE_PROMPT
 from wan_core.weights import HARMLESS_FILES, Pin
 

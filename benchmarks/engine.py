@@ -37,13 +37,13 @@ from PIL import Image
 
 from wan_core import encoding
 from wan_core.engine import loading, quantizing
-from wan_core.engine.acceleration import THRESHOLDS, offered
-from wan_core.engine.guidance import Course, truncated
+from wan_core.engine.acceleration import THRESHOLDS, detect_acceleration
+from wan_core.engine.embedding_cache import cache_first_frames
+from wan_core.engine.guidance import StepSchedule, truncated
 from wan_core.engine.loading import Engine
 from wan_core.engine.memory import plan
 from wan_core.engine.preview import WAN
-from wan_core.engine.remembering import remember_first_frames
-from wan_core.engine.sampling import prepared, sample
+from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.estimate import UNGUIDED_END, experts_of, tokens
 from wan_core.events import Job, Stage, Step
 from wan_core.frames import read
@@ -114,7 +114,7 @@ def build(bench: Bench, settings: Settings) -> Engine:
     nothing = dict.fromkeys(("tokenizer", "text_encoder", "image_encoder", "image_processor"))
     pipe = WanImageToVideoPipeline(**nothing, **parts, vae=vae, scheduler=scheduler, boundary_ratio=0.9)
     pipe.set_progress_bar_config(disable=True)
-    remember_first_frames(vae)
+    cache_first_frames(vae)
     wanted = plan(card.free_bytes, card.sm, bench.size, bench.frames, "none")
     return Engine(profiles()["a14b"], pipe, card, wanted, colours=WAN)
 
@@ -143,7 +143,7 @@ def measure(name: str, bench: Bench) -> dict[str, Any]:
             quantizing.quantize_expert(expert, engine.card.sm)
     if name not in ("plain diffusers", "none"):
         card = engine.card
-        engine.acceleration = offered(engine.pipe, settings, card.device, card.sm, True, lambda event: None)
+        engine.acceleration = detect_acceleration(engine.pipe, settings, card.device, card.sm, True, lambda event: None)
     if not bench.dry:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +163,7 @@ def fill_prompts(engine: Engine, bench: Bench) -> None:
 def plain(engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
     """diffusers alone, as its documentation shows it."""
     asked = bench.job(folder, STEPS, "none", 3.5)
-    course, stamps = prepared(engine.pipe, asked.request), [time.perf_counter()]
+    schedule, stamps = prepare_scheduler(engine.pipe, asked.request), [time.perf_counter()]
 
     def stamp(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         wait(bench)
@@ -177,7 +177,7 @@ def plain(engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
     engine.pipe(image=Image.open(asked.picture), **size, **scales, **embeds, callback_on_step_end=stamp)
     wait(bench)
     seconds = [later - earlier for earlier, later in pairwise(stamps)]
-    return {"steps": kinds(course, [False] * STEPS, seconds), "decode_s": time.perf_counter() - stamps[-1]} | {
+    return {"steps": kinds(schedule, [False] * STEPS, seconds), "decode_s": time.perf_counter() - stamps[-1]} | {
         "first_frame_s": encode_seconds(engine, bench),
         "encode_mp4_s": 0.0,
         "wall_s": time.perf_counter() - began,
@@ -193,14 +193,14 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
     word = "none" if name == "none" else "regular"
     steps = 16 if "cache" in name else STEPS
     asked = bench.job(folder, steps, word, 1.0 if turbo else 3.5)
-    course = prepared(engine.pipe, asked.request)
+    schedule = prepare_scheduler(engine.pipe, asked.request)
     if word == "regular" and engine.acceleration.settings.accelerate_guidance:
-        course = truncated(course, UNGUIDED_END)
+        schedule = truncated(schedule, UNGUIDED_END)
     skipped = [step % 3 == 2 for step in range(steps)] if "cache" in name else [False] * steps
     stamps: list[float] = []
     decoding: list[float] = []
     target, began = folder / "frames.npy", time.perf_counter()
-    with forced(skipped, course) if any(skipped) else nothing_forced():
+    with forced(skipped, schedule) if any(skipped) else nothing_forced():
         for event in sample(engine, asked, PROMPT, target, lambda: False, folder / "preview.webp"):
             if isinstance(event, Step) and event.stage == "sampling":
                 stamps.append(time.perf_counter())
@@ -209,7 +209,7 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
     wall = time.perf_counter() - began
     seconds = [float("nan"), *(later - earlier for earlier, later in pairwise(stamps))]
     return {
-        "steps": kinds(course, skipped, seconds),
+        "steps": kinds(schedule, skipped, seconds),
         "decode_s": began + wall - decoding[-1],
         "first_frame_s": encode_seconds(engine, bench),
         "encode_mp4_s": mp4_seconds(target, bench, folder),
@@ -217,12 +217,12 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
     }
 
 
-def kinds(course: Course, skipped: list[bool], seconds: list[float]) -> dict[str, float]:
+def kinds(schedule: StepSchedule, skipped: list[bool], seconds: list[float]) -> dict[str, float]:
     """The median of each kind of step, without the first of each expert, which warms up."""
     found: dict[Kind, list[float]] = {}
     for step, taken in enumerate(seconds):
-        if step > 0 and course.high_noise[step] == course.high_noise[step - 1]:
-            found.setdefault((course.high_noise[step], course.guided[step], skipped[step]), []).append(taken)
+        if step > 0 and schedule.high_noise[step] == schedule.high_noise[step - 1]:
+            found.setdefault((schedule.high_noise[step], schedule.guided[step], skipped[step]), []).append(taken)
     return {key(kind): median(times) for kind, times in found.items()}
 
 
@@ -232,9 +232,9 @@ def key(kind: Kind) -> str:
 
 
 @contextmanager
-def forced(skipped: list[bool], course: Course) -> Iterator[None]:
+def forced(skipped: list[bool], schedule: StepSchedule) -> Iterator[None]:
     """Lets FirstBlockCache skip exactly these steps, both passes, whatever the numbers say."""
-    calls = iter([skip for step, skip in enumerate(skipped) for _ in range(1 + course.guided[step])])
+    calls = iter([skip for step, skip in enumerate(skipped) for _ in range(1 + schedule.guided[step])])
     original = FBCHeadBlockHook._should_compute_remaining_blocks
     FBCHeadBlockHook._should_compute_remaining_blocks = lambda self, residual: (
         original(self, residual),  # its cost belongs to the step
@@ -271,11 +271,13 @@ def compose(name: str, figures: dict[str, Any], skipped: list[bool]) -> float:
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
     scheduler.set_timesteps(steps)
     high = tuple(timestep >= 900 for timestep in scheduler.timesteps.tolist())
-    course = Course(high, (name != "turbo",) * steps)
+    schedule = StepSchedule(high, (name != "turbo",) * steps)
     if name in ("+guidance truncation", "regular") or "cache" in name:
-        course = truncated(course, UNGUIDED_END)
+        schedule = truncated(schedule, UNGUIDED_END)
     times: dict[str, float] = figures["steps"]
-    total = sum(nearest(times, (course.high_noise[step], course.guided[step], skipped[step])) for step in range(steps))
+    total = sum(
+        nearest(times, (schedule.high_noise[step], schedule.guided[step], skipped[step])) for step in range(steps)
+    )
     return total + sum(float(figures[part]) for part in ("decode_s", "first_frame_s", "encode_mp4_s", "text_s"))
 
 

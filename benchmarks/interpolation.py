@@ -28,7 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from wan_core.geometry import LANDSCAPE, Size
-from wan_core.interpolation import Frame, Interpolation, interpolated
+from wan_core.interpolation import Frame, InterpolationPlan, iter_interpolated
 from wan_core.interpolation._weights import PUBLISHED
 
 SIZES = {"480p": LANDSCAPE["480p"], "720p": LANDSCAPE["720p"]}
@@ -98,7 +98,7 @@ def child(used: str, device: str, size: str, frames: int) -> dict[str, float]:
 def measure(used: str, device: str, size: str, frames: str) -> dict[str, float]:
     """One run over `frames` frames with one new frame a pair; on a card after a first pair that warms it up."""
     with tempfile.TemporaryDirectory() as folder:
-        interpolation = Interpolation(used, weights=random_weights(used, Path(folder)))  # type: ignore[arg-type]
+        interpolation = InterpolationPlan(used, weights=random_weights(used, Path(folder)))  # type: ignore[arg-type]
         run(interpolation, device, SIZES[size], 2 if device == "cuda" or used == "rife" else 1)
         start, used_before = time.perf_counter(), cpu_seconds()
         run(interpolation, device, SIZES[size], int(frames))
@@ -117,8 +117,8 @@ def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def run(interpolation: Interpolation, device: str, size: Size, frames: int) -> None:
-    for _ in interpolated(film(size, frames), 1, interpolation, device):
+def run(interpolation: InterpolationPlan, device: str, size: Size, frames: int) -> None:
+    for _ in iter_interpolated(film(size, frames), 1, interpolation, device):
         pass
 
 

@@ -88,7 +88,7 @@ def main() -> None:
     loaded = time.perf_counter() - began
     engine.profile = replace(engine.profile, render_divisor=1)
     began = time.perf_counter()
-    colours = preview.fitted(engine.pipe.vae)
+    colours = preview.fit_colours(engine.pipe.vae)
     fit = time.perf_counter() - began
     np.set_printoptions(precision=4, suppress=True)
     print(f"factors\n{colours.factors.numpy()}\nbias {colours.bias.numpy()}")

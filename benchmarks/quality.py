@@ -25,8 +25,8 @@ from skimage.metrics import structural_similarity
 from benchmarks.miniature import HEIGHT, WIDTH, data, db, is_right, photographs, prompts, register
 from wan_core.engine import loading
 from wan_core.engine.acceleration import THRESHOLDS, Acceleration
-from wan_core.engine.guidance import Course, truncated
-from wan_core.engine.sampling import prepared, sample
+from wan_core.engine.guidance import StepSchedule, truncated
+from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.estimate import UNGUIDED_END
 from wan_core.events import Job
 from wan_core.geometry import Size
@@ -88,14 +88,14 @@ class Studio:
         scales = dict.fromkeys(("guidance_scale", "guidance_scale_2"), self.options.guidance)
         return ImageToVideoInput.model_validate(values | scales)
 
-    def course(self) -> Course:
+    def schedule(self) -> StepSchedule:
         """That of `regular`."""
-        return truncated(prepared(self.engine.pipe, self.request("any", "regular")), UNGUIDED_END)
+        return truncated(prepare_scheduler(self.engine.pipe, self.request("any", "regular")), UNGUIDED_END)
 
     def skipped(self) -> tuple[float, ...]:
         """The share of passes that the last clip skipped, step by step; its course was that of `regular`."""
         runs = iter(self.passes)
-        passes = [list(itertools.islice(runs, 1 + guided)) for guided in self.course().guided]
+        passes = [list(itertools.islice(runs, 1 + guided)) for guided in self.schedule().guided]
         return tuple(1 - sum(whole) / len(whole) for whole in passes)
 
 
@@ -129,10 +129,10 @@ def described(clips: list[Agreement]) -> str:
     return f"{mean['psnr']:.1f} dB, SSIM {mean['ssim']:.3f}, {motion}"
 
 
-def pattern(skipped: list[float], course: Course) -> str:
+def pattern(skipped: list[float], schedule: StepSchedule) -> str:
     """A letter for each step, the experts apart."""
     letters = ["-" if share > 0.5 else "+" if share > 0 else "#" for share in skipped]
-    high = course.high_noise_steps
+    high = schedule.high_noise_steps
     return f"{''.join(letters[:high])} {''.join(letters[high:])}"
 
 
@@ -140,10 +140,10 @@ def report(found: dict[str, list[Agreement]], studio: Studio) -> dict[str, Any]:
     rows = []
     for variant, clips in found.items():
         skipped = np.mean([clip.skipped for clip in clips], axis=0).tolist()
-        print(f"{variant}: {described(clips)}; {pattern(skipped, studio.course())}")
+        print(f"{variant}: {described(clips)}; {pattern(skipped, studio.schedule())}")
         thresholds = VARIANTS[variant].thresholds if VARIANTS[variant].caches else None
         rows.append({"variant": variant, "thresholds": thresholds, "skipped": skipped})
-        rows[-1] |= {"pattern": pattern(skipped, studio.course()), "clips": [asdict(clip) for clip in clips]}
+        rows[-1] |= {"pattern": pattern(skipped, studio.schedule()), "clips": [asdict(clip) for clip in clips]}
     options = {name: value for name, value in vars(studio.options).items() if name != "results"}
     return {"date": date.today().isoformat(), **options, "rows": rows}
 

@@ -14,10 +14,10 @@ from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from tests.checks_support import chat_server, tiny_models
 from tests.checks_support.chat_server import ChatServer, Handler
-from wan_core import expansion
 from wan_core.errors import InputError
-from wan_core.expansion import INVENT, REWRITE, Expander, Expansion
+from wan_core.expansion import expander as expansion
 from wan_core.expansion.answers import NotAPrompt, prompt_in
+from wan_core.expansion.expander import INVENT, REWRITE, Expander, Expansion
 from wan_core.expansion.local import LocalModel, chat
 from wan_core.expansion.server import SERVED_MODEL, Server
 from wan_core.schema import MAX_PROMPT_CHARS

@@ -13,9 +13,9 @@ from tests.support.mp4 import comment_in
 from wan_core import encoding, frames
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, FramesMade, Job, Note, Stage, Step
-from wan_core.expansion import Expansion
+from wan_core.expansion.expander import Expansion
 from wan_core.generate import ClipMaker
-from wan_core.interpolation import Interpolation
+from wan_core.interpolation import InterpolationPlan
 from wan_core.settings import DataFolder
 
 CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
@@ -32,7 +32,7 @@ class Spy:
     unavailable: str | None = None
     expansion: Expansion = field(default_factory=lambda: Expansion("rewritten"))
 
-    def make_frames(self, job: Job, prompt: str, between: Interpolation) -> Iterator[Event]:
+    def make_frames(self, job: Job, prompt: str, between: InterpolationPlan) -> Iterator[Event]:
         self.calls.append(f"engine: {prompt}")
         raw = self.data.frames(job.frames_of or job.id)
         if job.frames_of is None:
@@ -144,7 +144,9 @@ def test_the_prompt_stays_out_of_the_file_when_the_visitor_says_so(spy: Spy) -> 
 def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_is_said(
     spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wan_core.interpolation.choose", lambda *_: Interpolation("fallback", "No weights."))
+    monkeypatch.setattr(
+        "wan_core.interpolation.plan_interpolation", lambda *_: InterpolationPlan("fallback", "No weights.")
+    )
     job = job_with_picture(spy.data, interpolator_model="film", num_interpolated_frames=1)
     maker = ClipMaker(spy.make_frames, spy, spy, spy.data, forced=False)  # type: ignore[arg-type]
     events: list[Event] = []

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from wan_core import prompting
-from wan_core.prompting import CAMERA, MOTION, Chip, Segment, difference, with_chip
+from wan_core.prompting import CAMERA, MOTION, Chip, Segment, add_chip, difference
 from wan_core.schema import MAX_PROMPT_CHARS
 
 
@@ -65,7 +65,7 @@ def test_the_longest_prompts_made_to_be_slow_are_compared_quickly() -> None:
     ],
 )
 def test_a_chip_adds_its_sentence_to_the_prompt(prompt: str, longer: str) -> None:
-    assert with_chip(prompt, Chip("Pan left", "The camera pans left.")) == longer
+    assert add_chip(prompt, Chip("Pan left", "The camera pans left.")) == longer
 
 
 def test_chips_have_their_own_short_labels_and_say_whole_sentences() -> None:

@@ -56,7 +56,7 @@ def test_a_link_leaves_out_what_fal_would_do_anyway() -> None:
 
 def test_a_comment_gives_the_jobs_settings_back() -> None:
     job = a_job(num_frames=33, shift=6.5)
-    kept = recipe.from_comment(recipe.to_comment(recipe.of(job), job.id))
+    kept = recipe.from_comment(recipe.to_comment(recipe.from_job(job), job.id))
     assert kept.values | {"image_url": ""} == job.request.model_dump() | {"image_url": ""}
     assert kept.engine == "miniature"
 
@@ -65,7 +65,7 @@ def test_the_prompts_stay_out_of_the_file_when_asked() -> None:
     from dataclasses import replace
 
     private = replace(a_job(prompt="a secret", negative_prompt="another"), prompt_in_file=False)
-    text = recipe.to_comment(recipe.of(private), private.id)
+    text = recipe.to_comment(recipe.from_job(private), private.id)
     assert "secret" not in text and "another" not in text
 
 

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from tests.checks_support import tiny_models
-from wan_core import safety
 from wan_core.errors import BackendError, InputError
-from wan_core.safety import FALCONSAI, FREEPIK, QWEN3_GUARD, Checks, PictureModel, eva02, models
+from wan_core.safety import checks as safety
+from wan_core.safety import eva02, models
+from wan_core.safety.checks import FALCONSAI, FREEPIK, QWEN3_GUARD, Checks, PictureModel
 from wan_core.settings import Settings
 from wan_core.weights import Pin, Unavailable
 
@@ -164,7 +165,7 @@ def test_a_clip_that_drifts_is_refused_wherever_a_checked_frame_shows_it(bad_fra
     [(1, [0]), (3, [0, 1, 2]), (5, [0, 1, 2, 3, 4]), (17, [0, 4, 8, 12, 16]), (82, [0, 20, 40, 61, 81])],
 )
 def test_frames_are_spread_evenly_from_first_to_last(count: int, places: list[int]) -> None:
-    assert safety.evenly_spread(count, 5) == places
+    assert safety.pick_evenly(count, 5) == places
 
 
 # The prompt

@@ -17,6 +17,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["timing"],
     ["frames"],
     ["events"],
+    ["run_in_thread"],
     ["profiles"],
     ["estimate"],
     ["prompting"],

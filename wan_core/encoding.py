@@ -281,4 +281,4 @@ def _notes(folder: Path, comment: str) -> Path:
 def _ffmetadata(comment: str) -> str:
     """ffmpeg's metadata file: `=`, `;`, `#`, `\\` and line ends take a backslash (ffmpeg-formats, "Metadata")."""
     escaped = "".join(f"\\{letter}" if letter in "=;#\\\n\r" else letter for letter in comment)
-    return f";FFMETADATA1\ncomment={escaped}\n"
+    return f";FFMETADATA1\ncomment={escaped}"  # no line end: behind a backslash ffmpeg reads it as text

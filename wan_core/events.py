@@ -94,7 +94,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """Still alive, nothing new (while loading or compiling)."""
 
 
@@ -143,11 +143,11 @@ class Stopped:
     """The job was cancelled."""
 
 
-Event = Queued | Stage | Step | Preview | Log | Note | Beat | FramesMade | Finished | Failed | Stopped
+Event = Queued | Stage | Step | Preview | Log | Note | Heartbeat | FramesMade | Finished | Failed | Stopped
 Outcome = Finished | Failed | Stopped
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
-    for kind in (Queued, Stage, Step, Preview, Log, Note, Beat, FramesMade, Finished, Failed, Stopped)
+    for kind in (Queued, Stage, Step, Preview, Log, Note, Heartbeat, FramesMade, Finished, Failed, Stopped)
 }
 
 

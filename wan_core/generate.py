@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from wan_core import encoding, frames, interpolation, recipe
-from wan_core.engine.following import Emit, follow
 from wan_core.events import Event, Finished, FramesMade, Job, Log, Note, Result, Stage, Step
-from wan_core.expansion import Expander
-from wan_core.interpolation import Interpolation
-from wan_core.safety import Checks
+from wan_core.expansion.expander import Expander
+from wan_core.interpolation import InterpolationPlan
+from wan_core.run_in_thread import Emit, run_in_thread
+from wan_core.safety.checks import Checks
 from wan_core.settings import DataFolder
-from wan_core.timing import interpolated_frames, timing
+from wan_core.timing import frames_between, timing
 
 T = TypeVar("T")
 Telling = Generator[Event, None, T]
@@ -29,7 +29,7 @@ Telling = Generator[Event, None, T]
 class MakeFrames(Protocol):
     """A job, the prompt to use and what goes between the frames → events that end with `FramesMade`."""
 
-    def __call__(self, job: Job, prompt: str, between: Interpolation) -> Iterator[Event]: ...
+    def __call__(self, job: Job, prompt: str, between: InterpolationPlan) -> Iterator[Event]: ...
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,18 @@ class ClipMaker:
             prompt = expansion.prompt
         return prompt
 
-    def _between(self, job: Job, cancelled: Callable[[], bool]) -> Telling[Interpolation]:
-        model, count = job.request.interpolator_model, interpolated_frames(job.request)
+    def _between(self, job: Job, cancelled: Callable[[], bool]) -> Telling[InterpolationPlan]:
+        model, count = job.request.interpolator_model, frames_between(job.request)
         folder = self.data.root / "interpolation"
         if count:
             yield Stage("loading", "Looking for the interpolator's weights.")
-        between = yield from _beating(lambda: interpolation.choose(model, count, folder), cancelled)
+        between = yield from _beating(lambda: interpolation.plan_interpolation(model, count, folder), cancelled)
         if between.note:
             yield Note(between.note)
         return between
 
     def _frames(
-        self, job: Job, prompt: str, between: Interpolation, cancelled: Callable[[], bool]
+        self, job: Job, prompt: str, between: InterpolationPlan, cancelled: Callable[[], bool]
     ) -> Telling[FramesMade]:
         made: FramesMade | None = None
         for event in self.make_frames(job, prompt, between):
@@ -105,16 +105,16 @@ class ClipMaker:
 
 
 def insert(
-    job: Job, raw: Path, between: Interpolation, data: DataFolder, cancelled: Callable[[], bool]
+    job: Job, raw: Path, between: InterpolationPlan, data: DataFolder, cancelled: Callable[[], bool]
 ) -> Telling[FramesMade]:
     """Put the new frames between those of `raw` into a file of their own, telling each pair."""
     clip, target = timing(job.request), data.interpolated(job.id)
     pairs = clip.generated - 1
 
     def work(emit: Emit) -> None:
-        finished = interpolation.interpolated(
+        finished = interpolation.iter_interpolated(
             frames.read(raw),
-            interpolated_frames(job.request),
+            frames_between(job.request),
             between,
             on_pair=lambda done: emit(Step("interpolating", done, pairs)),
         )
@@ -122,7 +122,7 @@ def insert(
 
     yield Stage("interpolating")
     yield Log(f"{clip.delivered - clip.generated} frames between {clip.generated}, by {between.used}.")
-    yield from follow(work, cancelled)
+    yield from run_in_thread(work, cancelled)
     return FramesMade(raw, target)
 
 
@@ -135,7 +135,7 @@ def _encode(job: Job, prompt: str, made: FramesMade, data: DataFolder, cancelled
         fps=clip.fps,
         quality=request.video_quality,
         write_mode=request.video_write_mode,
-        comment=recipe.to_comment(recipe.of(job), job.id),
+        comment=recipe.to_comment(recipe.from_job(job), job.id),
         cancelled=cancelled,
     )
     assert request.seed is not None, "a job always has its seed"
@@ -157,5 +157,5 @@ def _noted(check: Callable[[], str | None], cancelled: Callable[[], bool]) -> Te
 def _beating(work: Callable[[], T], cancelled: Callable[[], bool]) -> Telling[T]:
     """What `work` returns; while it is silent, the job is seen to be alive."""
     returned: list[T] = []
-    yield from follow(lambda emit: returned.append(work()), cancelled)
+    yield from run_in_thread(lambda emit: returned.append(work()), cancelled)
     return returned[0]

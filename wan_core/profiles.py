@@ -106,7 +106,7 @@ def why_not(profile: EngineProfile, machine: Machine) -> str | None:
     return f"{need}; this machine has {machine.title}."
 
 
-def lane_of(where: Where, engine: str) -> Literal["local", "fal"]:
+def pool_of(where: Where, engine: str) -> Literal["local", "fal"]:
     """Where a job is begun: with `fal_when_needed` it goes to fal at once if only the miniature would run it here."""
     at_once = where == "fal" or (where == "fal_when_needed" and engine == MINIATURE)
     return "fal" if at_once else "local"

@@ -69,7 +69,7 @@ class Segment:
     words: str
 
 
-def with_chip(prompt: str, chip: Chip) -> str:
+def add_chip(prompt: str, chip: Chip) -> str:
     """The prompt with the chip's sentence at its end."""
     start = prompt.rstrip()
     return f"{start}{'' if start.endswith(tuple('.!?。！？')) else '.'} {chip.sentence}" if start else chip.sentence

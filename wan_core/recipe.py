@@ -32,7 +32,7 @@ class Recipe:
     where: Where | None = None
 
 
-def of(job: Job) -> Recipe:
+def from_job(job: Job) -> Recipe:
     """The recipe of a job: every field of its request; the picture only where it has a public address."""
     values = job.request.model_dump()
     if not values["image_url"]:
@@ -77,12 +77,12 @@ def from_query(query: Mapping[str, str]) -> Recipe:
 
 
 def _recipe(values: Mapping[str, Any], engine: object) -> Recipe:
-    kept = {name: _within(name, values[name]) for name in schema.FIELDS if name in values}
+    kept = {name: _clamp(name, values[name]) for name in schema.FIELDS if name in values}
     usable = {name: value for name, value in kept.items() if value is not None}
     return Recipe(usable, engine if isinstance(engine, str) else None)
 
 
-def _within(field: str, value: object) -> Any:
+def _clamp(field: str, value: object) -> Any:
     """`value` as the type of `field`, moved into its bounds; `None` if it cannot be used."""
     limits = schema.bounds(field)
     if limits and value is not None:

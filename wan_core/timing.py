@@ -23,7 +23,7 @@ class Timing:
 
 def timing(request: ImageToVideoInput) -> Timing:
     """The clip's frames and rate: n + (n-1)·k frames; fps, or fps·(k+1) when adjusting."""
-    between = interpolated_frames(request)
+    between = frames_between(request)
     frames = request.num_frames
     fps = request.frames_per_second * (between + 1 if request.adjust_fps_for_interpolation else 1)
     return Timing(sampled_frames(frames), frames, frames + (frames - 1) * between, fps)
@@ -34,6 +34,6 @@ def sampled_frames(num_frames: int) -> int:
     return -(-(num_frames - 1) // TEMPORAL_STRIDE) * TEMPORAL_STRIDE + 1
 
 
-def interpolated_frames(request: ImageToVideoInput) -> int:
+def frames_between(request: ImageToVideoInput) -> int:
     """New frames between each pair: none when no interpolator is chosen."""
     return 0 if request.interpolator_model == "none" else request.num_interpolated_frames

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.support.fake_backend import FakeBackend
-from tests.support.jobs import NO_FLOOR, WISH, House, a_house
+from tests.support.jobs import NO_FLOOR, OPTIONS, House, a_house
 from wan_core import api
 from wan_core.schema import ENDPOINT
 from wan_core.settings import DataFolder, Limits, Settings
@@ -59,7 +59,7 @@ class Twin:
 def a_twin(data: DataFolder, home: str = HOME, **wiring: Any) -> Iterator[Twin]:
     settings = HostSettings(data_dir=data.root)
     with a_house(data, per_client=not settings.listens_on_loopback) as house:
-        built = api.build(house.jobs, settings, WISH, **wiring)
+        built = api.build(house.jobs, settings, OPTIONS, **wiring)
         app = Starlette(routes=built.routes, middleware=built.middleware)
         with TestClient(app, base_url=home) as http:
             yield Twin(http, house, built)

@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from tests.api.conftest import BODY, Twin, a_twin
-from wan_core.api.addressing import Target, is_local, target_of
+from wan_core.api.addressing import Target, is_local, parse_target
 from wan_core.schema import ENDPOINT
 from wan_core.settings import DataFolder
 
@@ -48,7 +48,7 @@ JOB = "/queue/fal-ai/wan/requests/1"
     ],
 )
 def test_a_request_goes_where_it_means(path: str, headers: dict[str, str], target: Target) -> None:
-    assert target_of(path, Headers({"host": "127.0.0.1"} | headers)) == target
+    assert parse_target(path, Headers({"host": "127.0.0.1"} | headers)) == target
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,8 @@ def test_a_queue_longer_than_the_caller_likes_is_refused_before_anything_is_kept
 ) -> None:
     running(twin)
     twin.submit()
-    refused = twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=1", json=BODY)
-    assert refused.status_code == 429 and refused.headers["x-fal-needs-retry"] == "1"
+    http_refusal = twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=1", json=BODY)
+    assert http_refusal.status_code == 429 and http_refusal.headers["x-fal-needs-retry"] == "1"
     assert twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=2", json=BODY).status_code == 200
     assert twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=many", json=BODY).status_code == 400
 
@@ -277,9 +277,9 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(twin: Twin, gate: threadin
 
 
 def test_a_webhook_is_refused_clearly_and_a_priority_is_ignored(twin: Twin) -> None:
-    refused = twin.http.post(f"/queue/{ENDPOINT}?fal_webhook=https%3A%2F%2Fexample.com", json=BODY)
-    assert refused.status_code == 422 and not twin.house.runner.records
-    fault = refused.json()["detail"][0]
+    http_refusal = twin.http.post(f"/queue/{ENDPOINT}?fal_webhook=https%3A%2F%2Fexample.com", json=BODY)
+    assert http_refusal.status_code == 422 and not twin.house.runner.records
+    fault = http_refusal.json()["detail"][0]
     assert (fault["type"], fault["loc"]) == ("feature_not_supported", ["query", "fal_webhook"])
     low = {"x-fal-queue-priority": "low", "x-fal-runner-hint": "here", "x-fal-store-io": "0"}
     assert twin.http.post(f"/queue/{ENDPOINT}", json=BODY, headers=low).status_code == 200

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from tests.api.conftest import BODY, Twin, a_twin
 from tests.support.fake_backend import wait_for_stop
 from tests.support.serving import serving
-from wan_core.api.generation import with_pings
+from wan_core.api.job_routes import add_pings
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Job, Stage, Stopped
 from wan_core.schema import ENDPOINT
@@ -115,7 +115,7 @@ def test_a_quiet_stream_gets_a_comment_line_now_and_then() -> None:
             yield "{}"
 
         parts = []
-        async for part in with_pings(changes(), every_s=0.01):
+        async for part in add_pings(changes(), every_s=0.01):
             parts.append(part)
             if len(parts) == 3:
                 opened.set()

@@ -33,16 +33,16 @@ from tests.support.faulty_fal import (
 )
 from tests.support.jobs import a_request
 from wan_core import encoding
-from wan_core.backends import fal as fal_backend
-from wan_core.backends.fal import FalBackend, Pace, files
+from wan_core.backends.fal import FalBackend, Timeouts, files
+from wan_core.backends.fal import backend as fal_backend
 from wan_core.backends.fal.files import picture_bytes
 from wan_core.errors import BackendError, Cancelled, InputError, WanError
 from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage
 from wan_core.geometry import Size
 from wan_core.intake import Fetcher, FetchLimits
-from wan_core.jobs.spending import Purse
+from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.store import JobStore
-from wan_core.profiles import lane_of
+from wan_core.profiles import pool_of
 from wan_core.settings import DataFolder, Limits, Settings
 
 CANARY = "canary-0123456789:abcdef"
@@ -53,20 +53,20 @@ class Desk:
     """The backend with a real store and purse behind it, on a fal of our own."""
 
     def __init__(self, fal: FaultyFal, data: DataFolder, key: str | None = CANARY) -> None:
-        self.fal, self.data, self.limits, self.pace, self.fetcher = fal, data, Limits(), HASTE, fal.fetcher()
+        self.fal, self.data, self.limits, self.timeouts, self.fetcher = fal, data, Limits(), HASTE, fal.fetcher()
         self.clock = 1_000_000.0
         self.store = JobStore(data.database)
-        self.purse = Purse(self.store, Settings(FAL_KEY=key), per_client=False)  # type: ignore[arg-type]
+        self.budget = FalBudget(self.store, Settings(FAL_KEY=key), per_client=False)  # type: ignore[arg-type]
 
     def backend(self) -> FalBackend:
         return FalBackend(
             self.store,
-            self.purse,
+            self.budget,
             self.data,
             self.limits,
             hosts=self.fal.hosts,
             fetcher=self.fetcher,
-            pace=self.pace,
+            timeouts=self.timeouts,
             now=lambda: self.clock,
         )
 
@@ -79,7 +79,7 @@ class Desk:
         self.store.add(job, "client", "fal", owner_pays=own_key is None)
         self.store.claim(job_id)
         if own_key is not None:
-            self.purse.lend(job_id, SecretStr(own_key))
+            self.budget.lend(job_id, SecretStr(own_key))
         return job
 
     def events(self, job: Job | None = None) -> list[Event]:
@@ -168,7 +168,7 @@ def test_a_still_bigger_picture_is_uploaded_and_the_key_stays_out_of_the_store(
 ) -> None:
     monkeypatch.setattr(files, "MAX_INLINE_BYTES", 10)
     fal.then("initiate", nginx(502))
-    desk.pace = replace(HASTE, silence_s=5)
+    desk.timeouts = replace(HASTE, silence_s=5)
     desk.finished()
     assert fal.arguments["image_url"] == f"{fal.base}/picture" and fal.stored[:3] == b"\xff\xd8\xff"
     assert fal.keys["initiate"] == f"Key {CANARY}" and fal.keys["store"] is None and fal.keys["clip"] is None
@@ -232,7 +232,7 @@ def test_a_submission_whose_answer_is_lost_is_sent_once_and_said_to_be_charged_p
 def test_an_answer_that_comes_too_late_is_a_lost_one(desk: Desk, fal: FaultyFal) -> None:
     never = threading.Event()
     fal.always("submit", held(never, both(fal.charge, cut)))
-    desk.pace = replace(HASTE, send_s=0.5)
+    desk.timeouts = replace(HASTE, send_s=0.5)
     assert TAKEN in desk.error().message
     never.set()
     assert fal.submissions == 1
@@ -277,7 +277,7 @@ def test_a_fault_that_passes_costs_neither_the_clip_nor_a_second_charge(
     desk: Desk, fal: FaultyFal, place: str, reply: Reply
 ) -> None:
     fal.then(place, reply, reply)
-    desk.pace = replace(HASTE, silence_s=5)
+    desk.timeouts = replace(HASTE, silence_s=5)
     assert desk.finished().result.clip.read_bytes() == fal.clip
     assert (fal.submissions, fal.charges) == (1, 1)
 
@@ -326,7 +326,7 @@ def test_a_fault_that_stays_ends_the_job_with_a_sentence_and_fals_request_id(
 
 def test_a_late_result_is_waited_for(desk: Desk, fal: FaultyFal) -> None:
     fal.then("result", EARLY, says(504, {"detail": "timeout"}), EARLY)
-    desk.pace = replace(HASTE, silence_s=5)
+    desk.timeouts = replace(HASTE, silence_s=5)
     assert desk.finished().result.seed == 7
 
 
@@ -506,7 +506,7 @@ def test_a_visitors_own_key_pays_for_one_run_and_is_forgotten(desk: Desk, fal: F
     job = desk.job(own_key=f" {OWN_CANARY}\n")
     desk.finished(job)
     assert fal.keys["submit"] == fal.keys["result"] == f"Key {OWN_CANARY}"
-    assert desk.purse.key_for(job.id) is None
+    assert desk.budget.key_for(job.id) is None
     assert desk.store.spent("client", 1e9).jobs == 0
 
 
@@ -517,7 +517,7 @@ def test_a_job_with_a_lent_key_cannot_go_on_after_a_crash_and_names_fals_request
         pass
     remote = desk.store.remote(job.id)
     assert remote is not None
-    desk.purse = Purse(desk.store, Settings(FAL_KEY=CANARY), per_client=False)  # type: ignore[call-arg, arg-type]
+    desk.budget = FalBudget(desk.store, Settings(FAL_KEY=CANARY), per_client=False)  # type: ignore[call-arg, arg-type]
     fal.keys.clear()
     error = desk.error(job)
     assert "lent for one run" in error.message and remote["request_id"] in error.message
@@ -526,7 +526,7 @@ def test_a_job_with_a_lent_key_cannot_go_on_after_a_crash_and_names_fals_request
 
 def test_a_lent_key_that_is_gone_before_the_job_was_sent_is_asked_for_again(desk: Desk, fal: FaultyFal) -> None:
     job = desk.job(own_key=OWN_CANARY)
-    desk.purse.forget(job.id)
+    desk.budget.forget(job.id)
     assert desk.error(job).message.startswith("There is no fal key for this job.")
     assert fal.submissions == 0
 
@@ -563,8 +563,8 @@ def test_the_key_is_in_no_log_event_error_or_file_even_if_fal_repeats_it(
 
 
 def test_a_job_that_may_go_to_fal_goes_at_once_where_the_miniature_is_all_there_is() -> None:
-    assert lane_of("fal", "a14b") == lane_of("fal_when_needed", "miniature") == "fal"
-    assert lane_of("fal_when_needed", "a14b") == lane_of("local", "miniature") == "local"
+    assert pool_of("fal", "a14b") == pool_of("fal_when_needed", "miniature") == "fal"
+    assert pool_of("fal_when_needed", "a14b") == pool_of("local", "miniature") == "local"
 
 
 def test_a_job_that_went_to_fal_at_once_says_why(desk: Desk) -> None:
@@ -576,4 +576,4 @@ def test_a_job_that_went_to_fal_at_once_says_why(desk: Desk) -> None:
 def test_fal_itself_is_the_default_and_its_clips_come_over_tls() -> None:
     assert fal_backend.FAL.queue == "https://queue.fal.run" and fal_backend.FAL.rest == "https://rest.fal.ai"
     assert fal_backend.FAL.media == ("fal.media",)
-    assert Pace().poll_s == 1.0
+    assert Timeouts().poll_s == 1.0

@@ -17,16 +17,18 @@ from wan_core.backends.fal import FalBackend
 from wan_core.errors import BackendError
 from wan_core.events import Event, Failed, Finished, Job, Stage, Stopped
 from wan_core.geometry import Size
-from wan_core.jobs import Client, JobRecord, Jobs, Wish
-from wan_core.jobs.runner import JobRunner, Lane
-from wan_core.jobs.spending import DAY_S, Purse
+from wan_core.jobs.budget import DAY_S, FalBudget
+from wan_core.jobs.limits import Client
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.runner import JobRunner, WorkerPool
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.jobs.store import JobStore
-from wan_core.profiles import lane_of
+from wan_core.profiles import pool_of
 from wan_core.settings import DataFolder, Settings
 
 OWN_KEY = SecretStr("canary-of-a-visitor:fedcba")
-ON_FAL = Wish("a14b", "fal")
-WHEN_NEEDED = Wish("a14b", "fal_when_needed")
+ON_FAL = JobOptions("a14b", "fal")
+WHEN_NEEDED = JobOptions("a14b", "fal_when_needed")
 
 
 class Clock:
@@ -51,20 +53,20 @@ def store(data: DataFolder, clock: Clock) -> Iterator[JobStore]:
     store.close()
 
 
-def a_purse(store: JobStore, *, key: str | None = "owner:key", per_client: bool = True, **limits: float) -> Purse:
-    return Purse(store, Settings(FAL_KEY=key, **limits), per_client=per_client)  # type: ignore[arg-type]
+def a_purse(store: JobStore, *, key: str | None = "owner:key", per_client: bool = True, **limits: float) -> FalBudget:
+    return FalBudget(store, Settings(FAL_KEY=key, **limits), per_client=per_client)  # type: ignore[arg-type]
 
 
-def pay(store: JobStore, purse: Purse, client: str = "a", **values: object) -> Job:
+def pay(store: JobStore, budget: FalBudget, client: str = "a", **values: object) -> Job:
     job = a_job(**values)
     store.add(job, client, "fal", owner_pays=True)
-    purse.reserve(job)
+    budget.reserve(job)
     return job
 
 
-def refusal(store: JobStore, purse: Purse, client: str = "a", **values: object) -> str:
+def refusal(store: JobStore, budget: FalBudget, client: str = "a", **values: object) -> str:
     with pytest.raises(BackendError) as caught:
-        pay(store, purse, client, **values)
+        pay(store, budget, client, **values)
     assert caught.value.type == "too_many_jobs" and caught.value.retry_after_s
     return caught.value.message
 
@@ -76,18 +78,18 @@ def test_the_owner_pays_so_many_jobs_a_day_and_the_count_survives_a_restart(
         pay(store, a_purse(store, fal_daily_jobs=2, per_client=False))
     store.close()
     again = JobStore(data.database, clock)
-    purse = a_purse(again, fal_daily_jobs=2, per_client=False)
-    assert refusal(again, purse).startswith("This app's key runs at most 2 jobs on fal in 24 hours; they are used up.")
+    budget = a_purse(again, fal_daily_jobs=2, per_client=False)
+    assert refusal(again, budget).startswith("This app's key runs at most 2 jobs on fal in 24 hours; they are used up.")
     clock.now += DAY_S + 1
-    pay(again, purse)
+    pay(again, budget)
     again.close()
 
 
 def test_dollars_are_counted_as_fal_counts_them(store: JobStore) -> None:
-    purse = a_purse(store, fal_daily_dollars=0.5025, per_client=False)
-    pay(store, purse, num_frames=81, resolution="480p")  # $0.2025
-    pay(store, purse, num_frames=81, resolution="480p")
-    assert "$0.10 are left and this clip costs $0.20" in refusal(store, purse, num_frames=81, resolution="480p")
+    budget = a_purse(store, fal_daily_dollars=0.5025, per_client=False)
+    pay(store, budget, num_frames=81, resolution="480p")  # $0.2025
+    pay(store, budget, num_frames=81, resolution="480p")
+    assert "$0.10 are left and this clip costs $0.20" in refusal(store, budget, num_frames=81, resolution="480p")
     assert store.spent("a", DAY_S).dollars == pytest.approx(0.405)
 
 
@@ -106,9 +108,9 @@ def test_nothing_a_day_means_nothing(store: JobStore, limit: str) -> None:
 
 
 def test_a_job_that_fal_never_took_does_not_count_and_one_it_may_have_taken_does(store: JobStore) -> None:
-    purse = a_purse(store, per_client=False)
+    budget = a_purse(store, per_client=False)
     for sent in (False, True):
-        job = pay(store, purse)
+        job = pay(store, budget)
         if sent:
             store.set_remote(job.id, {"submitted_at": "1"})
         store.finish(job.id, Stopped(), [])
@@ -121,27 +123,27 @@ def test_what_was_paid_for_is_remembered_after_its_job_is_tidied_away(store: Job
 
 
 def test_a_job_counts_once_however_often_it_is_asked_about(store: JobStore) -> None:
-    purse = a_purse(store, fal_daily_jobs=1)
-    job = pay(store, purse)
-    purse.reserve(job)
+    budget = a_purse(store, fal_daily_jobs=1)
+    job = pay(store, budget)
+    budget.reserve(job)
     assert store.spent("a", DAY_S).jobs == 1
 
 
 def test_blanks_around_a_pasted_key_do_no_harm(store: JobStore) -> None:
-    purse, job = a_purse(store, key=" owner:key\n"), a_job()
+    budget, job = a_purse(store, key=" owner:key\n"), a_job()
     store.add(job, "a", "fal", owner_pays=True)
-    assert purse.key_for(job.id) == SecretStr("owner:key") and purse.has_owner_key
+    assert budget.key_for(job.id) == SecretStr("owner:key") and budget.has_owner_key
 
 
 def test_lent_keys_of_jobs_that_are_over_are_dropped(store: JobStore) -> None:
-    purse, over, next_job = a_purse(store), a_job(), a_job()
+    budget, over, next_job = a_purse(store), a_job(), a_job()
     for job in (over, next_job):
         store.add(job, "a", "local")
-    purse.lend(over.id, OWN_KEY)
+    budget.lend(over.id, OWN_KEY)
     store.finish(over.id, Stopped(), [])
-    purse.lend(next_job.id, OWN_KEY)
-    assert purse.key_for(over.id) is None and purse.key_for(next_job.id) == OWN_KEY
-    assert "canary" not in repr(vars(purse))
+    budget.lend(next_job.id, OWN_KEY)
+    assert budget.key_for(over.id) is None and budget.key_for(next_job.id) == OWN_KEY
+    assert "canary" not in repr(vars(budget))
 
 
 @pytest.fixture(scope="session")
@@ -173,19 +175,19 @@ def a_house_with_fal(
 ) -> Iterator[House]:
     """A desk with two lanes: here, and a fal of our own."""
     store = JobStore(data.database)
-    purse = Purse(store, Settings(**{"FAL_KEY": "owner:key"} | settings), per_client=False)  # type: ignore[arg-type]
-    remote = FalBackend(store, purse, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), pace=HASTE)
+    budget = FalBudget(store, Settings(**{"FAL_KEY": "owner:key"} | settings), per_client=False)  # type: ignore[arg-type]
+    remote = FalBackend(store, budget, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), timeouts=HASTE)
     here = local or FakeBackend(data)
-    runner = JobRunner(store, {"local": Lane(here, 1), "fal": Lane(remote, 4)}, NO_FLOOR, per_client=False)
-    jobs = Jobs(
+    runner = JobRunner(store, {"local": WorkerPool(here, 1), "fal": WorkerPool(remote, 4)}, NO_FLOOR, per_client=False)
+    jobs = JobService(
         store,
         runner,
         data,
         NO_FLOOR,
         grey_picture,
-        lambda where, _: lane_of(where, engine),
+        lambda where, _: pool_of(where, engine),
         per_client=False,
-        purse=purse,
+        budget=budget,
     )
     runner.start()
     try:
@@ -195,8 +197,8 @@ def a_house_with_fal(
         store.close()
 
 
-def submit(house: House, wish: Wish) -> JobRecord:
-    return asyncio.run(house.jobs.submit(a_request(), Client.by_key("a"), wish))
+def submit(house: House, options: JobOptions) -> JobRecord:
+    return asyncio.run(house.jobs.submit(a_request(), Client.by_key("a"), options))
 
 
 def test_a_job_for_fal_runs_there_from_the_desk_on(data: DataFolder, fal: FaultyFal) -> None:
@@ -226,7 +228,7 @@ def test_a_job_that_moves_to_fal_is_held_to_the_limits_as_well(data: DataFolder,
 
 def test_where_the_miniature_is_all_there_is_a_job_goes_to_fal_at_once(data: DataFolder, fal: FaultyFal) -> None:
     with a_house_with_fal(data, fal, engine="miniature") as house:
-        outcome = house.outcome(submit(house, Wish("miniature", "fal_when_needed")))
+        outcome = house.outcome(submit(house, JobOptions("miniature", "fal_when_needed")))
         assert isinstance(outcome, Finished) and "would have been the miniature" in outcome.result.notes[0]
         assert house.backend.ran == []
 
@@ -259,7 +261,7 @@ def test_a_visitors_own_key_needs_no_limit_and_no_owner(data: DataFolder, fal: F
     with a_house_with_fal(data, fal, FAL_KEY=None) as house:
         with pytest.raises(BackendError, match="has no fal key"):
             submit(house, ON_FAL)
-        record = submit(house, Wish("a14b", "fal", fal_key=OWN_KEY))
+        record = submit(house, JobOptions("a14b", "fal", fal_key=OWN_KEY))
         assert isinstance(house.outcome(record), Finished)
         assert fal.keys["submit"] == f"Key {OWN_KEY.get_secret_value()}"
         assert house.store.spent("any", DAY_S).jobs == 0

@@ -19,13 +19,13 @@ from pydantic import SecretStr
 
 from tests.support.fake_backend import FakeBackend, wait_for_stop
 from tests.support.faulty_fal import HASTE
-from tests.support.jobs import NO_FLOOR, WISH, a_house, a_request
+from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request
 from wan_core import encoding, intake
 from wan_core.backends.fal import FalBackend, Hosts, files
 from wan_core.errors import BackendError, Cancelled, InputError
 from wan_core.events import Event, Finished, Job, Log, Result, Stage, Step
 from wan_core.geometry import Size
-from wan_core.jobs.spending import Purse
+from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.store import JobStore
 from wan_core.settings import DataFolder, Settings
 
@@ -45,7 +45,7 @@ def twin(root: Path) -> None:
     read = partial(intake.read, fetch=intake.Fetcher(), local=api.local_file(data))
     settings = Settings(data_dir=root, api_keys=SecretStr(KEY))
     with a_house(data, Engine(data), read_picture=read) as house:
-        built = api.build(house.jobs, settings, WISH)
+        built = api.build(house.jobs, settings, OPTIONS)
         with serving(Starlette(routes=built.routes, middleware=built.middleware)) as address:
             sys.stdout.write(f"{address}\n")
             sys.stdout.flush()
@@ -93,8 +93,8 @@ def a_backend(address: str, store: JobStore, data: DataFolder, key: str = KEY) -
     hosts = Hosts(f"{address}/queue", f"{address}/rest", ("127.0.0.1",))
     limits = intake.FetchLimits(ports=frozenset({int(address.rsplit(":", 1)[1])}))
     fetcher = intake.Fetcher(lambda found: found == ip_address("127.0.0.1"), limits=limits, hosts=hosts.media)
-    purse = Purse(store, Settings(FAL_KEY=key), per_client=False)  # type: ignore[call-arg, arg-type]
-    return FalBackend(store, purse, data, NO_FLOOR, hosts=hosts, fetcher=fetcher, pace=HASTE)
+    budget = FalBudget(store, Settings(FAL_KEY=key), per_client=False)  # type: ignore[call-arg, arg-type]
+    return FalBackend(store, budget, data, NO_FLOOR, hosts=hosts, fetcher=fetcher, timeouts=HASTE)
 
 
 def a_job(store: JobStore, data: DataFolder, **values: object) -> Job:

@@ -28,7 +28,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from tests.support.fake_backend import FakeBackend, wait_for_stop
-from tests.support.jobs import NO_FLOOR, WISH, a_house
+from tests.support.jobs import NO_FLOOR, OPTIONS, a_house
 from wan_core import api, intake
 from wan_core.errors import InputError
 from wan_core.events import Event, Job
@@ -127,7 +127,7 @@ def main() -> None:
     settings = TwinSettings(data_dir=asked.data)
     read = partial(intake.read, fetch=Album(), local=api.local_file(settings.data))
     with a_house(settings.data, SlowBackend(settings.data, asked.step), read_picture=read) as house:
-        built = api.build(house.jobs, settings, WISH)
+        built = api.build(house.jobs, settings, OPTIONS)
         built.routes.extend([Route("/constant", constant), Route("/statements", counting(house.store))])
         (serve_page if asked.page else serve)(built, asked.port)
 

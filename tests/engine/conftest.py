@@ -19,8 +19,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from wan_core import geometry
+from wan_core.engine.embedding_cache import cache_first_frames
 from wan_core.engine.loading import Engine
-from wan_core.engine.remembering import remember_first_frames
 from wan_core.events import Job
 from wan_core.geometry import Size
 from wan_core.profiles import EngineProfile
@@ -98,7 +98,7 @@ def pipe() -> WanImageToVideoPipeline:
 
 @pytest.fixture
 def engine(pipe: WanImageToVideoPipeline) -> Engine:
-    remember_first_frames(pipe.vae)
+    cache_first_frames(pipe.vae)
     return Engine(TINY, pipe)
 
 

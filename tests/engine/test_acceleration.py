@@ -18,9 +18,9 @@ from wan_core.engine.acceleration import (
     best_attention,
     compile_blocks,
     compile_works,
-    offered,
+    detect_acceleration,
+    disable_cache,
     probe,
-    uncache,
 )
 from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import FAST_FAILED, NATIVE_AGAIN, sample
@@ -219,7 +219,7 @@ def test_hoppers_attention_is_never_tried_on_blackwell(monkeypatch: pytest.Monke
 
 
 def test_without_a_card_nothing_is_probed_and_nothing_compiled(pipe: WanImageToVideoPipeline) -> None:
-    assert offered(pipe, Settings(), CPU, 0, True, [].append) == Acceleration(Settings())
+    assert detect_acceleration(pipe, Settings(), CPU, 0, True, [].append) == Acceleration(Settings())
 
 
 def test_on_zero_gpu_attention_is_tried_at_the_first_clip_and_nothing_compiled(
@@ -227,7 +227,7 @@ def test_on_zero_gpu_attention_is_tried_at_the_first_clip_and_nothing_compiled(
 ) -> None:
     monkeypatch.setattr(acceleration, "best_attention", lambda *_: "_native_cudnn")
     host = Settings(SPACES_ZERO_GPU=True)
-    here = offered(pipe, host, torch.device("cuda"), 120, True, [].append)
+    here = detect_acceleration(pipe, host, torch.device("cuda"), 120, True, [].append)
     assert (here.attention, here.compiles) == (None, False)
     here.try_attention(120, torch.device("cuda"), [].append)
     assert here.attention == "_native_cudnn"
@@ -279,4 +279,4 @@ def test_compiling_that_fails_is_said_and_left_off(
     told: list[Event] = []
     assert compile_works(pipe.transformer, CPU, told.append) is False
     assert told == [Log("Compiling does not serve here (RuntimeError).", "WARN")]
-    uncache(pipe.transformer)
+    disable_cache(pipe.transformer)

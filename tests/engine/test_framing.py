@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from wan_core import geometry
-from wan_core.engine.framing import seen_by_engine
+from wan_core.engine.framing import frame_picture
 from wan_core.geometry import Size
 
 
@@ -20,7 +20,7 @@ def gradient(size: Size) -> Image.Image:
 def test_at_full_size_it_is_the_plain_resize_and_crop(picture: Size) -> None:
     size = Size(832, 480)
     assert np.array_equal(
-        np.asarray(seen_by_engine(gradient(picture), size, size)), np.asarray(geometry.fit(gradient(picture), size))
+        np.asarray(frame_picture(gradient(picture), size, size)), np.asarray(geometry.fit(gradient(picture), size))
     )
 
 
@@ -28,7 +28,7 @@ def test_at_full_size_it_is_the_plain_resize_and_crop(picture: Size) -> None:
 @pytest.mark.parametrize("picture", [Size(1600, 900), Size(900, 1600), Size(1000, 1000)], ids=str)
 def test_rendered_smaller_its_central_crop_is_the_promised_one(picture: Size, promised: Size) -> None:
     rendered = geometry.rendered_size(promised, 4)
-    seen = seen_by_engine(gradient(picture), promised, rendered)
+    seen = frame_picture(gradient(picture), promised, rendered)
     kept = geometry.crop_box(rendered, promised)
     inner = seen.crop((round(kept.left), round(kept.top), round(kept.right), round(kept.bottom)))
     oracle = geometry.fit(gradient(picture), promised).resize(inner.size, Image.Resampling.LANCZOS)
@@ -38,8 +38,8 @@ def test_rendered_smaller_its_central_crop_is_the_promised_one(picture: Size, pr
 
 def test_the_excess_shows_the_picture_where_there_is_more_of_it_and_its_edge_where_not() -> None:
     landscape = gradient(Size(832, 480))
-    seen = np.asarray(seen_by_engine(landscape, Size(832, 480), Size(208, 128))).astype(int)
+    seen = np.asarray(frame_picture(landscape, Size(832, 480), Size(208, 128))).astype(int)
     assert np.array_equal(seen[0], seen[2])
     tall = gradient(Size(832, 1600))
-    seen = np.asarray(seen_by_engine(tall, Size(832, 480), Size(208, 128))).astype(int)
+    seen = np.asarray(frame_picture(tall, Size(832, 480), Size(208, 128))).astype(int)
     assert (seen[0, :, 1] < seen[3, :, 1]).all()

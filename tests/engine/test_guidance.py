@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.engine.conftest import MakeJob, plain_call
-from wan_core.engine.guidance import course, truncated
+from wan_core.engine.guidance import schedule, truncated
 from wan_core.engine.loading import Engine
-from wan_core.engine.sampling import prepared, sample
+from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.estimate import forwards as forwards_of
 from wan_core.events import Job
 
@@ -53,7 +53,7 @@ def test_an_unguided_second_expert_saves_its_passes_and_changes_no_bit(
 
 
 def test_the_last_steps_can_go_without_guidance() -> None:
-    plan = course(EIGHT_STEPS, 900, 3.5, 3.5)
+    plan = schedule(EIGHT_STEPS, 900, 3.5, 3.5)
     assert plan.forwards == 16
     assert truncated(plan, 0.25).guided == (True,) * 6 + (False,) * 2
     assert truncated(plan, 0.25).forwards == 14
@@ -61,7 +61,7 @@ def test_the_last_steps_can_go_without_guidance() -> None:
 
 
 def test_the_boundary_itself_belongs_to_the_high_noise_expert() -> None:
-    assert course([999, 900, 899], 900, 1, 1).high_noise == (True, True, False)
+    assert schedule([999, 900, 899], 900, 1, 1).high_noise == (True, True, False)
 
 
 def eight_steps(job: MakeJob, high_noise: float, low_noise: float) -> Job:
@@ -81,4 +81,4 @@ def test_the_estimate_counts_the_forwards_that_will_run(engine: Engine, job: Mak
         request = job(
             num_inference_steps=steps, shift=shift, guidance_scale=scales[0], guidance_scale_2=scales[1]
         ).request
-        assert prepared(engine.pipe, request).forwards == forwards_of(request)
+        assert prepare_scheduler(engine.pipe, request).forwards == forwards_of(request)

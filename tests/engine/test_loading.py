@@ -105,15 +105,15 @@ def a14b(engine: Engine) -> Iterator[Engine]:
 
 
 def test_the_same_weights_serve_turbo_and_other_weights_do_not_serve(a14b: Engine) -> None:
-    turbo = a14b.serving(profiles()["a14b-turbo"])
+    turbo = a14b.for_profile(profiles()["a14b-turbo"])
     assert turbo is not None and turbo.pipe is a14b.pipe and turbo.profile.turbo
-    assert a14b.serving(profiles()["miniature"]) is None
+    assert a14b.for_profile(profiles()["miniature"]) is None
 
 
 def test_quantized_weights_take_no_loras_any_more(a14b: Engine) -> None:
     a14b.plan = Plan("fp8", "resident", False, 139)
-    assert a14b.serving(profiles()["a14b-turbo"]) is None
-    assert a14b.serving(profiles()["a14b"]) is not None
+    assert a14b.for_profile(profiles()["a14b-turbo"]) is None
+    assert a14b.for_profile(profiles()["a14b"]) is not None
 
 
 @pytest.mark.parametrize(

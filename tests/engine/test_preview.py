@@ -10,7 +10,7 @@ from PIL import Image
 from tests.engine.conftest import MakeJob
 from wan_core.engine import miniature, preview
 from wan_core.engine.loading import Engine
-from wan_core.engine.preview import SHARE, WAN, Colours, Previews, fitted, least_squares, normalised, soft_colours
+from wan_core.engine.preview import SHARE, WAN, Colours, Previews, fit_colours, least_squares, normalize, soft_colours
 from wan_core.engine.sampling import sample
 from wan_core.events import Preview
 
@@ -27,9 +27,9 @@ def test_least_squares_agrees_with_numpy_and_finds_a_linear_truth() -> None:
 
 def test_the_map_fitted_to_a_vae_explains_the_colours_it_was_fitted_to() -> None:
     vae = miniature.build().vae
-    colours, still = fitted(vae), soft_colours(1, 64)
+    colours, still = fit_colours(vae), soft_colours(1, 64)
     with torch.no_grad():
-        latents = normalised(vae, vae.encode(still[:, :, None]).latent_dist.mode())
+        latents = normalize(vae, vae.encode(still[:, :, None]).latent_dist.mode())
     seen = colours.pictures(latents)[0].astype(float)
     wanted = ((torch.nn.functional.adaptive_avg_pool2d(still, (8, 8))[0].permute(1, 2, 0) + 1) * 127.5).numpy()
     assert np.square(seen - wanted).mean() < np.square(wanted - wanted.mean((0, 1))).mean()

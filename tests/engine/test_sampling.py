@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.engine.conftest import SIZE, MakeJob, plain_call
-from wan_core.engine.guidance import Course
+from wan_core.engine.eta import EtaEstimator
+from wan_core.engine.guidance import StepSchedule
 from wan_core.engine.loading import Engine
-from wan_core.engine.pace import Pace
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Job, Note, Stage, Step
@@ -76,9 +76,9 @@ def test_every_step_is_told_with_the_time_that_is_left(engine: Engine, job: Make
 
 def test_the_time_left_follows_the_forwards_that_remain() -> None:
     times: Iterator[float] = iter([0.0, 10.0, 14.0, 18.0, 20.0])
-    pace = Pace(Course((True,) * 4, (True, True, True, False)), decode_s=5, clock=lambda: next(times))
-    pace.start()
-    left = [pace.seconds_left() for _ in range(4)]
+    eta = EtaEstimator(StepSchedule((True,) * 4, (True, True, True, False)), decode_s=5, clock=lambda: next(times))
+    eta.start()
+    left = [eta.seconds_left() for _ in range(4)]
     assert left == [5 * 5 + 5, 2 * 3 + 5, 2 * 1 + 5, 5]
 
 

@@ -43,7 +43,7 @@ def test_turbo_changes_the_clip_and_plain_is_plain_again_to_the_last_bit(
 ) -> None:
     asked = job(guidance_scale=1, guidance_scale_2=1)
     before = run(engine, asked, tmp_path)
-    fast = engine.serving(TURBO)
+    fast = engine.for_profile(TURBO)
     assert fast is not None
     turbo_frames = run(fast, asked, tmp_path)
     assert not np.array_equal(turbo_frames, before)
@@ -56,7 +56,7 @@ def test_both_experts_have_their_own_lora(
 ) -> None:
     """The oracle is diffusers with each file loaded into its expert by hand."""
     asked = job(guidance_scale=1, guidance_scale_2=1)
-    fast = engine.serving(TURBO)
+    fast = engine.for_profile(TURBO)
     assert fast is not None
     ours = run(fast, asked, tmp_path)
     oracle: WanImageToVideoPipeline = load(PLAIN, Settings(model=str(saved)), [].append).pipe
@@ -110,11 +110,11 @@ def test_the_published_files_are_asked_for_at_one_revision_and_known_to_the_last
 ) -> None:
     asked: list[object] = []
 
-    def fetched(repo: str, revision: str | None, *_: object) -> Path:
+    def fetch(repo: str, revision: str | None, *_: object) -> Path:
         asked.append((repo, revision))
         return loras
 
-    monkeypatch.setattr(turbo, "fetched", fetched)
+    monkeypatch.setattr(turbo, "fetched", fetch)
     with pytest.raises(BackendError, match="not the published one"):
         load(TURBO, Settings(model=str(saved)), [].append)
     digests = {name: hashlib.sha256((loras / name).read_bytes()).hexdigest() for name in turbo.SHA256}
@@ -140,11 +140,11 @@ def test_the_hosts_own_source_is_asked_for_as_it_is_named(
 def test_a_request_they_are_not_made_for_runs_as_asked_and_says_so(
     engine: Engine, job: MakeJob, tmp_path: Path, values: dict[str, float], part: str
 ) -> None:
-    fast = engine.serving(TURBO)
+    fast = engine.for_profile(TURBO)
     assert fast is not None
     events: list[Event] = list(sample(fast, job(**values), "a cat", tmp_path / "frames.npy", lambda: False))
     assert [part in event.message for event in events if isinstance(event, Note)] == [True]
 
 
 def test_four_steps_without_guidance_say_nothing(job: MakeJob) -> None:
-    assert turbo.misfits(job(guidance_scale=1, guidance_scale_2=1).request) is None
+    assert turbo.lora_misfit(job(guidance_scale=1, guidance_scale_2=1).request) is None

@@ -24,12 +24,13 @@ from wan_core import encoding
 from wan_core.backends.fal import FalBackend
 from wan_core.events import Failed, Finished
 from wan_core.geometry import Size
-from wan_core.jobs import Client, Jobs, Wish
+from wan_core.jobs.budget import FalBudget
+from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.runner import JobRunner, Lane
-from wan_core.jobs.spending import Purse
+from wan_core.jobs.runner import JobRunner, WorkerPool
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.jobs.store import JobStore, Row
-from wan_core.profiles import lane_of
+from wan_core.profiles import pool_of
 from wan_core.settings import DataFolder, Settings
 
 pytestmark = pytest.mark.fault
@@ -40,19 +41,19 @@ def app(root: Path, port: int) -> None:
     """Finish the jobs that are there, or submit one if there is none; ends when all are over."""
     fal, data = FaultyFal(port, b""), DataFolder(root)
     store = JobStore(data.database)
-    purse = Purse(store, Settings(), per_client=False)
-    backend = FalBackend(store, purse, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), pace=HASTE)
-    runner = JobRunner(store, {"fal": Lane(backend, 2)}, NO_FLOOR, per_client=False)
-    jobs = Jobs(store, runner, data, NO_FLOOR, grey_picture, lane_of, per_client=False, purse=purse)
+    budget = FalBudget(store, Settings(), per_client=False)
+    backend = FalBackend(store, budget, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), timeouts=HASTE)
+    runner = JobRunner(store, {"fal": WorkerPool(backend, 2)}, NO_FLOOR, per_client=False)
+    jobs = JobService(store, runner, data, NO_FLOOR, grey_picture, pool_of, per_client=False, budget=budget)
     runner.start()
     asyncio.run(work(jobs, list(runner.records.values())))
     runner.close()
     store.close()
 
 
-async def work(jobs: Jobs, records: list[JobRecord]) -> None:
+async def work(jobs: JobService, records: list[JobRecord]) -> None:
     if not records:
-        records = [await jobs.submit(a_request(), Client.by_key("a"), Wish("a14b", "fal"))]
+        records = [await jobs.submit(a_request(), Client.by_key("a"), JobOptions("a14b", "fal"))]
     for record in records:
         async for _ in jobs.watch(record):
             pass

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import wan_core.interpolation as room
-from wan_core.interpolation import Interpolate, insert_frames
+from wan_core.interpolation import Interpolator, insert_frames
 from wan_core.interpolation._weights import PUBLISHED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,10 +23,10 @@ NAMES = sorted(path.stem for path in Path(room.__path__[0]).glob("[!_]*.py"))
 
 
 @pytest.fixture(scope="module")
-def interpolators(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Interpolate]:
+def interpolators(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Interpolator]:
     """Every module's interpolator, with random weights where it needs any."""
 
-    def of(name: str) -> Interpolate:
+    def of(name: str) -> Interpolator:
         module = import_module(f"wan_core.interpolation.{name}")
         if name not in PUBLISHED:
             return module.interpolator(None, "cpu")  # type: ignore[no-any-return]
@@ -40,7 +40,7 @@ def interpolators(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], I
 
 
 @pytest.fixture(params=NAMES)
-def interpolate(request: pytest.FixtureRequest, interpolators: Callable[[str], Interpolate]) -> Interpolate:
+def interpolate(request: pytest.FixtureRequest, interpolators: Callable[[str], Interpolator]) -> Interpolator:
     return interpolators(request.param)
 
 
@@ -50,7 +50,7 @@ def test_the_room_has_its_three_interpolators() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
 def test_count_order_and_originals(
-    interpolate: Interpolate, count: int, random_frames: Callable[..., list[Frame]]
+    interpolate: Interpolator, count: int, random_frames: Callable[..., list[Frame]]
 ) -> None:
     frames = random_frames(2)
     film = list(insert_frames(frames, count, interpolate))
@@ -62,7 +62,7 @@ def test_count_order_and_originals(
 
 @pytest.mark.parametrize("size", [(37, 51), (64, 33), (20, 24)])
 def test_any_size_comes_out_as_it_went_in_and_the_same_twice(
-    interpolate: Interpolate, size: tuple[int, int], random_frames: Callable[..., list[Frame]]
+    interpolate: Interpolator, size: tuple[int, int], random_frames: Callable[..., list[Frame]]
 ) -> None:
     frames = random_frames(2, size)
     (first,), (second,) = (list(interpolate(pairwise(frames), 1)) for _ in range(2))
@@ -71,7 +71,7 @@ def test_any_size_comes_out_as_it_went_in_and_the_same_twice(
 
 
 def test_it_looks_a_few_pairs_ahead_and_never_at_the_whole_clip(
-    interpolate: Interpolate, random_frames: Callable[..., list[Frame]]
+    interpolate: Interpolator, random_frames: Callable[..., list[Frame]]
 ) -> None:
     taken: list[int] = []
     still = random_frames(1)[0]
@@ -85,12 +85,12 @@ def test_it_looks_a_few_pairs_ahead_and_never_at_the_whole_clip(
     assert len(taken) <= 10
 
 
-def test_no_pairs_give_no_frames(interpolate: Interpolate) -> None:
+def test_no_pairs_give_no_frames(interpolate: Interpolator) -> None:
     assert list(interpolate([], 3)) == []
 
 
 def test_it_takes_read_only_frames_of_a_mapped_file(
-    interpolate: Interpolate, tmp_path: Path, random_frames: Callable[..., list[Frame]]
+    interpolate: Interpolator, tmp_path: Path, random_frames: Callable[..., list[Frame]]
 ) -> None:
     np.save(tmp_path / "frames.npy", np.stack(random_frames(2)))
     mapped = iter(np.load(tmp_path / "frames.npy", mmap_mode="r"))

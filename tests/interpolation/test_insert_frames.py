@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wan_core.errors import Cancelled
-from wan_core.interpolation import Interpolation, insert_frames, interpolated
-from wan_core.interpolation._pairs import Pair, runs
+from wan_core.interpolation import InterpolationPlan, insert_frames, iter_interpolated
+from wan_core.interpolation._pairs import Pair, group_pairs
 
 Frame = NDArray[np.uint8]
 SIZE = (32, 48)
@@ -38,7 +38,7 @@ def mark(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
 
 def hungry(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
     """Looks four pairs ahead, as networks and ffmpeg do."""
-    for run in runs(pairs, 4):
+    for run in group_pairs(pairs, 4):
         for left in run[:-1]:
             yield [left + 1] * count
 
@@ -137,7 +137,7 @@ def test_runs_join_pairs_that_follow_each_other_and_lose_none(joined: list[bool]
     for number, follows in enumerate(joined):
         left = pairs[-1][1] if pairs and follows else level(number)
         pairs.append((left, level(number + 1)))
-    found = list(runs(pairs, at_most))
+    found = list(group_pairs(pairs, at_most))
     assert all(2 <= len(run) <= at_most + 1 for run in found)
     again = [pair for run in found for pair in pairwise(run)]
     assert [(id(left), id(right)) for left, right in again] == [(id(left), id(right)) for left, right in pairs]
@@ -145,7 +145,7 @@ def test_runs_join_pairs_that_follow_each_other_and_lose_none(joined: list[bool]
 
 def test_no_interpolator_passes_the_frames_through() -> None:
     film = [level(number) for number in range(3)]
-    assert all(a is b for a, b in zip(interpolated(film, 0, Interpolation("none")), film, strict=True))
+    assert all(a is b for a, b in zip(iter_interpolated(film, 0, InterpolationPlan("none")), film, strict=True))
 
 
 def test_importing_the_room_and_using_the_fallback_loads_no_torch() -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from wan_core.interpolation import film, rife
-from wan_core.interpolation._tensors import in_betweens, load
+from wan_core.interpolation._tensors import in_betweens, load_weights
 from wan_core.interpolation._weights import PUBLISHED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -205,4 +205,4 @@ def test_a_file_with_other_names_is_refused(tmp_path: Path, seeded: Callable[[Mo
     tensors = seeded(rife).state_dict()
     (tmp_path / "x.safetensors").write_bytes(save({f"module.{key}": value for key, value in tensors.items()}))
     with pytest.raises(RuntimeError, match="Missing key"):
-        load(rife.network(), tmp_path / "x.safetensors")
+        load_weights(rife.network(), tmp_path / "x.safetensors")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wan_core.interpolation import choose, interpolated
+from wan_core.interpolation import iter_interpolated, plan_interpolation
 from wan_core.schema import InterpolatorModel
 
 pytestmark = pytest.mark.online
@@ -29,12 +29,12 @@ def test_the_published_network_beats_averaging_on_a_moving_texture(
     psnr: Callable[..., float],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    chosen = choose(model, count, tmp_path)
+    chosen = plan_interpolation(model, count, tmp_path)
     assert chosen.used == model, chosen.note
     film = moving(SIZE, speed)
     frames = [film(0), film(1)]
     average = (frames[0] + frames[1].astype(int) + 1) // 2
-    middle = list(interpolated(frames, count, chosen))[(count + 1) // 2]
+    middle = list(iter_interpolated(frames, count, chosen))[(count + 1) // 2]
     ours, theirs = psnr(middle, film(0.5), 48), psnr(average.astype(np.uint8), film(0.5), 48)
     what = f"{model}, {count} between, {speed} px a frame"
     with capsys.disabled():

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wan_core.interpolation import _weights as weights
-from wan_core.interpolation import choose, interpolated
+from wan_core.interpolation import iter_interpolated, plan_interpolation
 from wan_core.interpolation._weights import REVISION, Hub, Published, obtain
 from wan_core.weights import Unavailable
 
@@ -81,7 +81,7 @@ def test_a_file_that_is_not_the_published_one_is_refused_and_forgotten(
     with pytest.raises(Unavailable, match="not the published one"):
         obtain("film", folder, shelf)
     assert not shelf.path.exists()
-    assert choose("film", 1, folder, shelf).used == "fallback"
+    assert plan_interpolation("film", 1, folder, shelf).used == "fallback"
 
 
 def test_where_no_checksum_is_published_the_first_download_is_recorded_and_holds(tmp_path: Path, folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_weights_that_arrive_by_another_way_are_used_at_once(tmp_path: Path, fol
 
 def test_a_folder_that_cannot_be_written_costs_the_notes_and_not_the_clip(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert choose("film", 1, tmp_path / "file" / "folder", FakeShelf(tmp_path, None)).used == "fallback"
+    assert plan_interpolation("film", 1, tmp_path / "file" / "folder", FakeShelf(tmp_path, None)).used == "fallback"
 
 
 @pytest.mark.parametrize("model", ["film", "rife"])
@@ -136,7 +136,7 @@ def test_with_weights_the_network_that_was_asked_for_runs_and_nothing_needs_sayi
     tmp_path: Path, folder: Path, model: str
 ) -> None:
     shelf = FakeShelf(tmp_path)
-    chosen = choose(model, 2, folder, shelf)  # type: ignore[arg-type]
+    chosen = plan_interpolation(model, 2, folder, shelf)  # type: ignore[arg-type]
     assert (chosen.used, chosen.note, chosen.weights, chosen.is_network) == (model, "", shelf.path, True)
 
 
@@ -145,7 +145,7 @@ def test_nothing_is_downloaded_where_nothing_is_to_be_made(
     tmp_path: Path, folder: Path, model: str, count: int
 ) -> None:
     shelf = FakeShelf(tmp_path)
-    chosen = choose(model, count, folder, shelf)  # type: ignore[arg-type]
+    chosen = plan_interpolation(model, count, folder, shelf)  # type: ignore[arg-type]
     assert (chosen.used, chosen.note, shelf.asked) == ("none", "", 0)
 
 
@@ -153,14 +153,14 @@ def test_nothing_is_downloaded_where_nothing_is_to_be_made(
 def test_without_weights_the_fallback_delivers_the_clip_and_says_so_in_one_sentence(
     tmp_path: Path, folder: Path, model: str, title: str, random_frames: Callable[..., list[Frame]]
 ) -> None:
-    chosen = choose(model, 3, folder, FakeShelf(tmp_path, None))  # type: ignore[arg-type]
+    chosen = plan_interpolation(model, 3, folder, FakeShelf(tmp_path, None))  # type: ignore[arg-type]
     assert chosen.used == "fallback" and not chosen.is_network
     assert chosen.note == (
         f"{title}'s weights could not be downloaded (the hub cannot be reached): "
         "ffmpeg's motion compensation makes the frames between."
     )
     frames = random_frames(6)
-    film = list(interpolated(frames, 3, chosen))
+    film = list(iter_interpolated(frames, 3, chosen))
     assert len(film) == 21
     assert all(ours is theirs for ours, theirs in zip(film[::4], frames, strict=True))
 
@@ -256,8 +256,8 @@ def test_a_network_that_swallows_everything_costs_the_patience_and_no_more(tmp_p
         hole.listen()
         hub = Hub(tmp_path / "cache", f"http://127.0.0.1:{hole.getsockname()[1]}", patience_s=0.3)
         start = time.monotonic()
-        chosen = choose("film", 1, folder, hub)
+        chosen = plan_interpolation("film", 1, folder, hub)
         assert time.monotonic() - start < 3
         assert chosen.used == "fallback"
-        again = choose("film", 1, folder, Hub(tmp_path / "cache", "http://127.0.0.1:9", patience_s=1_000))
+        again = plan_interpolation("film", 1, folder, Hub(tmp_path / "cache", "http://127.0.0.1:9", patience_s=1_000))
     assert again == chosen, "remembered, not tried again"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.fake_backend import wait_for_stop
 from tests.support.jobs import NO_FLOOR, House, a_house
-from wan_core.jobs import Client
 from wan_core.jobs.housekeeping import Housekeeping
+from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.settings import DataFolder, Limits
 

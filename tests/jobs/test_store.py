@@ -31,7 +31,7 @@ def test_a_job_comes_back_as_it_was_given(store: JobStore, path: Path) -> None:
     reopened = JobStore(path)
     (row,) = reopened.rows()
     reopened.close()
-    assert (row.job, row.client, row.lane, row.status) == (job, "key:1", "local", "queued")
+    assert (row.job, row.client, row.pool, row.status) == (job, "key:1", "local", "queued")
 
 
 def test_fifty_jobs_are_claimed_exactly_once_by_eight_threads(store: JobStore) -> None:

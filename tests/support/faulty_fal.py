@@ -17,12 +17,12 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from wan_core.backends.fal import Hosts, Pace
+from wan_core.backends.fal import Hosts, Timeouts
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.schema import ENDPOINT
 
 APP = "fal-ai/wan"
-HASTE = Pace(poll_s=0.01, answer_s=5, send_s=5, silence_s=0.1, longest_pause_s=0.02)
+HASTE = Timeouts(poll_s=0.01, answer_s=5, send_s=5, silence_s=0.1, longest_pause_s=0.02)
 
 Reply = Callable[["Call"], None]
 """Answers one request, or spoils it."""
@@ -160,11 +160,11 @@ def held(until: threading.Event, reply: Reply) -> Reply:
 def both(*replies: Reply) -> Reply:
     """Several things at one request, such as taking the job and cutting the line."""
 
-    def in_turn(call: "Call") -> None:
+    def turn_order(call: "Call") -> None:
         for reply in replies:
             reply(call)
 
-    return in_turn
+    return turn_order
 
 
 class Call(BaseHTTPRequestHandler):

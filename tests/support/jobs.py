@@ -15,15 +15,17 @@ from wan_core import schema
 from wan_core.backends import Backend
 from wan_core.events import Event, Job, Outcome, Stage, Where
 from wan_core.geometry import Size
-from wan_core.jobs import Client, JobRecord, Jobs, Wish
-from wan_core.jobs.runner import JobRunner, Lane
-from wan_core.jobs.spending import Purse
+from wan_core.jobs.budget import FalBudget
+from wan_core.jobs.limits import Client
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.runner import JobRunner, WorkerPool
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.jobs.store import JobStore
 from wan_core.settings import DataFolder, Limits, Settings
 
 MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk", "resolution": "480p", "num_frames": 17}
 SHORT = {"num_inference_steps": 2, "interpolator_model": "none", "video_write_mode": "fast", "aspect_ratio": "1:1"}
-WISH = Wish("miniature")
+OPTIONS = JobOptions("miniature")
 NO_FLOOR = replace(Limits(), free_disk_bytes=0)
 
 
@@ -53,14 +55,14 @@ async def grey_picture(source: str | Path) -> Image.Image:
 class House:
     """A desk with everything behind it."""
 
-    jobs: Jobs
+    jobs: JobService
     store: JobStore
     runner: JobRunner
     backend: Any
     fal: Any = None
 
-    def submit(self, client: str = "a", wish: Wish = WISH, **values: Any) -> JobRecord:
-        return asyncio.run(self.jobs.submit(a_request(**values), Client.by_key(client), wish))
+    def submit(self, client: str = "a", options: JobOptions = OPTIONS, **values: Any) -> JobRecord:
+        return asyncio.run(self.jobs.submit(a_request(**values), Client.by_key(client), options))
 
     def outcome(self, record: JobRecord) -> Outcome:
         """How `record` ended; waits for it."""
@@ -87,7 +89,7 @@ class House:
         return asyncio.run(collect())
 
 
-def lane_of_place(where: Where, engine: str) -> str:
+def pool_of_place(where: Where, engine: str) -> str:
     return "fal" if where == "fal" else "local"
 
 
@@ -99,16 +101,16 @@ def a_house(
     read_picture: Callable[[str | Path], Awaitable[Image.Image]] = grey_picture,
     *,
     per_client: bool = False,
-    at_once: int = 1,
+    concurrency: int = 1,
     checks_fal_jobs: bool = False,
 ) -> Iterator[House]:
     """A running desk on `data`, with a scripted fal beside `backend`; closed at the end as the app would."""
     backend, scripted_fal = backend or FakeBackend(data), FakeBackend(data)
-    lanes = {"local": Lane(backend, at_once), "fal": Lane(scripted_fal, 1)}
+    pools = {"local": WorkerPool(backend, concurrency), "fal": WorkerPool(scripted_fal, 1)}
     store = JobStore(data.database)
-    runner = JobRunner(store, lanes, limits, per_client=per_client, checks_fal_jobs=checks_fal_jobs)
-    purse = Purse(store, Settings(FAL_KEY="key-of-the-owner"), per_client=per_client)
-    jobs = Jobs(store, runner, data, limits, read_picture, lane_of_place, per_client=per_client, purse=purse)
+    runner = JobRunner(store, pools, limits, per_client=per_client, checks_fal_jobs=checks_fal_jobs)
+    budget = FalBudget(store, Settings(FAL_KEY="key-of-the-owner"), per_client=per_client)
+    jobs = JobService(store, runner, data, limits, read_picture, pool_of_place, per_client=per_client, budget=budget)
     runner.start()
     try:
         yield House(jobs, store, runner, backend, scripted_fal)

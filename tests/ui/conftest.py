@@ -18,12 +18,12 @@ from wan_core.estimate import Calibration
 from wan_core.presets import presets
 from wan_core.profiles import Choice, Machine, profiles
 from wan_core.settings import DataFolder, Settings
-from wan_core.ui.choosing import Choosing
-from wan_core.ui.mirror import Mirror, Reflecting, build_snippets
+from wan_core.ui.form_events import FormEvents
 from wan_core.ui.outcome import Host
-from wan_core.ui.page import Left
-from wan_core.ui.running import Running
+from wan_core.ui.page import FormColumn
+from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
+from wan_core.ui.summary import Mirror, Reflecting, build_snippets
 from wan_core.ui.visit import browser_state
 
 MACHINE = Machine()
@@ -36,10 +36,10 @@ class Desk:
     """What `build` connects, for tests to call."""
 
     house: House
-    left: Left
+    left: FormColumn
     screen: Screen
-    running: Running
-    choosing: Choosing
+    run_events: RunEvents
+    form_events: FormEvents
     reflecting: Reflecting
     mirror: Mirror
 
@@ -84,20 +84,20 @@ def loops_of_gradio(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def house(data: DataFolder) -> Iterator[House]:
-    with a_house(data) as running:
-        yield running
+    with a_house(data) as run_events:
+        yield run_events
 
 
 @pytest.fixture
 def desk(house: House) -> Desk:
     with gr.Blocks():
-        left = Left(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
+        left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
         screen = build_screen(browser_state(), left.generate, left.cancel)
         mirror = Mirror(left.outcome, left.link, *build_snippets())
-    running = Running(house.jobs, Settings(), left.form, screen)
-    choosing = Choosing(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
+    run_events = RunEvents(house.jobs, Settings(), left.form, screen)
+    form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
     reflecting = Reflecting(left.form, mirror, Host(MACHINE, Calibration()), CHOICE.profile)
-    return Desk(house, left, screen, running, choosing, reflecting, mirror)
+    return Desk(house, left, screen, run_events, form_events, reflecting, mirror)
 
 
 @pytest.fixture

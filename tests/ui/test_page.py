@@ -14,7 +14,7 @@ from wan_core import schema, ui
 from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
 from wan_core.ui.endpoint import image_to_video
-from wan_core.ui.expanding import changes
+from wan_core.ui.prompt_expansion import changes
 
 
 @pytest.fixture

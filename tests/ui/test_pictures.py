@@ -9,7 +9,7 @@ from gradio.data_classes import FileData
 
 from wan_core import intake, ui
 from wan_core.errors import InputError
-from wan_core.ui.pictures import UploadedImage, leave_addresses_to_intake, lend
+from wan_core.ui.pictures import UploadedImage, copy_to_uploads, leave_addresses_to_intake
 
 
 def test_an_uploaded_file_passes_as_it_is(uploads: Path) -> None:
@@ -43,4 +43,4 @@ def test_gradio_leaves_an_address_where_it_is(uploads: Path) -> None:
 def test_what_is_lent_is_a_copy_in_the_upload_folder(uploads: Path, tmp_path: Path) -> None:
     own = tmp_path / "clip.mp4"
     own.write_bytes(b"mp4")
-    assert Path(lend(own)).is_relative_to(uploads) and Path(lend(own)).read_bytes() == b"mp4"
+    assert Path(copy_to_uploads(own)).is_relative_to(uploads) and Path(copy_to_uploads(own)).read_bytes() == b"mp4"

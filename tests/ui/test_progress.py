@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.jobs import a_job
 from wan_core.events import Failed, Log, Note, Queued, Stage, Step, Stopped
-from wan_core.jobs import JobRecord
+from wan_core.jobs.record import JobRecord
 from wan_core.ui.progress import Progress, duration, panel
 
 
@@ -15,48 +15,52 @@ def record() -> JobRecord:
     return JobRecord(a_job(), "key:a", "local", 0.0)
 
 
-def told(record: JobRecord, *events: object) -> str:
+def panel_after(record: JobRecord, *events: object) -> str:
     progress = Progress()
     for event in events:
-        progress.take(event)  # type: ignore[arg-type]
+        progress.update(event)  # type: ignore[arg-type]
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", panel(progress, record))).strip()
 
 
 def test_a_waiting_job_says_how_many_are_ahead(record: JobRecord) -> None:
-    assert told(record, Queued(3)) == "Waiting: 3 jobs are ahead of yours."
-    assert told(record, Queued(1)) == "Waiting: 1 job is ahead of yours."
-    assert told(record, Queued(0)) == "Next in line."
+    assert panel_after(record, Queued(3)) == "Waiting: 3 jobs are ahead of yours."
+    assert panel_after(record, Queued(1)) == "Waiting: 1 job is ahead of yours."
+    assert panel_after(record, Queued(0)) == "Next in line."
 
 
 def test_a_running_job_says_stage_step_and_time_left(record: JobRecord) -> None:
-    record.begin(1)
-    said = told(record, Stage("sampling"), Step("sampling", 3, 8, 75.0))
+    record.mark_running(1)
+    said = panel_after(record, Stage("sampling"), Step("sampling", 3, 8, 75.0))
     assert said == "Sampling. Step 3 of 8 · 0:00 so far · about 1 min 15 s left"
 
 
 def test_a_new_stage_forgets_the_steps_of_the_last(record: JobRecord) -> None:
-    assert "Step" not in told(record, Stage("sampling"), Step("sampling", 8, 8, 0.5), Stage("encoding", "Writing."))
+    assert "Step" not in panel_after(
+        record, Stage("sampling"), Step("sampling", 8, 8, 0.5), Stage("encoding", "Writing.")
+    )
 
 
 def test_notes_and_warnings_stay_on_show_once(record: JobRecord) -> None:
-    said = told(record, Note("Not checked."), Log("The job runs again.", "WARN"), Note("Not checked."), Log("12 MB"))
+    said = panel_after(
+        record, Note("Not checked."), Log("The job runs again.", "WARN"), Note("Not checked."), Log("12 MB")
+    )
     assert said.count("Not checked.") == 1 and "runs again" in said and "12 MB" not in said
 
 
 def test_an_end_without_a_clip_says_why(record: JobRecord) -> None:
-    record.end(Failed("out_of_memory", "The card is full. Try 480p."))
-    assert told(record, record.outcome) == "The card is full. Try 480p."
+    record.mark_over(Failed("out_of_memory", "The card is full. Try 480p."))
+    assert panel_after(record, record.outcome) == "The card is full. Try 480p."
 
 
 def test_a_cancelled_job_says_so(record: JobRecord) -> None:
-    record.end(Stopped())
-    assert told(record, record.outcome).startswith("Cancelled")
+    record.mark_over(Stopped())
+    assert panel_after(record, record.outcome).startswith("Cancelled")
 
 
 def test_nothing_in_an_event_becomes_html(record: JobRecord) -> None:
     progress = Progress()
-    progress.take(Stage("loading", "<img src=x onerror=alert(1)>"))
-    progress.take(Note("<script>alert(1)</script>"))
+    progress.update(Stage("loading", "<img src=x onerror=alert(1)>"))
+    progress.update(Note("<script>alert(1)</script>"))
     assert "<img" not in panel(progress, record) and "<script" not in panel(progress, record)
 
 

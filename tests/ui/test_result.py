@@ -6,15 +6,15 @@ from pathlib import Path
 from tests.support.jobs import a_job
 from wan_core.events import Finished, Result
 from wan_core.geometry import Size
-from wan_core.jobs import JobRecord
+from wan_core.jobs.record import JobRecord
 from wan_core.ui.result import facts
 
 
-def a_record(clip: Path, lane: str, **more: str) -> JobRecord:
+def a_record(clip: Path, pool: str, **more: str) -> JobRecord:
     """A finished job that was sent with the miniature chosen."""
     clip.write_bytes(b"mp4")
     result = Result(clip, "a walk", 7, Size(832, 480), 17, 16, "miniature")
-    return JobRecord(a_job(), "a", lane, 0.0, outcome=Finished(replace(result, **more)))  # type: ignore[arg-type]
+    return JobRecord(a_job(), "a", pool, 0.0, outcome=Finished(replace(result, **more)))  # type: ignore[arg-type]
 
 
 def test_a_clip_made_here_names_its_engine_and_no_other_place(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 
 from wan_core.api import openapi
 from wan_core.api.addressing import PROXY_PATH, Links
-from wan_core.api.endpoints import Endpoint, NotFound
-from wan_core.api.generation import Generation
+from wan_core.api.handlers import MethodHandlers, NotFound
+from wan_core.api.job_routes import JobRoutes
 from wan_core.api.keys import Keys
 from wan_core.api.middleware import BodyCaps, Dispatch, NoRelay
-from wan_core.api.refusals import refused
+from wan_core.api.refusals import http_refusal
 from wan_core.api.uploads import Uploads, local_file
 from wan_core.events import Job
-from wan_core.jobs import Jobs, Wish
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.schema import ENDPOINT
 from wan_core.settings import Settings
 
@@ -42,9 +42,9 @@ def no_context(request: Request) -> None:
 
 
 def build(
-    jobs: Jobs,
+    jobs: JobService,
     settings: Settings,
-    wish: Wish,
+    options: JobOptions,
     *,
     seconds_of: Callable[[Job], float] = lambda job: 0.0,
     enter: Callable[[Request], None] = no_context,
@@ -56,16 +56,16 @@ def build(
     """
     keys = Keys(settings)
     uploads = Uploads(settings, keys)
-    generation = Generation(jobs, settings, keys, wish, seconds_of, enter)
+    job_routes = JobRoutes(jobs, settings, keys, options, seconds_of, enter)
     routes: list[BaseRoute] = [
-        _mount("/queue", generation.queue_routes()),
-        _mount("/run", generation.run_routes()),
+        _mount("/queue", job_routes.queue_routes()),
+        _mount("/run", job_routes.run_routes()),
         _mount("/rest", uploads.rest_routes()),
         _mount("/cdn", uploads.cdn_routes()),
         _mount("/files", uploads.file_routes()),
-        _mount("/jobs", generation.job_routes()),
-        Route("/api/openapi/queue/openapi.json", Endpoint(GET=partial(_openapi, settings))),
-        Route(PROXY_PATH, Endpoint(**dict.fromkeys(("GET", "POST", "PUT"), _no_target))),
+        _mount("/jobs", job_routes.job_routes()),
+        Route("/api/openapi/queue/openapi.json", MethodHandlers(GET=partial(_openapi, settings))),
+        Route(PROXY_PATH, MethodHandlers(**dict.fromkeys(("GET", "POST", "PUT"), _no_target))),
     ]
     middleware = [Middleware(Dispatch), Middleware(NoRelay), Middleware(BodyCaps, settings.limits)]
     return Api(routes, middleware, uploads.folder.tidy)
@@ -78,9 +78,9 @@ def _mount(prefix: str, routes: Sequence[BaseRoute]) -> Mount:
 async def _openapi(settings: Settings, request: Request) -> Response:
     asked = request.query_params.get("endpoint_id", ENDPOINT)
     if asked.lower() != ENDPOINT:
-        raise refused(404, f"This server has one endpoint: {ENDPOINT}.", "endpoint_not_found")
+        raise http_refusal(404, f"This server has one endpoint: {ENDPOINT}.", "endpoint_not_found")
     return JSONResponse(openapi.document(Links.of(request, settings).queue))
 
 
 async def _no_target(request: Request) -> Response:
-    raise refused(400, "Name the address that is meant in the header x-fal-target-url.")
+    raise http_refusal(400, "Name the address that is meant in the header x-fal-target-url.")

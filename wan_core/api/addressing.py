@@ -32,7 +32,7 @@ class Target:
     query: str | None = None
 
 
-def target_of(path: str, headers: Headers) -> Target:
+def parse_target(path: str, headers: Headers) -> Target:
     """The path that is meant, in its one spelling.
 
     Raises:
@@ -43,14 +43,14 @@ def target_of(path: str, headers: Headers) -> Target:
         prefix = PREFIX_BY_HOST.get(target.hostname or "")
         if prefix is None or target.scheme not in ("http", "https"):
             raise ValueError("not one of fal's hosts")
-        return Target(one_spelling(prefix + unquote(target.path)), target.query)
-    host = host_name(asked_host(headers))
+        return Target(normalize_path(prefix + unquote(target.path)), target.query)
+    host = host_name(requested_host(headers))
     if host in PREFIX_BY_HOST and (host == "v3.fal.media" or not path.startswith(PREFIXES)):
         path = PREFIX_BY_HOST[host] + path.removeprefix("/cdn")
-    return Target(one_spelling(path) if path.startswith(PREFIXES) else path)
+    return Target(normalize_path(path) if path.startswith(PREFIXES) else path)
 
 
-def one_spelling(path: str) -> str:
+def normalize_path(path: str) -> str:
     """The same path as the routes spell it: no slash or `/response` at its end, a job's address at the app."""
     path = _ENDPOINT.sub(ENDPOINT, path.rstrip("/"))
     if f"{path}/" in PREFIXES:
@@ -60,7 +60,7 @@ def one_spelling(path: str) -> str:
     return path
 
 
-def asked_host(headers: Headers) -> str:
+def requested_host(headers: Headers) -> str:
     """The host that the caller typed, as far as the proxies on the way say so; empty if it is no host."""
     host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
     return host if _HOST.fullmatch(host) else ""
@@ -94,7 +94,7 @@ class Links:
         if configured:
             origin = configured.rstrip("/")
             return cls(origin, f"{origin}/queue")
-        host = asked_host(request.headers) or _own_address(request)
+        host = requested_host(request.headers) or _own_address(request)
         origin = f"{_scheme(request, host_name(host))}://{host}"
         return cls(origin, origin if host_name(host) == "queue.fal.run" else f"{origin}/queue")
 

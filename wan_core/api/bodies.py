@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from starlette.requests import Request
 
-from wan_core.api.refusals import refused
+from wan_core.api.refusals import http_refusal
 from wan_core.errors import InputError
 
 BODY_DEADLINE_S = 300  # 35 MB at 1 Mbit/s
@@ -25,12 +25,12 @@ async def json_object(request: Request) -> dict[str, object]:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise refused(415, "Send the request as JSON, with the header Content-Type: application/json.")
+        raise http_refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             body = await request.body()
     except TimeoutError:
-        raise refused(408, f"The body did not arrive within {BODY_DEADLINE_S} seconds.") from None
+        raise http_refusal(408, f"The body did not arrive within {BODY_DEADLINE_S} seconds.") from None
     value = parse(body)
     if not isinstance(value, dict):
         raise _fault("The body must be a JSON object.")

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from starlette.requests import HTTPConnection
 
 from wan_core.api.addressing import is_local
-from wan_core.api.refusals import refused
-from wan_core.jobs import Client
-from wan_core.jobs.limits import client_of
+from wan_core.api.refusals import http_refusal
+from wan_core.jobs.limits import Client, client_of
 from wan_core.settings import Settings
 
 CLOSED = (
@@ -30,7 +29,7 @@ class Keys:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._accepted = tuple(key.encode() for key in settings.accepted_api_keys)
+        self._submitted = tuple(key.encode() for key in settings.accepted_api_keys)
         self._open = settings.api_is_open
         self._only_local = self._open and not settings.api_keys.get_secret_value()
 
@@ -45,7 +44,7 @@ class Keys:
             return given
         if self._open and (not self._only_local or is_local(request.headers)):
             return None
-        raise refused(401, WRONG if self._accepted else CLOSED, "unauthorized", www_authenticate="Key")
+        raise http_refusal(401, WRONG if self._submitted else CLOSED, "unauthorized", www_authenticate="Key")
 
     def client(self, request: HTTPConnection) -> Client:
         """Whose limits `request` counts against: its accepted key's, else its address's. Raises Refusal."""
@@ -55,7 +54,7 @@ class Keys:
         return client_of(request.headers, request.client.host if request.client else None, self._settings)
 
     def _accepts(self, given: str) -> bool:
-        matches = [hmac.compare_digest(given.encode(), key) for key in self._accepted]
+        matches = [hmac.compare_digest(given.encode(), key) for key in self._submitted]
         return any(matches)
 
 

@@ -9,14 +9,15 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wan_core.api.addressing import PREFIXES, target_of
-from wan_core.api.refusals import refusal_response, refused, too_large
+from wan_core.api.addressing import PREFIXES, parse_target
+from wan_core.api.refusals import http_refusal, refusal_response, too_large
 from wan_core.settings import Limits
 
 RELAYS = ("/gradio_api/file=", "/gradio_api/file/")
 PAGE_UPLOADS = "/gradio_api/upload"  # Gradio caps these itself, file by file
 DRAINED = 4  # times the cap: a body that is a little too large is read on, or its sender would not hear the answer
 DRAIN_DEADLINE_S = 60
+UNKNOWN_TARGET = "x-fal-target-url must name fal.run, queue.fal.run, rest.fal.ai or v3.fal.media."
 
 
 class Dispatch:
@@ -29,9 +30,11 @@ class Dispatch:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         try:
-            target = target_of(scope["path"], Headers(scope=scope))
+            target = parse_target(scope["path"], Headers(scope=scope))
         except ValueError:
-            refusal = refused(400, "x-fal-target-url must name fal.run, queue.fal.run, rest.fal.ai or v3.fal.media.")
+            refusal = http_refusal(
+                400, "x-fal-target-url must name fal.run, queue.fal.run, rest.fal.ai or v3.fal.media."
+            )
             return await refusal_response(refusal)(scope, receive, _with_request_id(send))
         if not target.path.startswith(PREFIXES):
             return await self._app(scope, receive, send)
@@ -49,7 +52,7 @@ class NoRelay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(RELAYS) and ":/" in scope["path"]:
-            refusal = refused(403, "This server hands out no files of other servers.", "forbidden")
+            refusal = http_refusal(403, "This server hands out no files of other servers.", "forbidden")
             return await refusal_response(refusal)(scope, receive, send)
         await self._app(scope, receive, send)
 

@@ -23,7 +23,7 @@ Shape = Literal["model", "around"]
 
 
 @dataclass(frozen=True)
-class Word:
+class ErrorType:
     """A word of fal's, its HTTP status and the shape of its body."""
 
     type: str
@@ -31,28 +31,28 @@ class Word:
     shape: Shape = "model"
 
 
-SERVER_ERROR = Word("internal_server_error", 500)
-WORDS = {
+SERVER_ERROR = ErrorType("internal_server_error", 500)
+ERROR_TYPES = {
     word.type: word
     for word in (
         SERVER_ERROR,
-        Word("generation_timeout", 504),
-        Word("downstream_service_error", 400),
-        Word("downstream_service_unavailable", 500),
-        Word(REQUEST_TIMEOUT, 504, "around"),
-        Word("startup_timeout", 504, "around"),
-        Word(CANCELLED, 499, "around"),
-        Word("client_disconnected", 499, "around"),
-        Word("runner_scheduling_failure", 503, "around"),
-        Word("runner_connection_timeout", 503, "around"),
-        Word("runner_connection_refused", 503, "around"),
-        Word("runner_connection_error", 503, "around"),
-        Word("runner_disconnected", 503, "around"),
-        Word("runner_incomplete_response", 502, "around"),
-        Word("runner_server_error", 500, "around"),
-        Word("internal_error", 500, "around"),
-        Word("concurrent_requests_limit", 429, "around"),
-        Word("bad_request", 400, "around"),
+        ErrorType("generation_timeout", 504),
+        ErrorType("downstream_service_error", 400),
+        ErrorType("downstream_service_unavailable", 500),
+        ErrorType(REQUEST_TIMEOUT, 504, "around"),
+        ErrorType("startup_timeout", 504, "around"),
+        ErrorType(CANCELLED, 499, "around"),
+        ErrorType("client_disconnected", 499, "around"),
+        ErrorType("runner_scheduling_failure", 503, "around"),
+        ErrorType("runner_connection_timeout", 503, "around"),
+        ErrorType("runner_connection_refused", 503, "around"),
+        ErrorType("runner_connection_error", 503, "around"),
+        ErrorType("runner_disconnected", 503, "around"),
+        ErrorType("runner_incomplete_response", 502, "around"),
+        ErrorType("runner_server_error", 500, "around"),
+        ErrorType("internal_error", 500, "around"),
+        ErrorType("concurrent_requests_limit", 429, "around"),
+        ErrorType("bad_request", 400, "around"),
     )
 }
 MENDABLE = (
@@ -66,14 +66,14 @@ MENDABLE = (
     "feature_not_supported",
     "unsupported_image_format",
 )
-WORDS |= {type: Word(type, 422) for type in MENDABLE}
-WORDS |= {  # ours
-    "quota_exceeded": WORDS["downstream_service_error"],
-    "frames_not_kept": WORDS["feature_not_supported"],
-    "too_many_jobs": WORDS["concurrent_requests_limit"],
-    "worker_lost": WORDS["runner_disconnected"],
-    "engine_unavailable": WORDS["runner_scheduling_failure"],
-    "storage_full": WORDS["runner_scheduling_failure"],
+ERROR_TYPES |= {type: ErrorType(type, 422) for type in MENDABLE}
+ERROR_TYPES |= {  # ours
+    "quota_exceeded": ERROR_TYPES["downstream_service_error"],
+    "frames_not_kept": ERROR_TYPES["feature_not_supported"],
+    "too_many_jobs": ERROR_TYPES["concurrent_requests_limit"],
+    "worker_lost": ERROR_TYPES["runner_disconnected"],
+    "engine_unavailable": ERROR_TYPES["runner_scheduling_failure"],
+    "storage_full": ERROR_TYPES["runner_scheduling_failure"],
 }
 
 
@@ -81,7 +81,7 @@ WORDS |= {  # ours
 class Fault:
     """One thing that is wrong. `loc` says where: `("body", "prompt")`."""
 
-    word: Word
+    word: ErrorType
     message: str
     loc: tuple[str, ...] = ("body",)
     context: Mapping[str, object] = field(default_factory=dict)
@@ -101,25 +101,25 @@ class Refusal(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def refused(status: int, message: str, type: str = "bad_request", **headers: str) -> Refusal:
+def http_refusal(status: int, message: str, type: str = "bad_request", **headers: str) -> Refusal:
     """A refusal that is about no field."""
-    return Refusal(Fault(Word(type, status, "around"), message), **headers)
+    return Refusal(Fault(ErrorType(type, status, "around"), message), **headers)
 
 
 def no_such_request() -> Refusal:
     """An id that is not known, or not any more."""
-    return refused(404, "No such request. Results are kept for a day.", NO_SUCH_REQUEST)
+    return http_refusal(404, "No such request. Results are kept for a day.", NO_SUCH_REQUEST)
 
 
-def not_offered(message: str, *loc: str) -> Refusal:
+def unsupported(message: str, *loc: str) -> Refusal:
     """A feature of fal's that is not here; `loc` says where it was asked for."""
-    return Refusal(Fault(WORDS["feature_not_supported"], message, loc))
+    return Refusal(Fault(ERROR_TYPES["feature_not_supported"], message, loc))
 
 
 def too_large(max_bytes: int) -> Refusal:
     """A body of more than `max_bytes`."""
     sentence = f"The body is larger than {max_bytes / 1_000_000:g} MB, which is the most this address takes."
-    return Refusal(Fault(Word("file_too_large", 413), sentence, context={"max_size": max_bytes}))
+    return Refusal(Fault(ErrorType("file_too_large", 413), sentence, context={"max_size": max_bytes}))
 
 
 def refusal_response(refusal: Refusal) -> JSONResponse:
@@ -132,7 +132,7 @@ def error_response(error: WanError) -> JSONResponse:
         return _response([_input_fault(fault) for fault in (error, *error.others)])
     if isinstance(error, BackendError):
         after = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else {}
-        return _response([Fault(_word(error.type), error.message)], **after)
+        return _response([Fault(_error_type(error.type), error.message)], **after)
     return unexpected_response()
 
 
@@ -141,8 +141,8 @@ def outcome_fault(outcome: Outcome) -> Fault | None:
     if isinstance(outcome, Failed):
         if outcome.field is not None:
             return _input_fault(InputError(outcome.field, outcome.type, outcome.message))
-        return Fault(_once_accepted(_word(outcome.type)), outcome.message)
-    return Fault(WORDS[CANCELLED], "The request was cancelled.") if isinstance(outcome, Stopped) else None
+        return Fault(_without_retry(_error_type(outcome.type)), outcome.message)
+    return Fault(ERROR_TYPES[CANCELLED], "The request was cancelled.") if isinstance(outcome, Stopped) else None
 
 
 def fault_response(fault: Fault) -> JSONResponse:
@@ -155,18 +155,18 @@ def unexpected_response() -> JSONResponse:
     return _response([Fault(SERVER_ERROR, UNEXPECTED)])
 
 
-def _word(type: str) -> Word:
-    return WORDS.get(type, SERVER_ERROR)
+def _error_type(type: str) -> ErrorType:
+    return ERROR_TYPES.get(type, SERVER_ERROR)
 
 
-def _once_accepted(word: Word) -> Word:
+def _without_retry(word: ErrorType) -> ErrorType:
     """429 makes clients ask again for a result that will not change."""
     return replace(word, status=500) if word.status == 429 else word
 
 
 def _input_fault(error: InputError) -> Fault:
     loc = ("body",) if error.field == "body" else ("body", error.field)
-    return Fault(Word(error.type, 422), error.message, loc, error.context)
+    return Fault(ErrorType(error.type, 422), error.message, loc, error.context)
 
 
 def _response(faults: list[Fault], **headers: str) -> JSONResponse:

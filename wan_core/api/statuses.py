@@ -12,9 +12,9 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from wan_core.api.addressing import Links
-from wan_core.api.refusals import fault_response, outcome_fault, refused
+from wan_core.api.refusals import fault_response, http_refusal, outcome_fault
 from wan_core.events import Finished, Result
-from wan_core.jobs import JobRecord
+from wan_core.jobs.record import JobRecord
 from wan_core.jobs.store import LogLine
 from wan_core.schema import File, ImageToVideoOutput
 
@@ -48,7 +48,7 @@ def submit_body(record: JobRecord, links: Links) -> dict[str, Any]:
 def result_response(record: JobRecord, links: Links) -> JSONResponse:
     """The model's output, or the error the job ended with. Raises Refusal while it is not over."""
     if record.outcome is None:
-        raise refused(400, "Request is still in progress")
+        raise http_refusal(400, "Request is still in progress")
     fault = outcome_fault(record.outcome)
     response = fault_response(fault) if fault else JSONResponse(_output(record, links))
     response.headers["x-fal-request-id"] = record.job.id

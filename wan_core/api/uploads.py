@@ -22,9 +22,9 @@ from starlette.routing import BaseRoute, Route
 
 from wan_core.api.addressing import Links
 from wan_core.api.bodies import BODY_DEADLINE_S, json_object
-from wan_core.api.endpoints import Endpoint
+from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, sent_key
-from wan_core.api.refusals import refused, too_large
+from wan_core.api.refusals import http_refusal, too_large
 from wan_core.errors import BackendError
 from wan_core.settings import DataFolder, Limits, Settings
 
@@ -134,20 +134,20 @@ class Uploads:
 
     def rest_routes(self) -> list[BaseRoute]:
         return [
-            Route("/storage/auth/token", Endpoint(POST=self.token)),
-            Route("/storage/upload/initiate", Endpoint(POST=self.initiate)),
-            Route("/storage/upload/initiate-multipart", Endpoint(POST=self.refuse_multipart)),
+            Route("/storage/auth/token", MethodHandlers(POST=self.token)),
+            Route("/storage/upload/initiate", MethodHandlers(POST=self.initiate)),
+            Route("/storage/upload/initiate-multipart", MethodHandlers(POST=self.refuse_multipart)),
         ]
 
     def cdn_routes(self) -> list[BaseRoute]:
         return [
-            Route("/files/upload", Endpoint(POST=self.upload)),
-            Route("/files/upload/multipart", Endpoint(POST=self.refuse_multipart)),
-            Route("/files/{name}", Endpoint(GET=self.file, PUT=self.put)),
+            Route("/files/upload", MethodHandlers(POST=self.upload)),
+            Route("/files/upload/multipart", MethodHandlers(POST=self.refuse_multipart)),
+            Route("/files/{name}", MethodHandlers(GET=self.file, PUT=self.put)),
         ]
 
     def file_routes(self) -> list[BaseRoute]:
-        return [Route("/{name}", Endpoint(GET=self.clip))]
+        return [Route("/{name}", MethodHandlers(GET=self.clip))]
 
     async def token(self, request: Request) -> Response:
         """Python's client asks once for a token, then posts files with it."""
@@ -178,7 +178,7 @@ class Uploads:
     async def put(self, request: Request) -> Response:
         name = request.path_params["name"]
         if not self._passes.allows(name, request.query_params.get("pass", "")):
-            raise refused(403, "This address takes no file, or not any more. Ask for a new one.", "forbidden")
+            raise http_refusal(403, "This address takes no file, or not any more. Ask for a new one.", "forbidden")
         return await self._keep(name, request)
 
     async def refuse_multipart(self, request: Request) -> Response:
@@ -198,13 +198,13 @@ class Uploads:
             async with asyncio.timeout(BODY_DEADLINE_S):
                 await self.folder.write(name, request.stream())
         except TimeoutError:
-            raise refused(408, f"The file did not arrive within {BODY_DEADLINE_S} seconds.") from None
+            raise http_refusal(408, f"The file did not arrive within {BODY_DEADLINE_S} seconds.") from None
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
     def _served(self, name: str) -> Response:
         path = named_file(self._settings.data, name)
         if path is None:
-            raise refused(404, "No such file. Files are kept for a day.", "file_not_found")
+            raise http_refusal(404, "No such file. Files are kept for a day.", "file_not_found")
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=SAFE)
 
     def _links(self, request: Request) -> Links:

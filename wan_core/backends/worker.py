@@ -19,13 +19,15 @@ from typing import IO, Any
 
 from PIL import Image
 
-from wan_core import expansion, generate, safety, settings
+from wan_core import generate, settings
 from wan_core.engine import loading, sampling
-from wan_core.engine.following import Emit, follow
 from wan_core.errors import ENGINE_FAILED, BackendError, WanError, to_plain
 from wan_core.events import Event, FramesMade, Job, to_json
-from wan_core.interpolation import Interpolation
+from wan_core.expansion import expander
+from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import profiles
+from wan_core.run_in_thread import Emit, run_in_thread
+from wan_core.safety import checks
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,8 +39,8 @@ class Maker:
     def __init__(self, host: Settings) -> None:
         self._host = host
         self._engine: loading.Engine | None = None
-        self._checks = safety.checks(host)
-        self._expander = expansion.expander(host)
+        self._checks = checks.checks(host)
+        self._expander = expander.expander(host)
 
     def run(self, job: Job, stop: threading.Event) -> Iterator[Event]:
         """The events of `job`, see `generate.Recipe.run`."""
@@ -59,7 +61,7 @@ class Maker:
             written = self._expander.expand(opened.convert("RGB"), prompt)
         return {"prompt": written.prompt, "note": written.note or ""}
 
-    def _make_frames(self, job: Job, prompt: str, between: Interpolation, stop: threading.Event) -> Iterator[Event]:
+    def _make_frames(self, job: Job, prompt: str, between: InterpolationPlan, stop: threading.Event) -> Iterator[Event]:
         data = self._host.data
         raw = data.frames(job.frames_of or job.id)
         if job.frames_of is None:
@@ -70,14 +72,14 @@ class Maker:
             yield FramesMade(raw)
 
     def _sampled(self, job: Job, prompt: str, raw: Path, stop: threading.Event) -> Iterator[Event]:
-        yield from follow(lambda emit: self._load(job.engine, emit), stop.is_set)
+        yield from run_in_thread(lambda emit: self._load(job.engine, emit), stop.is_set)
         assert self._engine is not None
         preview = self._host.data.preview(job.id)
         yield from sampling.sample(self._engine, job, prompt, raw, stop.is_set, preview)
 
     def _load(self, name: str, emit: Emit) -> None:
         profile = profiles()[name]
-        self._engine = self._engine.serving(profile) if self._engine else None
+        self._engine = self._engine.for_profile(profile) if self._engine else None
         if self._engine is None:
             self._engine = loading.load(profile, self._host, emit)
 

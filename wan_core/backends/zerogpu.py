@@ -21,14 +21,16 @@ from gradio.context import LocalContext
 from PIL import Image
 from starlette.requests import Request
 
-from wan_core import estimate, expansion, generate, safety
+from wan_core import estimate, generate
 from wan_core.engine import loading, sampling
 from wan_core.errors import ENGINE_FAILED, BackendError, Cancelled, WanError, from_plain, to_plain
 from wan_core.estimate import Calibration
 from wan_core.events import Event, FramesMade, Job, Log, to_json
 from wan_core.events import from_json as event_from_json
-from wan_core.interpolation import Interpolation
+from wan_core.expansion import expander
+from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import EngineProfile, Machine, profiles
+from wan_core.safety import checks
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class ZeroGpuBackend:
 
     def __init__(self, host: Settings, engine_name: str) -> None:
         self._host = host
-        self._checks, self._expander = safety.checks(host), expansion.expander(host)
+        self._checks, self._expander = checks.checks(host), expander.expander(host)
         self._stops: dict[str, threading.Event] = {}
         self._engine = loading.load(_with_loras(engine_name), host, lambda event: log.info("%s", event))
         self._on_gpu = spaces.GPU(duration=_duration)(self._lines)
@@ -84,7 +86,7 @@ class ZeroGpuBackend:
         for stop in list(self._stops.values()):
             stop.set()
 
-    def _make_frames(self, job: Job, prompt: str, between: Interpolation, stop: threading.Event) -> Iterator[Event]:
+    def _make_frames(self, job: Job, prompt: str, between: InterpolationPlan, stop: threading.Event) -> Iterator[Event]:
         if job.frames_of is not None and not between.is_network:
             yield FramesMade(self._host.data.frames(job.frames_of))
             return
@@ -103,7 +105,7 @@ class ZeroGpuBackend:
         finally:
             lines.close()
 
-    def _lines(self, job_text: str, prompt: str, between: Interpolation) -> Iterator[str]:
+    def _lines(self, job_text: str, prompt: str, between: InterpolationPlan) -> Iterator[str]:
         """What runs where the card is: events as JSON, and an error as the last line, since only its name survives."""
         job = Job.from_json(job_text)
         try:
@@ -115,11 +117,11 @@ class ZeroGpuBackend:
             log.exception("job %s failed on the card", job.id)
             yield json.dumps({"error": to_plain(BackendError("internal_server_error", ENGINE_FAILED))})
 
-    def _frames(self, job: Job, prompt: str, between: Interpolation) -> Iterator[Event]:
+    def _frames(self, job: Job, prompt: str, between: InterpolationPlan) -> Iterator[Event]:
         data = self._host.data
         raw = data.frames(job.frames_of or job.id)
         if job.frames_of is None:
-            engine = self._engine.serving(profiles()[job.engine])
+            engine = self._engine.for_profile(profiles()[job.engine])
             if engine is None:
                 raise BackendError("engine_unavailable", f"{profiles()[job.engine].title} is not loaded here.")
             yield from sampling.sample(engine, job, prompt, raw, _never, data.preview(job.id))

@@ -15,7 +15,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-from wan_core.engine.guidance import Course, truncated
+from wan_core.engine.guidance import StepSchedule, truncated
 from wan_core.estimate import CACHE_FROM_STEPS, TEXT_TOKENS, UNGUIDED_END
 from wan_core.events import Event, Log
 from wan_core.schema import ImageToVideoInput
@@ -50,22 +50,22 @@ class Acceleration:
         if self.attention is None:
             self.attention = best_attention(sm, device, report) if self.settings.accelerate_attention else NATIVE
 
-    def prepare(self, pipe: Any, request: ImageToVideoInput, course: Course) -> tuple[Course, str]:
+    def prepare(self, pipe: Any, request: ImageToVideoInput, schedule: StepSchedule) -> tuple[StepSchedule, str]:
         """Puts the parts on `pipe` that `request` asks for, takes off the others; the course and a sentence for the
         log.
         """
         regular = request.acceleration == "regular"
-        caches = regular and self.caches and self.settings.accelerate_cache and course.steps >= CACHE_FROM_STEPS
+        caches = regular and self.caches and self.settings.accelerate_cache and schedule.steps >= CACHE_FROM_STEPS
         for expert, threshold in zip((pipe.transformer, pipe.transformer_2), self.thresholds, strict=True):
-            uncache(expert)
-            attend(expert, self.attention if regular and self.attention else NATIVE)
+            disable_cache(expert)
+            set_attention(expert, self.attention if regular and self.attention else NATIVE)
             compile_blocks(expert, on=regular and self.compiles)
             if caches and len(expert.blocks) > 1:  # the first block decides whether the others run
                 expert.enable_cache(FirstBlockCacheConfig(threshold=threshold))
             expert._reset_stateful_cache()  # an interrupted run leaves residuals behind
         if regular and self.settings.accelerate_guidance:
-            course = truncated(course, UNGUIDED_END)
-        return course, self._sentence(regular, caches, course)
+            schedule = truncated(schedule, UNGUIDED_END)
+        return schedule, self._sentence(regular, caches, schedule)
 
     def after_step(self, pipe: Any, step: int) -> None:
         """Empties the step cache now and then, so that few steps in a row are skipped however little they differ."""
@@ -73,7 +73,7 @@ class Acceleration:
             for expert in (pipe.transformer, pipe.transformer_2):
                 expert._reset_stateful_cache()
 
-    def _sentence(self, regular: bool, caches: bool, course: Course) -> str:
+    def _sentence(self, regular: bool, caches: bool, schedule: StepSchedule) -> str:
         if not regular:
             return "Acceleration none: plain diffusers."
         parts = [f"{self.attention} attention"]
@@ -84,7 +84,7 @@ class Acceleration:
         return f"Acceleration regular: {', '.join(parts)}."
 
 
-def offered(
+def detect_acceleration(
     pipe: Any, settings: Settings, device: torch.device, sm: int, may_compile: bool, report: Callable[[Event], None]
 ) -> Acceleration:
     """What this machine offers, tried out: without a card nothing but the parts that need none; on ZeroGPU the card is
@@ -182,14 +182,14 @@ def compile_blocks(expert: Any, on: bool, backend: str = "inductor") -> None:
             block.runs_compiled = on
 
 
-def attend(expert: Any, backend: str) -> None:
+def set_attention(expert: Any, backend: str) -> None:
     """Sets the attention backend of `expert` where it is another one (diffusers warns at every call)."""
     present = expert.blocks[0].attn1.processor._attention_backend
     if present is None or present.value != backend:
         expert.set_attention_backend(backend)
 
 
-def uncache(expert: Any) -> None:
+def disable_cache(expert: Any) -> None:
     if expert.is_cache_enabled:
         expert.disable_cache()
 

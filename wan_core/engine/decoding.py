@@ -18,7 +18,7 @@ class NotFinite(ArithmeticError):
     """The numbers overflowed: what would come out is black or noise."""
 
 
-def decoded(vae: Any, latents: torch.Tensor) -> Iterator[Frames]:
+def iter_decoded(vae: Any, latents: torch.Tensor) -> Iterator[Frames]:
     """Normalised latents (1, z, T, h, w) → the frames of one latent frame after the other: 1, then 4 each time.
 
     Raises:
@@ -27,11 +27,11 @@ def decoded(vae: Any, latents: torch.Tensor) -> Iterator[Frames]:
     if hasattr(vae, "_hf_hook") and hasattr(vae._hf_hook, "pre_forward"):
         vae._hf_hook.pre_forward(vae)  # as diffusers' apply_forward_hook does for decode()
     with torch.no_grad():
-        for piece in _pieces(vae, _denormalised(vae, latents)):
+        for piece in _pieces(vae, _denormalize(vae, latents)):
             yield _as_uint8(piece)
 
 
-def _denormalised(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+def _denormalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     """The latents in the VAE's own scale, by the pipeline's arithmetic to the last bit."""
     latents = latents.to(vae.post_quant_conv.weight.device, vae.dtype)
     mean, std = (

@@ -10,7 +10,7 @@ from PIL import Image
 from wan_core.geometry import Box, Size, crop_box
 
 
-def seen_by_engine(picture: Image.Image, promised: Size, rendered: Size) -> Image.Image:
+def frame_picture(picture: Image.Image, promised: Size, rendered: Size) -> Image.Image:
     """`picture` (RGB, upright) at exactly `rendered`, framed so that its central crop to the ratio of `promised` is
     the promised crop, never stretched. Beyond the picture its edge is repeated. With equal sizes this is
     `geometry.fit`.
@@ -18,7 +18,7 @@ def seen_by_engine(picture: Image.Image, promised: Size, rendered: Size) -> Imag
     box = _box(Size(*picture.size), promised, rendered)
     margin = max(0, -box.left, -box.top)
     if margin > 0:
-        picture, box = _with_margin(picture, box, int(np.ceil(margin)))
+        picture, box = _add_margin(picture, box, int(np.ceil(margin)))
     corners = (box.left, box.top, box.right, box.bottom)
     return picture.resize((rendered.width, rendered.height), Image.Resampling.LANCZOS, box=corners)
 
@@ -35,7 +35,7 @@ def _box(picture: Size, promised: Size, rendered: Size) -> Box:
     )
 
 
-def _with_margin(picture: Image.Image, box: Box, margin: int) -> tuple[Image.Image, Box]:
+def _add_margin(picture: Image.Image, box: Box, margin: int) -> tuple[Image.Image, Box]:
     padded = np.pad(np.asarray(picture), ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     moved = Box(box.left + margin, box.top + margin, box.right + margin, box.bottom + margin)
     return Image.fromarray(padded), moved

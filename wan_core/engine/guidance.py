@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Course:
+class StepSchedule:
     """What happens at each step: `high_noise` says which expert runs, `guided` whether it runs a second time."""
 
     high_noise: tuple[bool, ...]
@@ -42,23 +42,25 @@ class Course:
         return sum((1 + guided) * (high_noise_cost if high else 1.0) for high, guided in steps)
 
 
-def course(timesteps: Sequence[float], boundary: float, high_noise_scale: float, low_noise_scale: float) -> Course:
+def schedule(
+    timesteps: Sequence[float], boundary: float, high_noise_scale: float, low_noise_scale: float
+) -> StepSchedule:
     """The course of a request: timesteps at or above `boundary` are the high-noise expert's (Wan 2.2: 900 of 1000)."""
     high = tuple(timestep >= boundary for timestep in timesteps)
-    return Course(high, tuple((high_noise_scale if is_high else low_noise_scale) > 1 for is_high in high))
+    return StepSchedule(high, tuple((high_noise_scale if is_high else low_noise_scale) > 1 for is_high in high))
 
 
-def truncated(course: Course, fraction: float) -> Course:
+def truncated(schedule: StepSchedule, fraction: float) -> StepSchedule:
     """The same course without guidance in the last `fraction` (0…1) of the steps."""
-    kept = course.steps - round(course.steps * fraction)
-    return replace(course, guided=tuple(guided and step < kept for step, guided in enumerate(course.guided)))
+    kept = schedule.steps - round(schedule.steps * fraction)
+    return replace(schedule, guided=tuple(guided and step < kept for step, guided in enumerate(schedule.guided)))
 
 
-def steer(pipe: Any, course: Course, next_step: int) -> None:
+def set_guided(pipe: Any, schedule: StepSchedule, next_step: int) -> None:
     """Tells `pipe` whether `next_step` is guided; to be called at the end of the step before it.
 
     The scales themselves are arguments of the call; the attribute only opens or closes the gate
     (`do_classifier_free_guidance`), so any value above 1 opens it.
     """
-    if next_step < course.steps:
-        pipe._guidance_scale = 2.0 if course.guided[next_step] else 1.0
+    if next_step < schedule.steps:
+        pipe._guidance_scale = 2.0 if schedule.guided[next_step] else 1.0

@@ -17,9 +17,9 @@ from transformers import UMT5EncoderModel
 
 from wan_core.engine import acceleration, memory, preview, quantizing, turbo
 from wan_core.engine.acceleration import Acceleration
+from wan_core.engine.embedding_cache import Recent, cache_first_frames
 from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.preview import Colours
-from wan_core.engine.remembering import Recent, remember_first_frames
 from wan_core.engine.weights import folder_of
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage, Step
@@ -71,7 +71,7 @@ class Engine:
     prompts: Recent = field(default_factory=Recent)
     decode_s_per_pixel: float | None = None
 
-    def serving(self, profile: EngineProfile) -> "Engine | None":
+    def for_profile(self, profile: EngineProfile) -> "Engine | None":
         """This engine for jobs of `profile`, if the same weights serve them: turbo is the same model with LoRAs.
 
         `None` means that `profile` must be loaded anew (other weights, or LoRAs that quantized ones no longer take).
@@ -93,7 +93,7 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     report(Stage("loading", f"Loading {profile.title}."))
     engine = _wan(profile, settings, report) if profile.repo else _miniature(profile, settings)
     engine.pipe.set_progress_bar_config(disable=True)
-    remember_first_frames(engine.pipe.vae)
+    cache_first_frames(engine.pipe.vae)
     report(Log(f"{profile.title} is loaded on {engine.card.device}."))
     return engine
 
@@ -104,7 +104,9 @@ def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
 
     torch.set_num_threads(cores())
     pipe = build()
-    return Engine(profile, pipe, acceleration=Acceleration(settings, caches=False), colours=preview.fitted(pipe.vae))
+    return Engine(
+        profile, pipe, acceleration=Acceleration(settings, caches=False), colours=preview.fit_colours(pipe.vae)
+    )
 
 
 def cores() -> int:
@@ -129,8 +131,8 @@ def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
         memory.arrange(pipe, plan, card.device)
         report(Log(plan.sentence))
     whole_blocks = plan is not None and plan.placement != "group_offload"
-    offered = acceleration.offered(pipe, settings, card.device, card.sm, whole_blocks, report)
-    return Engine(profile, pipe, card, plan, offered)
+    detect_acceleration = acceleration.detect_acceleration(pipe, settings, card.device, card.sm, whole_blocks, report)
+    return Engine(profile, pipe, card, plan, detect_acceleration)
 
 
 def detect_card(settings: Settings) -> Card:
@@ -151,10 +153,10 @@ def first_plan(card: Card, settings: Settings) -> tuple[Card, Plan | None]:
         return card, None
     fp8 = settings.accelerate_fp8 and quantizing.is_available()
     half = replace(card, free_bytes=min(card.free_bytes, HALF_LENT_CARD))
-    for offered in (half, card) if card.lent else (card,):
-        plan = memory.plan(offered.free_bytes, offered.sm, *FIRST_CLIP, "regular", fp8)
+    for detect_acceleration in (half, card) if card.lent else (card,):
+        plan = memory.plan(detect_acceleration.free_bytes, detect_acceleration.sm, *FIRST_CLIP, "regular", fp8)
         if plan.placement == "resident" or not card.lent:
-            return offered, plan
+            return detect_acceleration, plan
     raise BackendError("engine_unavailable", ONLY_QUANTIZED.format(free=card.free_bytes / GIB))
 
 

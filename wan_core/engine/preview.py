@@ -61,7 +61,7 @@ class Colours:
 WAN = Colours(torch.tensor(WAN_FACTORS), torch.tensor(WAN_BIAS))
 
 
-def fitted(vae: Any, pictures: int = 8, side: int = 48) -> Colours:
+def fit_colours(vae: Any, pictures: int = 8, side: int = 48) -> Colours:
     """The map of another VAE: least squares between its latents and the mean colours under them.
 
     Made of soft random colours, standing still for five frames, so that first and later latent frames count alike.
@@ -70,7 +70,7 @@ def fitted(vae: Any, pictures: int = 8, side: int = 48) -> Colours:
     device, dtype = next(vae.parameters()).device, vae.dtype
     with torch.no_grad():
         stills = colours[:, :, None].expand(-1, -1, 5, -1, -1).to(device, dtype)
-        latents = normalised(vae, vae.encode(stills).latent_dist.mode()).cpu().float()
+        latents = normalize(vae, vae.encode(stills).latent_dist.mode()).cpu().float()
     means = torch.nn.functional.adaptive_avg_pool2d(colours, (latents.shape[-2], latents.shape[-1]))
     known = latents.permute(0, 2, 3, 4, 1).reshape(-1, latents.shape[1])
     wanted = means[:, :, None].expand(-1, -1, latents.shape[2], -1, -1).permute(0, 2, 3, 4, 1).reshape(-1, 3)
@@ -91,7 +91,7 @@ def soft_colours(count: int, side: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(grid, (side, side), mode="bicubic", align_corners=True).clamp(-1, 1)
 
 
-def normalised(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+def normalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     mean, std = (
         torch.tensor(numbers).view(1, -1, 1, 1, 1).to(latents)
         for numbers in (vae.config.latents_mean, vae.config.latents_std)

@@ -18,21 +18,21 @@ from PIL import Image
 
 from wan_core import frames as frame_file
 from wan_core import geometry
-from wan_core.engine import arranging, guidance, turbo
+from wan_core.engine import guidance, offload, turbo
 from wan_core.engine.acceleration import NATIVE
-from wan_core.engine.decoding import NotFinite, decoded
-from wan_core.engine.following import Emit, follow
-from wan_core.engine.framing import seen_by_engine
-from wan_core.engine.guidance import Course
+from wan_core.engine.decoding import NotFinite, iter_decoded
+from wan_core.engine.embedding_cache import prompt_embeds
+from wan_core.engine.eta import EtaEstimator
+from wan_core.engine.framing import frame_picture
+from wan_core.engine.guidance import StepSchedule
 from wan_core.engine.loading import Engine
-from wan_core.engine.pace import Pace
 from wan_core.engine.preview import Previews
-from wan_core.engine.remembering import prompt_embeds
 from wan_core.errors import BackendError
 from wan_core.estimate import experts_of, tokens
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.frames import Frames
 from wan_core.geometry import Size
+from wan_core.run_in_thread import Emit, run_in_thread
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import sampled_frames
 
@@ -89,9 +89,9 @@ def sample(
     """
     size = geometry.rendered_size(job.size, engine.profile.render_divisor)
     with Image.open(job.picture) as picture:
-        first_frame = seen_by_engine(picture.convert("RGB"), job.size, size)
+        first_frame = frame_picture(picture.convert("RGB"), job.size, size)
     clip = Clip(job.request, prompt, first_frame, size, target, preview)
-    return follow(lambda emit: _make(engine, clip, emit), cancelled)
+    return run_in_thread(lambda emit: _make(engine, clip, emit), cancelled)
 
 
 def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
@@ -99,10 +99,10 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
     for note in _notes(engine, clip):
         emit(Note(note))
     try:
-        arranging.suit(engine, clip.size, clip.frames, emit)
+        offload.arrange_for(engine, clip.size, clip.frames, emit)
         if _fits(engine, clip, emit):
             return
-        smaller = arranging.shrink(engine, clip.size, clip.frames, emit)
+        smaller = offload.shrink(engine, clip.size, clip.frames, emit)
         if smaller is None:
             raise _out_of_memory(clip)
         emit(Note(SMALLER_PLAN.format(plan=smaller.words)))
@@ -116,7 +116,7 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
 
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
     """What the visitor should know of this request on this engine."""
-    if engine.profile.turbo and (misfit := turbo.misfits(clip.request)):
+    if engine.profile.turbo and (misfit := turbo.lora_misfit(clip.request)):
         yield misfit
     if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
         yield ONLY_FP8
@@ -146,7 +146,7 @@ def _out_of_memory(clip: Clip) -> BackendError:
 def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
     """Makes the clip; once more with native attention when a fast one failed or gave invalid numbers."""
     try:
-        why_again = _with_the_attention_at_hand(engine, clip, emit)
+        why_again = _try_attention(engine, clip, emit)
     except NotFinite:
         if not _has_fast_attention(engine, clip):
             raise
@@ -157,7 +157,7 @@ def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
         _decode(engine, clip, _denoise(engine, clip, emit), emit)
 
 
-def _with_the_attention_at_hand(engine: Engine, clip: Clip, emit: Emit) -> str | None:
+def _try_attention(engine: Engine, clip: Clip, emit: Emit) -> str | None:
     """Makes the clip, or says why its attention is to blame that there is none."""
     try:
         latents = _denoise(engine, clip, emit)
@@ -180,24 +180,24 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     emit(Stage("sampling", f"{request.num_inference_steps} steps on {clip.frames} frames of {clip.size}."))
     _switch_turbo(engine, emit)
     engine.acceleration.try_attention(engine.card.sm, engine.card.device, emit)
-    course, parts = engine.acceleration.prepare(pipe, request, prepared(pipe, request))
+    schedule, parts = engine.acceleration.prepare(pipe, request, prepare_scheduler(pipe, request))
     emit(Log(parts))
-    for event in _about(course, request):
+    for event in _describe(schedule, request):
         emit(event)
-    prompts = _read_prompts(engine, clip, course)
-    pace = Pace(course, _decode_seconds(engine, clip), _high_noise_cost(engine, clip))
-    first_forward = pipe.transformer.register_forward_pre_hook(pace.start)
+    prompts = _read_prompts(engine, clip, schedule)
+    eta = EtaEstimator(schedule, _decode_seconds(engine, clip), _high_noise_cost(engine, clip))
+    first_forward = pipe.transformer.register_forward_pre_hook(eta.start)
     try:
         latents: torch.Tensor = pipe(
             image=clip.first_frame,
             width=clip.size.width,
             height=clip.size.height,
             num_frames=clip.frames,
-            num_inference_steps=course.steps,
+            num_inference_steps=schedule.steps,
             guidance_scale=request.guidance_scale,
             guidance_scale_2=request.guidance_scale_2,
             generator=torch.Generator("cpu").manual_seed(_seed(request)),
-            callback_on_step_end=_after_step(engine, clip, course, pace, emit),
+            callback_on_step_end=_after_step(engine, clip, schedule, eta, emit),
             output_type="latent",
             **prompts,
         ).frames
@@ -212,25 +212,25 @@ def _switch_turbo(engine: Engine, emit: Emit) -> None:
     turbo.switch(engine.pipe, on=engine.profile.turbo)
 
 
-def prepared(pipe: Any, request: ImageToVideoInput) -> Course:
+def prepare_scheduler(pipe: Any, request: ImageToVideoInput) -> StepSchedule:
     """Gives the pipeline a scheduler of this request's own and says what its steps will do."""
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
     pipe.scheduler.set_timesteps(request.num_inference_steps)
     boundary = pipe.config.boundary_ratio * pipe.scheduler.config.num_train_timesteps
     timesteps = pipe.scheduler.timesteps.tolist()
-    return guidance.course(timesteps, boundary, request.guidance_scale, request.guidance_scale_2)
+    return guidance.schedule(timesteps, boundary, request.guidance_scale, request.guidance_scale_2)
 
 
-def _about(course: Course, request: ImageToVideoInput) -> Iterator[Event]:
-    high, low = course.high_noise_steps, course.low_noise_steps
+def _describe(schedule: StepSchedule, request: ImageToVideoInput) -> Iterator[Event]:
+    high, low = schedule.high_noise_steps, schedule.low_noise_steps
     yield Log(f"Seed {request.seed}; {high} steps on the high-noise expert, then {low} on the low-noise one.")
     if low == 0:
-        yield Note(NO_LOW_NOISE.format(steps=course.steps, shift=request.shift))
+        yield Note(NO_LOW_NOISE.format(steps=schedule.steps, shift=request.shift))
 
 
-def _read_prompts(engine: Engine, clip: Clip, course: Course) -> dict[str, torch.Tensor]:
+def _read_prompts(engine: Engine, clip: Clip, schedule: StepSchedule) -> dict[str, torch.Tensor]:
     read = {"prompt_embeds": prompt_embeds(engine.pipe, engine.prompts, clip.prompt)}
-    if any(course.guided):
+    if any(schedule.guided):
         read["negative_prompt_embeds"] = prompt_embeds(engine.pipe, engine.prompts, clip.request.negative_prompt)
     return read
 
@@ -242,20 +242,20 @@ def _seed(request: ImageToVideoInput) -> int:
 
 
 def _after_step(
-    engine: Engine, clip: Clip, course: Course, pace: Pace, emit: Emit
+    engine: Engine, clip: Clip, schedule: StepSchedule, eta: EtaEstimator, emit: Emit
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """diffusers' `callback_on_step_end`: checks, tells, shows and steers. `emit` raises here when cancelled."""
-    previews = Previews(clip.preview, engine.colours, course.steps) if clip.preview else None
+    previews = Previews(clip.preview, engine.colours, schedule.steps) if clip.preview else None
 
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if not torch.isfinite(tensors["latents"]).all():
             raise NotFinite
-        left = pace.seconds_left()
-        emit(Step("sampling", step + 1, course.steps, left))
+        left = eta.seconds_left()
+        emit(Step("sampling", step + 1, schedule.steps, left))
         guess = pipe.scheduler.model_outputs[-1]  # UniPC keeps the finished latents as this step sees them
         if previews and previews.offer(step, guess, left):
             emit(Preview(previews.path))
-        guidance.steer(pipe, course, step + 1)
+        guidance.set_guided(pipe, schedule, step + 1)
         engine.acceleration.after_step(pipe, step)
         return {}
 
@@ -276,12 +276,12 @@ def _decode_seconds(engine: Engine, clip: Clip) -> float:
 def _decode(engine: Engine, clip: Clip, latents: torch.Tensor, emit: Emit) -> None:
     emit(Stage("decoding", "Turning latents into frames."))
     began = time.monotonic()
-    pieces = _counted(decoded(engine.pipe.vae, latents), latents.shape[2], emit)
+    pieces = _report_steps(iter_decoded(engine.pipe.vae, latents), latents.shape[2], emit)
     frame_file.write(clip.target, pieces, clip.request.num_frames)
     engine.decode_s_per_pixel = (time.monotonic() - began) / (clip.frames * clip.size.pixels)
 
 
-def _counted(pieces: Iterator[Frames], total: int, emit: Emit) -> Iterator[Frames]:
+def _report_steps(pieces: Iterator[Frames], total: int, emit: Emit) -> Iterator[Frames]:
     """The same pieces, each told as a step with the time that is left."""
     began = time.monotonic()
     for done, piece in enumerate(pieces, start=1):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from wan_core.engine.weights import fetched
+from wan_core.engine.weights import fetch
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage
 from wan_core.schema import ImageToVideoInput
@@ -108,7 +108,7 @@ def switch(pipe: Any, on: bool) -> None:
             expert.disable_lora()
 
 
-def misfits(request: ImageToVideoInput) -> str | None:
+def lora_misfit(request: ImageToVideoInput) -> str | None:
     """What of `request` the LoRAs were not made for, in a sentence."""
     if max(request.guidance_scale, request.guidance_scale_2) > 1:
         return "The Lightning LoRAs are made to run without guidance (scale 1); above it they over-sharpen."
@@ -124,7 +124,7 @@ def _folder(settings: Settings, report: Callable[[Event], None]) -> Path:
     folder = Path(name)
     if not folder.is_dir():
         revision = REVISION if ours else settings.lightning_revision
-        folder = fetched(name, revision, [HIGH_NOISE, LOW_NOISE], TITLE, settings, report)
+        folder = fetch(name, revision, [HIGH_NOISE, LOW_NOISE], TITLE, settings, report)
     for file in (HIGH_NOISE, LOW_NOISE):
         if not (folder / file).is_file():
             raise BackendError("engine_unavailable", f"{name} holds no {file}. Check WAN_LIGHTNING.")

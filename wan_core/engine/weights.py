@@ -52,37 +52,37 @@ def folder_of(profile: EngineProfile, settings: Settings, report: Report) -> Pat
     folder = Path(name)
     if not folder.is_dir():
         revision = settings.model_revision or (profile.revision if name == profile.repo else None)
-        folder = fetched(name, revision, WANTED, profile.title, settings, report)
+        folder = fetch(name, revision, WANTED, profile.title, settings, report)
     _check_is_wan(folder, name)
     return folder
 
 
-def fetched(repo: str, revision: str | None, wanted: list[str], title: str, settings: Settings, report: Report) -> Path:
+def fetch(repo: str, revision: str | None, wanted: list[str], title: str, settings: Settings, report: Report) -> Path:
     """The cached folder of `repo` at `revision` with all files that match `wanted`; downloads what is missing."""
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     source: dict[str, Any] = {"repo_id": repo, "revision": revision, "allow_patterns": wanted, "token": token}
     try:
         folder = Path(snapshot_download(**source, local_files_only=True))
-        if not missing(folder):
+        if not missing_files(folder):
             return folder
     except LocalEntryNotFoundError:
         pass  # nothing cached yet
     try:
-        return _downloaded(source, title, report)
+        return _download(source, title, report)
     except (DryRunError, HfHubHTTPError, LocalEntryNotFoundError, *TRANSPORT_ERRORS) as error:
         raise _unavailable(repo, revision, title, error) from error
     except OSError as error:
         raise BackendError("storage_full", f"The weights of {title} could not be stored on this disk.") from error
 
 
-def missing(folder: Path) -> list[str]:
+def missing_files(folder: Path) -> list[str]:
     """The weight files that the model's own indexes name and that are not there (an interrupted download)."""
     indexes = folder.glob("*/*.safetensors.index.json")
     named = {index.parent / shard for index in indexes for shard in _json(index)["weight_map"].values()}
     return sorted(str(path.relative_to(folder)) for path in named if not path.exists())
 
 
-def _downloaded(source: dict[str, Any], title: str, report: Report) -> Path:
+def _download(source: dict[str, Any], title: str, report: Report) -> Path:
     files = snapshot_download(**source, dry_run=True)
     total = sum(file.file_size or 0 for file in files if file.will_download)
     _check_disk(total, title)
@@ -149,7 +149,7 @@ def _check_is_wan(folder: Path, name: str) -> None:
         raise BackendError(
             "engine_unavailable", f"{name} holds no Wan 2.2 image-to-video model with two experts. Check WAN_MODEL."
         )
-    if lost := missing(folder):
+    if lost := missing_files(folder):
         raise BackendError(
             "engine_unavailable", f"{name} is not complete: {lost[0]} and {len(lost) - 1} more files are missing."
         )

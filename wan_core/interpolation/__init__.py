@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from wan_core.interpolation._cuts import is_cut
-from wan_core.interpolation._pairs import Frame, Interpolate, Pair
+from wan_core.interpolation._pairs import Frame, Interpolator, Pair
 from wan_core.interpolation._weights import PUBLISHED, Hub, Shelf, obtain
 from wan_core.schema import InterpolatorModel
 from wan_core.weights import Unavailable
@@ -25,7 +25,7 @@ Used = Literal["none", "film", "rife", "fallback"]
 
 
 @dataclass(frozen=True)
-class Interpolation:
+class InterpolationPlan:
     """What will run between the frames; where it is not what was asked, `note` is the sentence for page and result."""
 
     used: Used
@@ -38,31 +38,33 @@ class Interpolation:
         return self.weights is not None
 
 
-def _unheard(done: int) -> None:
+def _ignore(done: int) -> None:
     """Nobody wants to know."""
 
 
-def choose(model: InterpolatorModel, count: int, folder: Path, shelf: Shelf | None = None) -> Interpolation:
+def plan_interpolation(
+    model: InterpolatorModel, count: int, folder: Path, shelf: Shelf | None = None
+) -> InterpolationPlan:
     """What serves `model` with `count` new frames here and now; downloads weights that are missing (no torch).
 
     `folder` keeps failures and checksums. Weights that are there are used, on a CPU too; where they cannot be had the
     fallback delivers the clip. Without new frames nothing runs.
     """
     if model == "none" or count == 0:
-        return Interpolation("none")
+        return InterpolationPlan("none")
     try:
-        return Interpolation(model, weights=obtain(model, folder, shelf or Hub()))
+        return InterpolationPlan(model, weights=obtain(model, folder, shelf or Hub()))
     except Unavailable as error:
         missing = f"{PUBLISHED[model].title}'s weights could not be downloaded ({error})"
-        return Interpolation("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
+        return InterpolationPlan("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
 
 
-def interpolated(
+def iter_interpolated(
     frames: Iterable[Frame],
     count: int,
-    interpolation: Interpolation,
+    interpolation: InterpolationPlan,
     device: str | None = None,
-    on_pair: Callable[[int], None] = _unheard,
+    on_pair: Callable[[int], None] = _ignore,
 ) -> Iterator[Frame]:
     """`frames` with `count` new ones between each pair, by what `choose` chose; see `insert_frames`.
 
@@ -71,12 +73,12 @@ def interpolated(
     if interpolation.used == "none":
         return iter(frames)
     module = import_module(f"{__name__}.{interpolation.used}")
-    interpolate = cast(Interpolate, module.interpolator(interpolation.weights, device))
+    interpolate = cast(Interpolator, module.load(interpolation.weights, device))
     return insert_frames(frames, count, interpolate, on_pair)
 
 
 def insert_frames(
-    frames: Iterable[Frame], count: int, interpolate: Interpolate, on_pair: Callable[[int], None] = _unheard
+    frames: Iterable[Frame], count: int, interpolate: Interpolator, on_pair: Callable[[int], None] = _ignore
 ) -> Iterator[Frame]:
     """T frames, uint8 (H, W, 3) → T + (T - 1)·count, one by one; the originals come out untouched at k·(count + 1).
 
@@ -91,14 +93,14 @@ def insert_frames(
     if first is None:
         return
     yield first
-    filled = _filled(pairwise(chain([first], source)), count, interpolate)
+    filled = _iter_filled(pairwise(chain([first], source)), count, interpolate)
     for done, (new, right) in enumerate(filled, 1):
         yield from new
         yield right
         on_pair(done)
 
 
-def _filled(pairs: Iterator[Pair], count: int, interpolate: Interpolate) -> Iterator[tuple[list[Frame], Frame]]:
+def _iter_filled(pairs: Iterator[Pair], count: int, interpolate: Interpolator) -> Iterator[tuple[list[Frame], Frame]]:
     """For each pair what goes between, and its right frame. The interpolator is started once for each shot."""
     waiting: deque[Pair] = deque()
     cuts: list[Pair] = []

@@ -15,11 +15,11 @@ Frame = NDArray[np.uint8]
 
 Pair = tuple[Frame, Frame]
 
-Interpolate = Callable[[Iterable[Pair], int], Iterator[list[Frame]]]
+Interpolator = Callable[[Iterable[Pair], int], Iterator[list[Frame]]]
 """(pairs, count) → for each pair `count` frames at the times i/(count+1), each of the pair's shape."""
 
 
-def runs(pairs: Iterable[Pair], at_most: int) -> Iterator[list[Frame]]:
+def group_pairs(pairs: Iterable[Pair], at_most: int) -> Iterator[list[Frame]]:
     """Pairs that follow each other as one list of frames: (a, b), (b, c), (d, e) → [a, b, c], [d, e].
 
     A run has at most `at_most` pairs, hence `at_most + 1` frames.

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wan_core.errors import BackendError
-from wan_core.interpolation._pairs import Frame, Pair, runs
+from wan_core.interpolation._pairs import Frame, Pair, group_pairs
 
 MULTIPLE = 64
 """Both networks halve six times in all."""
@@ -47,7 +47,7 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load(network: nn.Module, weights: Path) -> None:
+def load_weights(network: nn.Module, weights: Path) -> None:
     """Fill `network` from a safetensors file whose names and shapes must be exactly its own."""
     network.load_state_dict(load_file(weights), strict=True)
     network.eval().requires_grad_(False)
@@ -63,7 +63,7 @@ def in_betweens(
         return
     at_once = at_once or pairs_at_once(network, first[0], device)
     kept: tuple[Frame, Look] | None = None
-    for run in runs(chain([first], source), at_once):
+    for run in group_pairs(chain([first], source), at_once):
         known = kept[1] if kept and kept[0] is run[0] else None
         frames, last = _run(network, run, known, count, device)
         kept = run[-1], last

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from wan_core.errors import BackendError
-from wan_core.interpolation._pairs import Frame, Interpolate, Pair, runs
+from wan_core.interpolation._pairs import Frame, Interpolator, Pair, group_pairs
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ SMALLEST_SIDE = 32
 """minterpolate refuses less, and where a side is not a multiple of its blocks it reads memory that nobody has set."""
 
 
-def interpolator(weights: None, device: str | None = None) -> Interpolate:
+def load(weights: None, device: str | None = None) -> Interpolator:
     """The same frames on every machine: neither argument matters here."""
     return in_betweens
 
 
 def in_betweens(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
     """For each pair `count` frames at the times i/(count+1)."""
-    for run in runs(pairs, PAIRS_AT_ONCE):
+    for run in group_pairs(pairs, PAIRS_AT_ONCE):
         film = _minterpolate(run, count + 1)
         for pair in range(len(run) - 1):
             start = pair * (count + 1) + 1

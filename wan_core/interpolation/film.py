@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wan_core.interpolation._pairs import Interpolate
-from wan_core.interpolation._tensors import Look, best_device, in_betweens, load, warp
+from wan_core.interpolation._pairs import Interpolator
+from wan_core.interpolation._tensors import Look, best_device, in_betweens, load_weights, warp
 
 LEVELS = 7
 FUSED_LEVELS = 5
@@ -33,7 +33,7 @@ SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
 """count → (new, left, right) in the order in which the frames are made; 0 is the left frame, count + 1 the right."""
 
 
-def interpolator(weights: Path, device: str | None = None) -> Interpolate:
+def load(weights: Path, device: str | None = None) -> Interpolator:
     """FILM with the published weights, read once per process and device."""
     device = device or best_device()
     return partial(in_betweens, _loaded(weights, device), device=device)
@@ -42,7 +42,7 @@ def interpolator(weights: Path, device: str | None = None) -> Interpolate:
 @lru_cache(maxsize=2)
 def _loaded(weights: Path, device: str) -> "Film":
     film = network()
-    load(film, weights)
+    load_weights(film, weights)
     half = torch.device(device).type == "cuda"
     return film.to(device, torch.float16 if half else torch.float32)
 

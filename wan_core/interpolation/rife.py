@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wan_core.interpolation._pairs import Interpolate
-from wan_core.interpolation._tensors import Look, best_device, in_betweens, load, warp
+from wan_core.interpolation._pairs import Interpolator
+from wan_core.interpolation._tensors import Look, best_device, in_betweens, load_weights, warp
 
 WIDTHS = (192, 128, 96, 64, 32)
 SCALES = (16, 8, 4, 2, 1)
@@ -22,7 +22,7 @@ MEMORY = 8
 """Channels that a block hands to the next."""
 
 
-def interpolator(weights: Path, device: str | None = None) -> Interpolate:
+def load(weights: Path, device: str | None = None) -> Interpolator:
     """RIFE with the published weights, read once per process and device."""
     device = device or best_device()
     return partial(in_betweens, _loaded(weights, device), device=device)
@@ -31,7 +31,7 @@ def interpolator(weights: Path, device: str | None = None) -> Interpolate:
 @lru_cache(maxsize=2)
 def _loaded(weights: Path, device: str) -> "Rife":
     rife = network()
-    load(rife, weights)
+    load_weights(rife, weights)
     return rife.to(device)
 
 

@@ -63,7 +63,7 @@ def refuse_if_full(records: Sequence[JobRecord], client: Client, limits: Limits,
         raise _too_many(f"You have {own} jobs under way already. Send the next one when one of them is done.", 15)
 
 
-def in_turn(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
+def turn_order(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
     """The queued records of one lane in the order they will run.
 
     First come, first served; with `per_client` the clients take turns: a client's second job waits until everybody had

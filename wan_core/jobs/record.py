@@ -21,7 +21,7 @@ class JobRecord:
 
     job: Job
     client: str
-    lane: str
+    pool: str
     created_at: float
     status: Status = "queued"
     attempts: int = 0
@@ -39,7 +39,7 @@ class JobRecord:
 
     @classmethod
     def from_row(cls, row: Row) -> "JobRecord":
-        record = cls(row.job, row.client, row.lane, row.created_at, row.status, row.attempts)
+        record = cls(row.job, row.client, row.pool, row.created_at, row.status, row.attempts)
         record.started_at, record.finished_at, record.start_by = row.started_at, row.finished_at, row.start_by
         record.logs, record.outcome = list(row.logs), row.outcome
         if row.outcome is not None:
@@ -73,14 +73,14 @@ class JobRecord:
         self.events.append(event)
         self._wake()
 
-    def completed(self, outcome: Outcome) -> Outcome:
+    def with_notes(self, outcome: Outcome) -> Outcome:
         """`outcome` as it is kept: a result gets the notes and the stage times that were gathered on the way."""
         if not isinstance(outcome, Finished):
             return outcome
         notes = tuple(dict.fromkeys(event.message for event in self.events if isinstance(event, Note)))
         return Finished(replace(outcome.result, notes=notes, stage_seconds=self.stage_seconds()))
 
-    def end(self, outcome: Outcome) -> None:
+    def mark_over(self, outcome: Outcome) -> None:
         """The last event."""
         self.status = "cancelled" if isinstance(outcome, Stopped) else "failed"
         self.status = "done" if isinstance(outcome, Finished) else self.status
@@ -88,7 +88,7 @@ class JobRecord:
         self.outcome = outcome
         self.publish(outcome)
 
-    def begin(self, attempt: int) -> None:
+    def mark_running(self, attempt: int) -> None:
         self.status, self.attempts, self.started_at = "running", attempt, time.time()
         self._stages.clear()
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from wan_core.backends import Backend
 from wan_core.errors import BackendError, Cancelled, InputError
-from wan_core.events import Beat, Failed, Finished, Job, Log, Note, Outcome, Queued, Stage, Stopped
-from wan_core.jobs.limits import in_turn, may_run
+from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Queued, Stage, Stopped
+from wan_core.jobs.limits import may_run, turn_order
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.store import JobStore
 from wan_core.settings import Limits
@@ -26,14 +26,14 @@ LOCAL_CANNOT = frozenset({"out_of_memory", "quota_exceeded", "engine_unavailable
 
 
 @dataclass(frozen=True)
-class Lane:
+class WorkerPool:
     """A backend and how many jobs it may run at once; 0 means each job at once, in its own thread."""
 
     backend: Backend
-    at_once: int
+    concurrency: int
 
 
-def _unheard(job: Job, stage_seconds: Mapping[str, float]) -> None:
+def _ignore(job: Job, stage_seconds: Mapping[str, float]) -> None:
     """Nobody wants to know."""
 
 
@@ -47,16 +47,16 @@ class JobRunner:
     def __init__(
         self,
         store: JobStore,
-        lanes: Mapping[str, Lane],
+        pools: Mapping[str, WorkerPool],
         limits: Limits,
         *,
         per_client: bool,
-        on_local_clip: Callable[[Job, Mapping[str, float]], None] = _unheard,
+        on_local_clip: Callable[[Job, Mapping[str, float]], None] = _ignore,
         checks_fal_jobs: bool = False,
     ) -> None:
         self.records: dict[str, JobRecord] = {}
         self._store = store
-        self._lanes = lanes
+        self._pools = pools
         self._limits = limits
         self._per_client = per_client
         self._on_local_clip = on_local_clip
@@ -70,20 +70,20 @@ class JobRunner:
         self._store.release_orphans()
         for row in self._store.rows():
             self.records[row.job.id] = JobRecord.from_row(row)
-        for name, lane in self._lanes.items():
-            lane.backend.start()
-            for number in range(lane.at_once):
+        for name, pool in self._pools.items():
+            pool.backend.start()
+            for number in range(pool.concurrency):
                 self._spawn(f"lane-{name}-{number}", self._serve, name)
         self._spawn("deadlines", self._keep_deadlines)
         for record in [r for r in self.records.values() if not r.is_over]:
-            self._admit(record)
+            self._enqueue(record)
 
     def close(self) -> None:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        for lane in self._lanes.values():
-            lane.backend.close()
+        for pool in self._pools.values():
+            pool.backend.close()
         for thread in self._threads:
             thread.join(timeout=10)
 
@@ -91,7 +91,7 @@ class JobRunner:
         """Queue a record that the store already has."""
         with self._changed:
             self.records[record.job.id] = record
-        self._admit(record)
+        self._enqueue(record)
 
     def forget(self, record: JobRecord) -> None:
         """A job that is over is known no more."""
@@ -106,35 +106,35 @@ class JobRunner:
         if waiting:
             self._finish(record, Stopped())
         else:
-            self._lanes[record.lane].backend.cancel(record.job.id)
+            self._pools[record.pool].backend.cancel(record.job.id)
 
     def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
         """What the backend of this machine makes of a prompt; see `Backend.expand`."""
-        return self._lanes["local"].backend.expand(picture, prompt)
+        return self._pools["local"].backend.expand(picture, prompt)
 
-    def _admit(self, record: JobRecord) -> None:
-        if record.lane not in self._lanes:
-            sentence = f"This server cannot run jobs on {record.lane} any more."
+    def _enqueue(self, record: JobRecord) -> None:
+        if record.pool not in self._pools:
+            sentence = f"This server cannot run jobs on {record.pool} any more."
             self._finish(record, Failed("engine_unavailable", sentence))
-        elif self._lanes[record.lane].at_once == 0:
+        elif self._pools[record.pool].concurrency == 0:
             self._spawn(f"job-{record.job.id}", self._run_now, record)
         else:
             with self._changed:
-                self._tell_positions(record.lane)
+                self._publish_positions(record.pool)
                 self._changed.notify_all()
 
-    def _serve(self, lane: str) -> None:
-        while (record := self._next(lane)) is not None:
+    def _serve(self, pool: str) -> None:
+        while (record := self._next(pool)) is not None:
             self._drive(record)
 
-    def _next(self, lane: str) -> JobRecord | None:
+    def _next(self, pool: str) -> JobRecord | None:
         """Claim the job whose turn it is; waits until there is one. `None` when the app closes."""
         with self._changed:
             while not self._closing:
-                here = [record for record in self.records.values() if record.lane == lane]
-                for record in in_turn(here, per_client=self._per_client):
+                here = [record for record in self.records.values() if record.pool == pool]
+                for record in turn_order(here, per_client=self._per_client):
                     if may_run(record, here, self._limits, per_client=self._per_client) and self._claim(record):
-                        self._tell_positions(lane)
+                        self._publish_positions(pool)
                         return record
                 self._changed.wait()
         return None
@@ -173,7 +173,7 @@ class JobRunner:
             self._finish(record, Failed(error.type, error.message))
             return False
         if attempt is not None:
-            record.begin(attempt)
+            record.mark_running(attempt)
         return attempt is not None
 
     def _drive(self, record: JobRecord) -> None:
@@ -191,72 +191,72 @@ class JobRunner:
         try:
             self._finish(record, self._events_of(record))
         except Cancelled:
-            self._stopped(record)
+            self._handle_stop(record)
         except InputError as error:
             self._finish(record, Failed(error.type, error.message, error.field))
         except BackendError as error:
-            self._cannot(record, error)
+            self._handle_error(record, error)
 
     def _events_of(self, record: JobRecord) -> Outcome:
-        backend = self._lanes[record.lane].backend
-        if self._checks_fal_jobs and record.lane == "fal" and self._store.remote(record.job.id) is None:
+        backend = self._pools[record.pool].backend
+        if self._checks_fal_jobs and record.pool == "fal" and self._store.remote(record.job.id) is None:
             record.publish(Stage("checking"))
-            self._lanes["local"].backend.check(record.job.picture, record.job.request.prompt)
+            self._pools["local"].backend.check(record.job.picture, record.job.request.prompt)
         for event in backend.run(record.job):
             if isinstance(event, Finished | Failed | Stopped):
                 return event
-            if not isinstance(event, Beat):
+            if not isinstance(event, Heartbeat):
                 record.publish(event)
             if record.cancel_requested:
                 backend.cancel(record.job.id)
         raise BackendError("worker_lost", "The worker stopped without a result.")
 
-    def _cannot(self, record: JobRecord, error: BackendError) -> None:
+    def _handle_error(self, record: JobRecord, error: BackendError) -> None:
         """Try again, move to fal if the visitor chose so, or end."""
         if self._closing or record.cancel_requested:
-            self._stopped(record)
+            self._handle_stop(record)
         elif error.type == "worker_lost" and record.attempts < self._limits.attempts:
-            self._requeue(record, record.lane, Log(f"{error.message} The job runs again.", "WARN"))
-        elif error.type in LOCAL_CANNOT and record.job.where == "fal_when_needed" and record.lane == "local":
+            self._requeue(record, record.pool, Log(f"{error.message} The job runs again.", "WARN"))
+        elif error.type in LOCAL_CANNOT and record.job.where == "fal_when_needed" and record.pool == "local":
             self._requeue(record, "fal", Note(f"Ran on fal, because this machine could not: {error.message}"))
         else:
             self._finish(record, Failed(error.type, error.message))
 
-    def _stopped(self, record: JobRecord) -> None:
+    def _handle_stop(self, record: JobRecord) -> None:
         """End a job that the visitor stopped; one that the closing app stopped waits for the next start."""
         if record.cancel_requested:
             self._finish(record, Stopped())
         elif self._closing:
             self._store.give_back(record.job.id)
         else:
-            self._cannot(record, BackendError("worker_lost", "The job was stopped before its end."))
+            self._handle_error(record, BackendError("worker_lost", "The job was stopped before its end."))
 
-    def _requeue(self, record: JobRecord, lane: str, why: Log | Note) -> None:
+    def _requeue(self, record: JobRecord, pool: str, why: Log | Note) -> None:
         with self._changed:
-            self._store.requeue(record.job.id, lane)
-            record.lane, record.status = lane, "queued"
+            self._store.requeue(record.job.id, pool)
+            record.pool, record.status = pool, "queued"
             record.publish(why)
-        self._admit(record)
+        self._enqueue(record)
 
     def _finish(self, record: JobRecord, outcome: Outcome) -> None:
         with self._changed:
             if record.is_over:
                 return
-            outcome = record.completed(outcome)
+            outcome = record.with_notes(outcome)
             try:
                 self._store.finish(record.job.id, outcome, record.logs)
             except BackendError:
                 log.error("the end of job %s is not on disk; after a restart it would run again", record.job.id)
-            record.end(outcome)
-            self._tell_positions(record.lane)
+            record.mark_over(outcome)
+            self._publish_positions(record.pool)
             self._changed.notify_all()
-        if isinstance(outcome, Finished) and record.lane == "local":
+        if isinstance(outcome, Finished) and record.pool == "local":
             self._on_local_clip(record.job, outcome.result.stage_seconds)
 
-    def _tell_positions(self, lane: str) -> None:
+    def _publish_positions(self, pool: str) -> None:
         """Tell every waiting watcher of `lane` how many are ahead, where that has changed."""
-        here = [record for record in self.records.values() if record.lane == lane]
-        for position, record in enumerate(in_turn(here, per_client=self._per_client)):
+        here = [record for record in self.records.values() if record.pool == pool]
+        for position, record in enumerate(turn_order(here, per_client=self._per_client)):
             if not record.events or record.position != position:
                 record.publish(Queued(position))
 

@@ -58,7 +58,7 @@ class Row:
 
     job: Job
     client: str
-    lane: str
+    pool: str
     status: Status
     attempts: int
     created_at: float
@@ -98,7 +98,7 @@ class JobStore:
         self._lock_file.close()
 
     def add(
-        self, job: Job, client: str, lane: str, start_within_s: float | None = None, *, owner_pays: bool = False
+        self, job: Job, client: str, pool: str, start_within_s: float | None = None, *, owner_pays: bool = False
     ) -> Row:
         """A new job. `owner_pays`: if it comes to fal, it runs there with the owner's key."""
         created_at = self._now()
@@ -107,9 +107,9 @@ class JobStore:
             db.execute(
                 "INSERT INTO jobs (id, job, client, lane, status, created_at, start_by, owner_pays) "
                 "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?)",
-                (job.id, job.to_json(), client, lane, created_at, start_by, owner_pays),
+                (job.id, job.to_json(), client, pool, created_at, start_by, owner_pays),
             )
-        return Row(job, client, lane, "queued", 0, created_at, None, None, (), None, None, start_by)
+        return Row(job, client, pool, "queued", 0, created_at, None, None, (), None, None, start_by)
 
     def claim(self, job_id: str) -> int | None:
         """Mark a queued job as running; the number of this attempt, or `None` if it is queued no more."""
@@ -121,10 +121,10 @@ class JobStore:
             ).fetchone()
         return found["attempts"] if found else None
 
-    def requeue(self, job_id: str, lane: str) -> None:
+    def requeue(self, job_id: str, pool: str) -> None:
         """Give a running job back, to the same lane or another."""
         with self._transaction() as db:
-            db.execute("UPDATE jobs SET status = 'queued', lane = ? WHERE id = ?", (lane, job_id))
+            db.execute("UPDATE jobs SET status = 'queued', lane = ? WHERE id = ?", (pool, job_id))
 
     def give_back(self, job_id: str) -> None:
         """The app closes on purpose: the job waits for the next start, and this attempt does not count."""
@@ -159,7 +159,7 @@ class JobStore:
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
         """Keep what fal gave us to find the job again; on the disk itself before anything else is done with it."""
-        with _failure_named(), self._mutex:
+        with _storage_errors(), self._mutex:
             self._db.execute("PRAGMA synchronous = FULL")  # without this note a power cut would cost a second charge
             try:
                 with self._db:
@@ -186,7 +186,7 @@ class JobStore:
         with self._transaction() as db:
             return str(db.execute("SELECT client FROM jobs WHERE id = ?", (job_id,)).fetchone()["client"])
 
-    def unfinished(self) -> set[str]:
+    def unfinished_ids(self) -> set[str]:
         """The ids of all jobs that wait or run."""
         with self._transaction() as db:
             found = db.execute("SELECT id FROM jobs WHERE status IN ('queued', 'running')").fetchall()
@@ -211,12 +211,12 @@ class JobStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _failure_named(), self._mutex, self._db:
+        with _storage_errors(), self._mutex, self._db:
             yield self._db
 
 
 @contextmanager
-def _failure_named() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -266,7 +266,7 @@ def _row(found: sqlite3.Row) -> Row:
     return Row(
         job=Job.from_json(found["job"]),
         client=found["client"],
-        lane=found["lane"],
+        pool=found["lane"],
         status=found["status"],
         attempts=found["attempts"],
         created_at=found["created_at"],

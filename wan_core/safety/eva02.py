@@ -92,7 +92,7 @@ class Attention(nn.Module):
             project(tokens).reshape(*tokens.shape[:2], -1, HEAD_DIM).transpose(1, 2)  # (B, heads, tokens, HEAD_DIM)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = F.scaled_dot_product_attention(turned(q, rotation), turned(k, rotation), v)
+        mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -121,7 +121,7 @@ def rotation(grid: int) -> Tensor:
     return torch.polar(torch.ones(()), angles.flatten(1))
 
 
-def turned(tokens: Tensor, rotation: Tensor) -> Tensor:
+def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
     """`tokens` (B, heads, 1 + grid², HEAD_DIM) with each neighbouring pair of channels turned as one complex number."""
     first, rest = tokens[:, :, :1], tokens[:, :, 1:]
     pairs = torch.view_as_complex(rest.reshape(*rest.shape[:-1], -1, 2))

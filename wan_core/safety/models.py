@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoTokenizer
 
-from wan_core.safety import Judge, Rate, eva02
+from wan_core.safety import eva02
+from wan_core.safety.checks import Judge, Rate
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)

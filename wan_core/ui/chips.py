@@ -6,7 +6,7 @@ import gradio as gr
 
 from wan_core import prompting
 from wan_core.events import Where
-from wan_core.profiles import MINIATURE, EngineProfile, lane_of, miniature_card
+from wan_core.profiles import MINIATURE, EngineProfile, miniature_card, pool_of
 from wan_core.prompting import Chip
 
 CHOOSE_JS = """
@@ -20,7 +20,7 @@ ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 def chips(engine: EngineProfile, where: Where) -> str:
     """The words that count for what will run: `engine`, or the full model at fal."""
-    if engine.name != MINIATURE or lane_of(where, engine.name) == "fal":
+    if engine.name != MINIATURE or pool_of(where, engine.name) == "fal":
         return _group("Camera", prompting.CAMERA) + _group("Motion", prompting.MOTION)
     camera = _known_to_the_miniature(prompting.CAMERA) or prompting.CAMERA
     return _group("Camera", camera) + _group("Motion", _known_to_the_miniature(prompting.MOTION))

@@ -70,10 +70,14 @@ class Form:
 
     def show(self, values: Mapping[str, object]) -> dict[Component, Any]:
         """The output of an event that sets these inputs and leaves the others."""
-        return {self._inputs[name]: shown(name, value) for name, value in values.items() if name in self._inputs}
+        return {
+            self._inputs[name]: to_component_value(name, value)
+            for name, value in values.items()
+            if name in self._inputs
+        }
 
 
-def shown(name: str, value: object) -> object:
+def to_component_value(name: str, value: object) -> object:
     """A field's value as its component takes it."""
     return "" if name == "seed" and value is None else str(value) if name == "seed" else value
 

@@ -15,13 +15,13 @@ from gradio import events
 from wan_core import schema
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Failed
-from wan_core.jobs import Jobs, Wish
 from wan_core.jobs.limits import client_of
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 from wan_core.ui.controls import PICTURE_IS_UPLOADED
-from wan_core.ui.faults import told
-from wan_core.ui.pictures import lend
+from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.pictures import copy_to_uploads
 from wan_core.ui.tool_answers import answer_in_parts
 from wan_core.ui.visit import result_of
 
@@ -34,23 +34,23 @@ DESCRIPTION = (
 PICTURE_HELP = "An http(s) URL, a data URI, or (gradio_client) an uploaded file: handle_file(path)."
 
 
-def add_endpoint(jobs: Jobs, settings: Settings, engine: str) -> None:
+def add_endpoint(jobs: JobService, settings: Settings, engine: str) -> None:
     """Publish `/image_to_video` in the Blocks that are being built."""
     answer_in_parts()
     function = image_to_video(jobs, settings, engine)
     events.api(function, api_name="image_to_video", api_description=DESCRIPTION, concurrency_limit=None)
 
 
-def image_to_video(jobs: Jobs, settings: Settings, engine: str) -> Callable[..., AsyncIterator[Answer]]:
+def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callable[..., AsyncIterator[Answer]]:
     """The function behind the endpoint. It yields once; when its caller hangs up, its job is cancelled."""
 
     async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
         *values, caller = given
-        with told():
+        with as_gradio_error():
             request, upload = _request(dict(zip(schema.FIELDS, values, strict=True)))
             peer = caller.client.host if caller.client else None
             client = client_of(caller.headers, peer, settings, caller.username)
-            record = await jobs.submit(request, client, Wish(engine), upload)
+            record = await jobs.submit(request, client, JobOptions(engine), upload)
             try:
                 async for _ in jobs.watch(record):
                     pass
@@ -59,7 +59,7 @@ def image_to_video(jobs: Jobs, settings: Settings, engine: str) -> Callable[...,
             result = result_of(record)
             if result is None:
                 raise _why(record.outcome)
-        yield gr.FileData(path=lend(result.clip), mime_type="video/mp4"), result.prompt, result.seed
+        yield gr.FileData(path=copy_to_uploads(result.clip), mime_type="video/mp4"), result.prompt, result.seed
 
     image_to_video.__signature__ = _signature()  # type: ignore[attr-defined]
     image_to_video.__annotations__ = {name: p.annotation for name, p in _signature().parameters.items()}

@@ -14,7 +14,7 @@ from wan_core.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Opened:
+class ParsedLink:
     """What an address asks for: form values, the preset they start from (`None`: the opening one), an engine."""
 
     values: Mapping[str, Any]
@@ -33,10 +33,10 @@ def link_query(settings: Recipe) -> str:
     return f"preset={PLAIN}&{rest}" if rest else f"preset={PLAIN}"
 
 
-def opened(query: Mapping[str, str]) -> Opened:
+def parse_link(query: Mapping[str, str]) -> ParsedLink:
     """The settings in a page's query parameters; a preset's values come first, the named fields after."""
     asked = recipe.from_query(query)
     preset = presets().get(query.get("preset", ""))
     values = (preset.complete if preset else {}) | dict(asked.values)
     engine = asked.engine or (preset.engine if preset else None)
-    return Opened(values, preset, engine)
+    return ParsedLink(values, preset, engine)

@@ -8,7 +8,7 @@ from wan_core.errors import InputError
 from wan_core.estimate import Calibration, Estimate, estimate
 from wan_core.events import Where
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile, Machine, lane_of
+from wan_core.profiles import EngineProfile, Machine, pool_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
 from wan_core.ui.progress import duration
@@ -42,7 +42,7 @@ def outcome(request: ImageToVideoInput, picture: Size | None, profile: EnginePro
     words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
     if size:
         words.append(_effort(estimate(request, size, profile, host.machine, host.calibration), profile, where))
-    drawn_small = profile.render_divisor > 1 and lane_of(where, profile.name) == "local"
+    drawn_small = profile.render_divisor > 1 and pool_of(where, profile.name) == "local"
     notes = [_rendered_small(size, profile)] if size and drawn_small else []
     crop = _crop(picture, size) if picture and size else ""
     line = f'<p class="outcome" data-crop="{crop}"><b>{escape(words[0])}</b> · {escape(" · ".join(words[1:]))}</p>'
@@ -57,7 +57,7 @@ def fault(error: InputError) -> str:
 def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:
     """The time here, the price on fal, or both where either may happen."""
     here, there = f"about {duration(expected.seconds)} here", f"${expected.dollars_on_fal:.2f} on fal"
-    if lane_of(where, profile.name) == "fal":
+    if pool_of(where, profile.name) == "fal":
         return there
     return here if where == "local" else f"{here}, or {there}"
 

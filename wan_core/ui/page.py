@@ -8,20 +8,20 @@ from gradio.components import Component
 
 from wan_core import prompting
 from wan_core.estimate import Calibration
-from wan_core.jobs import Jobs
+from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, opening
 from wan_core.profiles import MINIATURE, Choice, Machine
 from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
-from wan_core.ui.choosing import Choosing
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
-from wan_core.ui.expanding import Expand, build_expanding, connect_expanding
-from wan_core.ui.mirror import Mirror, Reflecting, build_outcome, build_snippets
+from wan_core.ui.form_events import FormEvents
 from wan_core.ui.outcome import Host
 from wan_core.ui.pictures import leave_addresses_to_intake
-from wan_core.ui.running import Running
+from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
+from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
+from wan_core.ui.summary import Mirror, Reflecting, build_outcome, build_snippets
 from wan_core.ui.visit import browser_state
 
 TITLE = "Wan 2.2 image to video"
@@ -33,7 +33,7 @@ BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 
 
 def build(
-    jobs: Jobs,
+    jobs: JobService,
     settings: Settings,
     machine: Machine,
     choice: Choice,
@@ -50,21 +50,21 @@ def build(
         gr.HTML(_header(choice), elem_id="header", elem_classes="not-in-embed")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=5, min_width=320, elem_id="left"):
-                left = Left(first, choice, machine, fal, expands=expand is not None)
+                left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
                 mirror = Mirror(left.outcome, left.link, *build_snippets())
-        running = Running(jobs, settings, left.form, screen)
-        choosing = Choosing(jobs, left.form, left.presets, screen, choice, machine)
+        run_events = RunEvents(jobs, settings, left.form, screen)
+        form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
         host = Host(machine, calibration or Calibration())
-        _connect_run(left, screen, running)
+        _connect_run(left, screen, run_events)
         refresh = _connect_mirror(left, mirror, Reflecting(left.form, mirror, host, choice.profile))
-        _connect_choices(left, screen, choosing)
+        _connect_choices(left, screen, form_events)
         _connect_copies(left)
         if expand is not None:
-            connect_expanding(left.expanding, left.form, expand)
-        opened = page.load(choosing.address, [visit], choosing.outputs_with_screen, **AT_ONCE)
-        opened.then(**refresh).then(running.watch, [visit], screen.outputs, **RUN)
+            connect_prompt_expansion(left.prompt_expansion, left.form, expand)
+        opened = page.load(form_events.address, [visit], form_events.outputs_with_screen, **AT_ONCE)
+        opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, **RUN)
         add_endpoint(jobs, settings, choice.profile.name)
     for component in page.blocks.values():
         if isinstance(component, Component):
@@ -72,7 +72,7 @@ def build(
     return page
 
 
-class Left:
+class FormColumn:
     """The left column: builds its components in order and keeps those that events need."""
 
     def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: sections.Fal, *, expands: bool) -> None:
@@ -84,7 +84,7 @@ class Left:
         self.chips = gr.HTML(
             chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=chips.CHOOSE_JS
         )
-        self.expanding = build_expanding(visible=expands)
+        self.prompt_expansion = build_prompt_expansion(visible=expands)
         with gr.Row(elem_id="go"):
             self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
@@ -110,17 +110,17 @@ class Left:
             self.saved = gr.HTML(saved.BUTTON, elem_id="saved", js_on_load=saved.RESTORE_JS)
 
 
-def _connect_run(left: Left, screen: Screen, running: Running) -> None:
+def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> None:
     inputs = [screen.visit, left.fal_key, *left.form.inputs]
-    sent = left.generate.click(running.submit, inputs, [screen.visit], validator=running.check, **RUN)
-    again = screen.again.click(running.finish_again, [screen.visit, *left.form.inputs], [screen.visit], **RUN)
+    sent = left.generate.click(run_events.submit, inputs, [screen.visit], validator=run_events.check, **RUN)
+    again = screen.again.click(run_events.finish_again, [screen.visit, *left.form.inputs], [screen.visit], **RUN)
     for accepted in (sent, again):
-        accepted.success(running.watch, [screen.visit], screen.outputs, **RUN)
-    screen.keep_seed.click(running.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
-    left.cancel.click(running.cancel, [screen.visit], None, **AT_ONCE)
+        accepted.success(run_events.watch, [screen.visit], screen.outputs, **RUN)
+    screen.keep_seed.click(run_events.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
+    left.cancel.click(run_events.cancel, [screen.visit], None, **AT_ONCE)
 
 
-def _connect_mirror(left: Left, mirror: Mirror, reflecting: Reflecting) -> dict[str, Any]:
+def _connect_mirror(left: FormColumn, mirror: Mirror, reflecting: Reflecting) -> dict[str, Any]:
     """Refresh the mirror whenever an input changes; returns the event's arguments, for others to end with it."""
     refresh: dict[str, Any] = {
         "fn": reflecting.refresh,
@@ -136,21 +136,21 @@ def _connect_mirror(left: Left, mirror: Mirror, reflecting: Reflecting) -> dict[
     return refresh
 
 
-def _connect_choices(left: Left, screen: Screen, choosing: Choosing) -> None:
+def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) -> None:
     picture, image_url = left.form["picture"], left.form["image_url"]
-    left.presets.click(choosing.preset, None, choosing.outputs, **RUN)
-    left.examples.click(choosing.example, None, choosing.outputs, **RUN)
-    screen.strip.click(choosing.clip, [screen.visit], choosing.outputs_with_screen, **RUN)
-    left.saved.upload(choosing.saved, None, choosing.outputs, **RUN)
-    left.chips.click(choosing.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
+    left.presets.click(form_events.preset, None, form_events.outputs, **RUN)
+    left.examples.click(form_events.example, None, form_events.outputs, **RUN)
+    screen.strip.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, **RUN)
+    left.saved.upload(form_events.saved, None, form_events.outputs, **RUN)
+    left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]
-    gr.on([each.change for each in runs], choosing.chips, runs, [left.chips], **AT_ONCE)
+    gr.on([each.change for each in runs], form_events.chips, runs, [left.chips], **AT_ONCE)
     left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
     picture.input(outputs=[image_url], js="() => ''", **BROWSER)
     image_url.input(outputs=[picture], js="() => null", **BROWSER)
 
 
-def _connect_copies(left: Left) -> None:
+def _connect_copies(left: FormColumn) -> None:
     left.copy_link.click(inputs=[left.link], js="query => wan.copyLink(query)", **BROWSER)
     left.copy_embed.click(inputs=[left.link], js="query => wan.copyEmbed(query)", **BROWSER)
 

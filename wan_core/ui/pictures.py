@@ -19,7 +19,7 @@ def uploads_folder() -> Path:
     return Path(get_upload_folder())
 
 
-def lend(file: Path) -> str:
+def copy_to_uploads(file: Path) -> str:
     """A copy of a file of ours in the upload folder: Gradio serves it from there and sweeps it with the uploads.
 
     It is there whole or not at all: two tabs may ask for the same clip at once.

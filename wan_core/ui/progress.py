@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, Step, Stopped
-from wan_core.jobs import JobRecord
-from wan_core.jobs.record import STAGE_SENTENCES
+from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 
 IDLE = ""
 
@@ -22,25 +21,25 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     failed: bool = False
 
-    def take(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         match event:
             case Queued(position):
                 self.headline = _place_in_line(position)
             case Stage(name, detail):
-                self._turn_to(detail or STAGE_SENTENCES[name])
+                self._start_stage(detail or STAGE_SENTENCES[name])
             case Step(_, done, total, seconds_left):
                 self.done, self.total, self.seconds_left = done, total, seconds_left
             case Note(message) | Log(message, "WARN"):
                 self.notes.append(message)
             case Finished(_):
-                self._turn_to("Done.")
+                self._start_stage("Done.")
             case Stopped():
-                self._turn_to("Cancelled. Nothing was kept.")
+                self._start_stage("Cancelled. Nothing was kept.")
             case Failed(_, message):
-                self._turn_to(message)
+                self._start_stage(message)
                 self.failed = True
 
-    def _turn_to(self, headline: str) -> None:
+    def _start_stage(self, headline: str) -> None:
         self.headline, self.done, self.total, self.seconds_left = headline, 0, 0, None
 
 

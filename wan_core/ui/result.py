@@ -5,7 +5,7 @@ from html import escape
 
 from wan_core import recipe
 from wan_core.events import Result
-from wan_core.jobs import JobRecord
+from wan_core.jobs.record import JobRecord
 from wan_core.profiles import profiles
 from wan_core.ui.links import link_query
 from wan_core.ui.progress import duration
@@ -66,7 +66,7 @@ def _clip_line(result: Result) -> str:
 def _engine_line(record: JobRecord, result: Result) -> str:
     """What made the clip and where; of a clip made on fal, a link to the copy that lies there."""
     title = profiles()[result.engine].title if result.engine in profiles() else result.engine
-    line = escape(f"{title}, on {'fal' if record.lane == 'fal' else 'this machine'}")
+    line = escape(f"{title}, on {'fal' if record.pool == 'fal' else 'this machine'}")
     if result.fal_url is None:
         return line
     href = escape(result.fal_url, quote=True)
@@ -85,7 +85,7 @@ def _times(result: Result) -> str:
 
 
 def _recipe(record: JobRecord) -> str:
-    kept = recipe.of(record.job)
+    kept = recipe.from_job(record.job)
     plain = {"engine": kept.engine, "where": kept.where, **kept.values}
     text = escape(json.dumps(plain, ensure_ascii=False, indent=2))
     link = escape(f"?{link_query(kept)}", quote=True)

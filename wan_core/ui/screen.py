@@ -6,9 +6,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from wan_core.jobs import JobRecord, Jobs
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobService
 from wan_core.ui import result, strip
-from wan_core.ui.visit import Visit, finished, result_of
+from wan_core.ui.visit import Visit, finished_records, result_of
 
 AGAIN = "Finish again with the current frame and encoding settings"
 
@@ -43,7 +44,7 @@ class Screen:
             self.preview: "",
         }
 
-    def clip(self, jobs: Jobs, visit: Visit) -> dict[Component, Any]:
+    def clip(self, jobs: JobService, visit: Visit) -> dict[Component, Any]:
         """The clip on show, its facts and the strip."""
         record = jobs.get(visit.clip) if visit.clip else None
         return {
@@ -52,7 +53,7 @@ class Screen:
             self.facts: result.facts(record),
             self.again: _again(jobs, record),
             self.keep_seed: gr.update(visible=result_of(record) is not None),
-            self.strip: strip.strip(finished(jobs, visit), visit.clip),
+            self.strip: strip.strip(finished_records(jobs, visit), visit.clip),
         }
 
 
@@ -69,7 +70,7 @@ def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button)
     return Screen(visit, status, preview, player, facts, again, keep_seed, shelf, generate, cancel)
 
 
-def _again(jobs: Jobs, record: JobRecord | None) -> Any:
+def _again(jobs: JobService, record: JobRecord | None) -> Any:
     """The button that interpolates and encodes anew: there with a clip, usable while its frames are kept."""
     if record is None or result_of(record) is None:
         return gr.update(visible=False)
@@ -78,6 +79,6 @@ def _again(jobs: Jobs, record: JobRecord | None) -> Any:
 
 
 def _why_not_again(record: JobRecord) -> str:
-    if record.lane == "fal":
+    if record.pool == "fal":
         return "Finish again: a clip made on fal has no frames here"
     return "Finish again: the frames of this clip are no longer kept"

@@ -9,7 +9,7 @@ from wan_core.events import Where
 from wan_core.presets import Preset
 from wan_core.profiles import MINIATURE, MINIATURE_FOLDER, Choice, EngineProfile, Machine, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
-from wan_core.ui.controls import Form, control, shown
+from wan_core.ui.controls import Form, control, to_component_value
 from wan_core.ui.pictures import UploadedImage
 
 SAMPLING = ("seed", "num_inference_steps", "guidance_scale", "guidance_scale_2", "shift", "acceleration")
@@ -165,4 +165,4 @@ def _why(choice: Choice, machine: Machine) -> str:
 
 
 def _add(form: Form, name: str, opening: Preset, **options: object) -> None:
-    form.add(name, control(name, shown(name, opening.complete.get(name)), **options))
+    form.add(name, control(name, to_component_value(name, opening.complete.get(name)), **options))

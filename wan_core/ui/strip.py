@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from wan_core import schema
-from wan_core.jobs import JobRecord
+from wan_core.jobs.record import JobRecord
 from wan_core.profiles import profiles
 from wan_core.timing import timing
 from wan_core.ui.result import clip_url

@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 
 from wan_core.events import Finished, Result
-from wan_core.jobs import JobRecord, Jobs
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobService
 
 STORAGE_KEY = "wan-2.2-visit"
 STORAGE_SECRET = "ids of jobs"  # scrambles the entry; nothing in it needs hiding from the browser's owner
@@ -38,10 +39,10 @@ class Visit:
     def plain(self) -> dict[str, Any]:
         return {"job": self.job, "clip": self.clip, "clips": list(self.clips)}
 
-    def following(self, job_id: str) -> "Visit":
+    def with_job(self, job_id: str) -> "Visit":
         return Visit(job_id, self.clip, self.clips)
 
-    def showing(self, clip_id: str) -> "Visit":
+    def with_shown_clip(self, clip_id: str) -> "Visit":
         return Visit(self.job, clip_id, self.clips)
 
     def with_clip(self, clip_id: str) -> "Visit":
@@ -62,7 +63,7 @@ def result_of(record: JobRecord | None) -> Result | None:
     return record.outcome.result if record.outcome.result.clip.is_file() else None
 
 
-def finished(jobs: Jobs, visit: Visit) -> list[JobRecord]:
+def finished_records(jobs: JobService, visit: Visit) -> list[JobRecord]:
     """The jobs of the visit's clips that are still kept, oldest first."""
     records = [jobs.get(clip_id) for clip_id in visit.clips]
     return [record for record in records if record is not None and result_of(record) is not None]

@@ -24,8 +24,10 @@ from tests.support.jobs import NO_FLOOR, SHORT, a_request, grey_picture
 from wan_core import settings
 from wan_core.backends.zerogpu import ZeroGpuBackend
 from wan_core.events import Step
-from wan_core.jobs import Client, JobRecord, Jobs, Wish
-from wan_core.jobs.runner import JobRunner, Lane
+from wan_core.jobs.limits import Client
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.runner import JobRunner, WorkerPool
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.jobs.store import JobStore
 
 
@@ -34,11 +36,11 @@ def visitor(number: int) -> gr.Request:
     return gr.Request(Request({"type": "http", "headers": headers, "method": "POST", "path": "/"}))
 
 
-async def one(jobs: Jobs, page: gr.Blocks, number: int, mode: str, wish: Wish) -> JobRecord:
+async def one(jobs: JobService, page: gr.Blocks, number: int, mode: str, options: JobOptions) -> JobRecord:
     LocalContext.request.set(visitor(number))
     LocalContext.blocks.set(page)
     values = SHORT | {"num_inference_steps": 20 if mode in ("cancel", "kill") else 2}
-    record = await jobs.submit(a_request(**values), Client.by_key(str(number)), wish)
+    record = await jobs.submit(a_request(**values), Client.by_key(str(number)), options)
     acted = False
     async for event in jobs.watch(record):
         if isinstance(event, Step) and not acted and mode in ("cancel", "kill"):
@@ -57,8 +59,10 @@ def kill_worker() -> None:
                 return
 
 
-async def all_at_once(jobs: Jobs, page: gr.Blocks, mode: str, visitors: int, wish: Wish) -> list[JobRecord]:
-    return list(await asyncio.gather(*(one(jobs, page, number, mode, wish) for number in range(visitors))))
+async def all_at_once(
+    jobs: JobService, page: gr.Blocks, mode: str, visitors: int, options: JobOptions
+) -> list[JobRecord]:
+    return list(await asyncio.gather(*(one(jobs, page, number, mode, options) for number in range(visitors))))
 
 
 def sha256_of(file: Path) -> str:
@@ -73,14 +77,14 @@ def main() -> None:
     engine = host.engine or "miniature"
     backend = ZeroGpuBackend(host, engine)
     store = JobStore(host.data.database)
-    runner = JobRunner(store, {"local": Lane(backend, at_once=0)}, NO_FLOOR, per_client=True)
-    jobs = Jobs(store, runner, host.data, NO_FLOOR, grey_picture, lambda where, engine: "local", per_client=True)
+    runner = JobRunner(store, {"local": WorkerPool(backend, concurrency=0)}, NO_FLOOR, per_client=True)
+    jobs = JobService(store, runner, host.data, NO_FLOOR, grey_picture, lambda where, engine: "local", per_client=True)
     with gr.Blocks() as page:
         gr.Markdown("ZeroGPU packs the weights when a page is launched.")
     page.queue(max_size=20).launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     runner.start()
     device_api.STATE["mode"] = mode if mode not in ("cancel", "kill") else "ok"
-    records = asyncio.run(all_at_once(jobs, page, mode, visitors, Wish(engine)))
+    records = asyncio.run(all_at_once(jobs, page, mode, visitors, JobOptions(engine)))
     report = {
         "outcomes": [type(record.outcome).__name__ for record in records],
         "messages": [record.error.message if record.error else "" for record in records],

@@ -12,7 +12,7 @@ import fal_client
 from PIL import Image
 
 from wan_core import encoding
-from wan_core.backends.fal.patience import Pace, Stop
+from wan_core.backends.fal.retry import CancelToken, Timeouts
 from wan_core.encoding import EncodedClip
 from wan_core.errors import BackendError, Cancelled, InputError
 from wan_core.intake import Fetcher
@@ -41,10 +41,10 @@ def picture_bytes(path: Path) -> tuple[bytes, str]:
 class Collector:
     """Fetches clips from `hosts` (with their subdomains) and from nowhere else, of at most `max_bytes`."""
 
-    def __init__(self, fetcher: Fetcher, hosts: tuple[str, ...], max_bytes: int, pace: Pace) -> None:
-        self._fetcher, self._hosts, self._max_bytes, self._pace = fetcher, hosts, max_bytes, pace
+    def __init__(self, fetcher: Fetcher, hosts: tuple[str, ...], max_bytes: int, timeouts: Timeouts) -> None:
+        self._fetcher, self._hosts, self._max_bytes, self._timeouts = fetcher, hosts, max_bytes, timeouts
 
-    def collect(self, url: str, target: Path, stop: Stop) -> EncodedClip:
+    def collect(self, url: str, target: Path, token: CancelToken) -> EncodedClip:
         """Write the clip at `url` to `target`. Every error but Cancelled says where the clip lies.
 
         Raises:
@@ -54,16 +54,16 @@ class Collector:
         if not self._is_fals(url):
             raise BackendError("downstream_service_error", "fal named a clip outside its own hosts; it was not opened.")
         for attempt in range(DOWNLOADS):
-            stop.wait(attempt * self._pace.poll_s)
-            if self._fetch(url, target, stop):
-                return _checked(target, url)
+            token.wait(attempt * self._timeouts.poll_s)
+            if self._fetch(url, target, token):
+                return _probe_clip(target, url)
         raise BackendError("file_download_error", f"The clip is ready but could not be fetched. It lies at {url}")
 
-    def _fetch(self, url: str, target: Path, stop: Stop) -> bool:
+    def _fetch(self, url: str, target: Path, token: CancelToken) -> bool:
         """Whether the file is there now; `False` if it may come another time."""
         fetch = partial(self._fetcher.fetch_to, url, target, max_bytes=self._max_bytes, accept="video/*")
         try:
-            asyncio.run(_unless_stopped(fetch(), stop, self._pace.poll_s))
+            asyncio.run(_run_until_cancelled(fetch(), token, self._timeouts.poll_s))
         except InputError as refused:
             if refused.type == "file_too_large":
                 most = f"{self._max_bytes / 1_000_000:g} MB"
@@ -80,18 +80,18 @@ class Collector:
         return any(f".{name}".endswith(f".{host}") for host in self._hosts)
 
 
-async def _unless_stopped(work: Awaitable[object], stop: Stop, poll_s: float) -> None:
+async def _run_until_cancelled(work: Awaitable[object], token: CancelToken, poll_s: float) -> None:
     """Do `work`; end it with Cancelled if somebody wishes to stop meanwhile."""
     task = asyncio.ensure_future(work)
     while not (await asyncio.wait([task], timeout=poll_s))[0]:
-        if stop.asked.is_set():
+        if token.requested.is_set():
             task.cancel()
             await asyncio.wait([task])
             raise Cancelled()
     await task
 
 
-def _checked(clip: Path, url: str) -> EncodedClip:
+def _probe_clip(clip: Path, url: str) -> EncodedClip:
     """What the clip holds, by its packets. A file that is no mp4 is removed before anything tries to read it as one."""
     try:
         with clip.open("rb") as file:

@@ -22,7 +22,7 @@ import httpx
 from fal_client.client import QUEUE_URL_FORMAT, REST_URL, USER_AGENT, BackupDomainTransport
 from pydantic import BaseModel, Field, NonNegativeInt, SecretStr
 
-from wan_core.backends.fal.patience import Pace, Trouble
+from wan_core.backends.fal.retry import FalTrouble, Timeouts
 from wan_core.schema import ENDPOINT
 
 MAX_ANSWER_BYTES = 8_000_000
@@ -42,19 +42,19 @@ class Hosts:
     media: tuple[str, ...] = ("fal.media",)
 
 
-class Unreached(Trouble):
+class Unreached(FalTrouble):
     """Nothing was sent: there was no connection."""
 
 
-class Unanswered(Trouble):
+class Unanswered(FalTrouble):
     """The question may have arrived, its answer did not, or not whole."""
 
 
-class Unreadable(Trouble):
+class Unreadable(FalTrouble):
     """The answer is not what fal's documentation says."""
 
 
-class Refusal(Trouble):
+class Refusal(FalTrouble):
     """An answer other than 2xx. `detail` is fal's: a text, or a list of faults; `word` the type of its error."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -73,7 +73,7 @@ class Refusal(Trouble):
         return early or self.status in BUSY or self.status >= 500
 
 
-class Standing(BaseModel):
+class QueueStatus(BaseModel):
     """How a job stands. `lines` are all lines of its log so far, cleaned."""
 
     finished: bool
@@ -100,17 +100,17 @@ class Output(BaseModel):
     seed: int | None = None
 
 
-class Door(httpx.BaseTransport):
+class GuardedTransport(httpx.BaseTransport):
     """httpx's way to the network, with fal's own switch to its backup hosts inside."""
 
-    def __init__(self, key: str, hosts: Hosts, pace: Pace) -> None:
+    def __init__(self, key: str, hosts: Hosts, timeouts: Timeouts) -> None:
         self._key = key.encode()
         self._hosts = hosts
-        self._pace = pace
+        self._timeouts = timeouts
         self._network = BackupDomainTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        asked = self._addressed(request)
+        asked = self._rewrite(request)
         try:
             with closing(self._network.handle_request(asked)) as response:
                 body = self._body(response)
@@ -125,20 +125,20 @@ class Door(httpx.BaseTransport):
     def close(self) -> None:
         self._network.close()
 
-    def _addressed(self, request: httpx.Request) -> httpx.Request:
+    def _rewrite(self, request: httpx.Request) -> httpx.Request:
         """The same request to `Hosts`, without the key if it leaves them, and with our own patience."""
-        url = httpx.URL(self._rebased(str(request.url)))
+        url = httpx.URL(self._rebase(str(request.url)))
         headers = request.headers.copy()
         headers["Host"] = url.netloc.decode("ascii")
         if not str(url).startswith((f"{self._hosts.queue}/", f"{self._hosts.rest}/")):
             headers.pop("Authorization", None)  # fal_client sends it along to the store of uploads
         look = request.method != "POST" and str(url).startswith(f"{self._hosts.queue}/")
-        patience = httpx.Timeout(self._pace.answer_s if look else self._pace.send_s)
+        retry = httpx.Timeout(self._timeouts.answer_s if look else self._timeouts.send_s)
         return httpx.Request(
-            request.method, url, headers=headers, stream=request.stream, extensions={"timeout": patience.as_dict()}
+            request.method, url, headers=headers, stream=request.stream, extensions={"timeout": retry.as_dict()}
         )
 
-    def _rebased(self, url: str) -> str:
+    def _rebase(self, url: str) -> str:
         for own, base in ((QUEUE_URL_FORMAT, f"{self._hosts.queue}/"), (f"{REST_URL}/", f"{self._hosts.rest}/")):
             if url.startswith(own):
                 return base + url.removeprefix(own)
@@ -146,7 +146,7 @@ class Door(httpx.BaseTransport):
 
     def _body(self, response: httpx.Response) -> bytes:
         """The whole body without the key; bounded in bytes and in time."""
-        body, late = bytearray(), time.monotonic() + self._pace.send_s
+        body, late = bytearray(), time.monotonic() + self._timeouts.send_s
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_ANSWER_BYTES or time.monotonic() > late:
@@ -157,22 +157,22 @@ class Door(httpx.BaseTransport):
 class FalClient(fal_client.SyncClient):
     """fal's own client with our `Door`. The key must be sound (`SOUND_KEY`)."""
 
-    def __init__(self, key: SecretStr, hosts: Hosts, pace: Pace) -> None:
-        super().__init__(key=key.get_secret_value(), default_timeout=pace.send_s)
-        self.__dict__.update(hosts=hosts, pace=pace)  # the base class is frozen
+    def __init__(self, key: SecretStr, hosts: Hosts, timeouts: Timeouts) -> None:
+        super().__init__(key=key.get_secret_value(), default_timeout=timeouts.send_s)
+        self.__dict__.update(hosts=hosts, timeouts=timeouts)  # the base class is frozen
 
     hosts: Hosts
-    pace: Pace
+    timeouts: Timeouts
 
     @cached_property
     def _client(self) -> httpx.Client:
-        door = Door(self._auth.token, self.hosts, self.pace)
+        door = GuardedTransport(self._auth.token, self.hosts, self.timeouts)
         return httpx.Client(transport=door, headers={**self._auth.as_headers(), "User-Agent": USER_AGENT})
 
     def close(self) -> None:
         self._client.close()
 
-    def begin(self, arguments: dict[str, Any]) -> fal_client.SyncRequestHandle:
+    def submit_once(self, arguments: dict[str, Any]) -> fal_client.SyncRequestHandle:
         """Submit a request: one POST.
 
         Raises:
@@ -185,12 +185,12 @@ class FalClient(fal_client.SyncClient):
                 raise Unreadable
             return handle if self._is_ours(handle) else self.get_handle(ENDPOINT, handle.request_id)
 
-    def again(self, remote: Mapping[str, str]) -> fal_client.SyncRequestHandle:
+    def resume(self, remote: Mapping[str, str]) -> fal_client.SyncRequestHandle:
         """The handle of a job from what `kept` made of it."""
         urls = {name: remote[name] for name in ("status_url", "response_url", "cancel_url")}
         return fal_client.SyncRequestHandle(remote["request_id"], client=self._client, **urls)
 
-    def stored(self, picture: bytes, content_type: str) -> str:
+    def upload_picture(self, picture: bytes, content_type: str) -> str:
         """The address of `picture` in fal's store."""
         with _read():
             return str(self.upload(picture, content_type, f"picture.{content_type[6:]}", repository="fal"))
@@ -200,20 +200,20 @@ class FalClient(fal_client.SyncClient):
         return all(str(url).startswith(f"{self.hosts.queue}/") for url in urls)
 
 
-def kept(handle: fal_client.SyncRequestHandle) -> dict[str, str]:
+def handle_to_dict(handle: fal_client.SyncRequestHandle) -> dict[str, str]:
     """What must be known to find a job again: plain texts, no key."""
     names = ("request_id", "status_url", "response_url", "cancel_url")
     return {name: str(getattr(handle, name)) for name in names}
 
 
-def standing(handle: fal_client.SyncRequestHandle) -> Standing:
+def read_status(handle: fal_client.SyncRequestHandle) -> QueueStatus:
     """How the job stands now. Raises Trouble."""
     with _read():
         status = handle.status(with_logs=True)
-        return Standing.model_validate(asdict(status) | {"finished": isinstance(status, fal_client.Completed)})
+        return QueueStatus.model_validate(asdict(status) | {"finished": isinstance(status, fal_client.Completed)})
 
 
-def output(handle: fal_client.SyncRequestHandle) -> Output:
+def read_output(handle: fal_client.SyncRequestHandle) -> Output:
     """The result of a finished job, asked for once (the handle's own `get` would begin to poll). Raises Trouble."""
     with _read():
         return Output.model_validate(handle.client.get(handle.response_url).json())

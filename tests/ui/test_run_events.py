@@ -17,7 +17,7 @@ from wan_core.ui.visit import Visit
 
 
 def submit(desk: Desk, caller: gr.Request, visit: Visit = Visit(), key: str = "", **changed: Any) -> Visit:  # noqa: B008
-    return Visit.of(asyncio.run(desk.running.submit(caller, visit.plain, key, *desk.values(**changed))))
+    return Visit.of(asyncio.run(desk.run_events.submit(caller, visit.plain, key, *desk.values(**changed))))
 
 
 def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
     async def collect() -> list[dict[str, Any]]:
         names = {component: name for name, component in vars(desk.screen).items()}
         return [
-            {names[part]: value for part, value in shown.items()} async for shown in desk.running.watch(visit.plain)
+            {names[part]: value for part, value in shown.items()} async for shown in desk.run_events.watch(visit.plain)
         ]
 
     return asyncio.run(collect())
@@ -60,7 +60,7 @@ def follow(desk: Desk, visit: Visit, until: Callable[[dict[Any, Any]], bool], ga
 
     async def collect() -> list[Any]:
         shown = []
-        async for part in desk.running.watch(visit.plain):
+        async for part in desk.run_events.watch(visit.plain):
             shown.append(part)
             if until(part):
                 gate.set()
@@ -96,8 +96,8 @@ def test_a_cancelled_job_says_so_and_is_not_followed_again(desk: Desk, caller: g
 
     async def cancel_when_running() -> dict[Any, Any]:
         last: dict[Any, Any] = {}
-        async for shown in desk.running.watch(visit.plain):
-            desk.running.cancel(visit.plain)
+        async for shown in desk.run_events.watch(visit.plain):
+            desk.run_events.cancel(visit.plain)
             last = shown
         return last
 
@@ -153,7 +153,7 @@ def test_a_fault_of_the_form_is_our_sentence(
 
 
 def test_each_fault_is_shown_at_its_own_field(desk: Desk) -> None:
-    judged = desk.running.check({}, "", *desk.values(seed="x", num_frames=3))
+    judged = desk.run_events.check({}, "", *desk.values(seed="x", num_frames=3))
     named = dict(zip(["visit", "fal_key", *desk.left.form.names], judged, strict=True))
     faulty = {name: verdict["message"] for name, verdict in named.items() if not verdict["is_valid"]}
     assert set(faulty) == {"seed", "num_frames"}
@@ -161,7 +161,7 @@ def test_each_fault_is_shown_at_its_own_field(desk: Desk) -> None:
 
 
 def test_an_empty_prompt_is_told_at_the_prompt_even_before_there_is_a_picture(desk: Desk) -> None:
-    judged = desk.running.check({}, "", *desk.values(prompt=" ", picture=None))
+    judged = desk.run_events.check({}, "", *desk.values(prompt=" ", picture=None))
     named = dict(zip(["visit", "fal_key", *desk.left.form.names], judged, strict=True))
     assert [name for name, verdict in named.items() if not verdict["is_valid"]] == ["prompt"]
 
@@ -184,9 +184,9 @@ def test_the_visitors_key_goes_with_this_job_and_nowhere_else(
     wishes = []
     real = desk.house.jobs.submit
 
-    async def spy(request: Any, client: Any, wish: Any, *rest: Any) -> Any:
-        wishes.append(wish)
-        return await real(request, client, type(wish)(wish.engine), *rest)
+    async def spy(request: Any, client: Any, options: Any, *rest: Any) -> Any:
+        wishes.append(options)
+        return await real(request, client, type(options)(options.engine), *rest)
 
     monkeypatch.setattr(desk.house.jobs, "submit", spy)
     submit(desk, caller, key=" canary ")
@@ -201,7 +201,7 @@ def test_finishing_again_needs_kept_frames(desk: Desk, caller: gr.Request) -> No
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"] is False and "no longer kept" in last["again"]["value"]
     with pytest.raises(gr.Error, match="not kept"):
-        desk.running.finish_again(caller, last["visit"], *desk.values())
+        desk.run_events.finish_again(caller, last["visit"], *desk.values())
 
 
 def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Desk, caller: gr.Request) -> None:
@@ -211,7 +211,7 @@ def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Des
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"]
     values = desk.values(video_quality="low", num_frames=99)
-    again = Visit.of(desk.running.finish_again(caller, last["visit"], *values))
+    again = Visit.of(desk.run_events.finish_again(caller, last["visit"], *values))
     job = desk.house.jobs.get(again.job or "")
     assert job is not None and job.job.frames_of == visit.job
     assert job.job.request.video_quality == "low" and job.job.request.num_frames == 17
@@ -219,8 +219,8 @@ def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Des
 
 def test_the_seed_of_the_clip_on_show_goes_into_the_form(desk: Desk, caller: gr.Request) -> None:
     *_, last = watch(desk, submit(desk, caller, seed="41"))
-    assert desk.running.seed_of(last["visit"]) == "41"
-    assert desk.running.seed_of({}) == ""
+    assert desk.run_events.seed_of(last["visit"]) == "41"
+    assert desk.run_events.seed_of({}) == ""
 
 
 def test_an_input_error_of_the_picture_gate_names_the_picture(

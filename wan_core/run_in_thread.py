@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 from wan_core.errors import Cancelled
-from wan_core.events import Beat, Event
+from wan_core.events import Event, Heartbeat
 
 Emit = Callable[[Event], None]
-BEAT_S = 1.0  # a closed generator is noticed at the next yield, so silence must not last
+HEARTBEAT_S = 1.0  # a closed generator is noticed at the next yield, so silence must not last
 
 
-def follow(work: Callable[[Emit], None], cancelled: Callable[[], bool]) -> Iterator[Event]:
+def run_in_thread(work: Callable[[Emit], None], cancelled: Callable[[], bool]) -> Iterator[Event]:
     """Runs `work(emit)` in a thread and yields what it emits, and `Beat` while it is silent.
 
     `emit` raises `Cancelled` in the thread once `cancelled()` is true or this generator is closed: work that emits at
@@ -44,9 +44,9 @@ def follow(work: Callable[[Emit], None], cancelled: Callable[[], bool]) -> Itera
 def _until_the_end(channel: SimpleQueue[Event | None]) -> Iterator[Event]:
     while True:
         try:
-            event = channel.get(timeout=BEAT_S)
+            event = channel.get(timeout=HEARTBEAT_S)
         except Empty:
-            event = Beat()
+            event = Heartbeat()
         if event is None:
             return
         yield event

@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from wan_core.engine.guidance import Course
+from wan_core.engine.guidance import StepSchedule
 
 
 @dataclass
-class Pace:
+class EtaEstimator:
     """Forwards cost what they lately cost, decoding costs `decode_s`.
 
     A forward of the high-noise expert costs `high_noise_cost` of one of the low-noise expert (A14B: 1; the miniature's
     experts differ in size).
     """
 
-    course: Course
+    schedule: StepSchedule
     decode_s: float
     high_noise_cost: float = 1.0
     clock: Callable[[], float] = time.monotonic
@@ -31,6 +31,6 @@ class Pace:
         self.stamps.append(self.clock())
         done = len(self.stamps) - 1
         since = 1 if done > 1 else 0
-        left = self.course.forwards_after(done, self.high_noise_cost)
-        forwards = self.course.forwards_after(since, self.high_noise_cost) - left
+        left = self.schedule.forwards_after(done, self.high_noise_cost)
+        forwards = self.schedule.forwards_after(since, self.high_noise_cost) - left
         return (self.stamps[-1] - self.stamps[since]) / forwards * left + self.decode_s

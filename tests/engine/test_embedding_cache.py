@@ -3,7 +3,7 @@
 import torch
 from diffusers import WanImageToVideoPipeline
 
-from wan_core.engine.remembering import Recent, prompt_embeds, remember_first_frames
+from wan_core.engine.embedding_cache import Recent, cache_first_frames, prompt_embeds
 
 
 def test_only_the_last_entries_are_kept() -> None:
@@ -28,7 +28,7 @@ def test_a_remembered_first_frame_is_the_encoders_own(pipe: WanImageToVideoPipel
     video[:, :, 0] = torch.rand(3, 32, 32)
     with torch.no_grad():
         oracle = pipe.vae.encode(video).latent_dist.mode()
-        remember_first_frames(pipe.vae)
+        cache_first_frames(pipe.vae)
         for _ in range(2):
             assert torch.equal(pipe.vae.encode(video).latent_dist.mode(), oracle)
 
@@ -36,7 +36,7 @@ def test_a_remembered_first_frame_is_the_encoders_own(pipe: WanImageToVideoPipel
 def test_another_picture_and_another_length_are_encoded_anew(pipe: WanImageToVideoPipeline) -> None:
     calls: list[int] = []
     pipe.vae.encoder.register_forward_pre_hook(lambda *_: calls.append(1))
-    remember_first_frames(pipe.vae)
+    cache_first_frames(pipe.vae)
     with torch.no_grad():
         for video in (torch.zeros(1, 3, 5, 16, 16), torch.ones(1, 3, 5, 16, 16), torch.zeros(1, 3, 9, 16, 16)):
             pipe.vae.encode(video)

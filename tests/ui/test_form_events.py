@@ -29,10 +29,10 @@ def filled(desk: Desk, shown: dict[Any, Any]) -> dict[str, Any]:
 
 
 def a_clip(desk: Desk, caller: gr.Request, **changed: Any) -> Visit:
-    plain = asyncio.run(desk.running.submit(caller, {}, "", *desk.values(**changed)))
+    plain = asyncio.run(desk.run_events.submit(caller, {}, "", *desk.values(**changed)))
 
     async def to_its_end() -> Any:
-        async for shown in desk.running.watch(plain):
+        async for shown in desk.run_events.watch(plain):
             last = shown
         return last
 
@@ -41,18 +41,18 @@ def a_clip(desk: Desk, caller: gr.Request, **changed: Any) -> Visit:
 
 @pytest.mark.parametrize("name", ["fal_defaults", "draft", "portrait", "smooth", "smallest", "miniature"])
 def test_a_preset_sets_all_it_decides_and_leaves_picture_prompt_and_seed(desk: Desk, name: str) -> None:
-    values = filled(desk, desk.choosing.preset(event(preset=name)))
+    values = filled(desk, desk.form_events.preset(event(preset=name)))
     assert values == {**presets()[name].complete, "engine": "miniature"}
     assert not {"picture", "image_url", "prompt", "seed"} & set(values)
 
 
 def test_a_disabled_preset_changes_nothing(desk: Desk) -> None:
-    assert filled(desk, desk.choosing.preset(event(preset="turbo"))) == {}
+    assert filled(desk, desk.form_events.preset(event(preset="turbo"))) == {}
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_an_example_sets_picture_prompt_and_preset(desk: Desk, number: int) -> None:
-    values, example = filled(desk, desk.choosing.example(event(example=str(number)))), EXAMPLES[number]
+    values, example = filled(desk, desk.form_events.example(event(example=str(number)))), EXAMPLES[number]
     assert values["prompt"] == example.prompt and values["num_inference_steps"] == 8
     if example.path:
         assert values["picture"].startswith(str(ui.uploads_folder())) and values["image_url"] == ""
@@ -64,7 +64,7 @@ def test_a_clip_of_the_strip_brings_all_its_settings_back(desk: Desk, caller: gr
     own = {name: value for name, value in OTHER.items() if name not in ("image_url", "seed")}
     visit = a_clip(desk, caller, **own, seed="12")
     assert visit.clip
-    values = filled(desk, desk.choosing.clip(visit.plain, event(clip=visit.clip)))
+    values = filled(desk, desk.form_events.clip(visit.plain, event(clip=visit.clip)))
     assert {name: values[name] for name in own} == own
     assert values["seed"] == "12" and values["picture"].endswith(f"{visit.clip}.png")
 
@@ -72,8 +72,8 @@ def test_a_clip_of_the_strip_brings_all_its_settings_back(desk: Desk, caller: gr
 def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(desk: Desk) -> None:
     job = a_job(num_frames=49, shift=6.5, image_url="https://example.com/a.png")
     private = replace(job, where="fal", prompt_in_file=False, request=job.request.model_copy(update={"image_url": ""}))
-    comments = [recipe.to_comment(recipe.of(each), each.id) for each in (job, private)]
-    values, less = [filled(desk, desk.choosing.saved(event(comment=comment))) for comment in comments]
+    comments = [recipe.to_comment(recipe.from_job(each), each.id) for each in (job, private)]
+    values, less = [filled(desk, desk.form_events.saved(event(comment=comment))) for comment in comments]
     assert (values["num_frames"], values["shift"], values["prompt"], values["seed"]) == (49, 6.5, "a walk", "1")
     assert (values["image_url"], values["picture"], values["engine"]) == (
         "https://example.com/a.png",
@@ -86,33 +86,33 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
 def test_a_file_without_our_settings_says_so(desk: Desk) -> None:
     for said in ({}, {"comment": "Lavf60"}):
         with pytest.raises(gr.Error, match="carries no settings of this app"):
-            desk.choosing.saved(event(**said))
+            desk.form_events.saved(event(**said))
 
 
 def test_a_reload_brings_the_form_back_as_it_was_sent(desk: Desk, caller: gr.Request) -> None:
     visit = a_clip(desk, caller, shift=6.5)
-    assert filled(desk, desk.choosing.address(caller, visit.plain))["shift"] == 6.5
+    assert filled(desk, desk.form_events.address(caller, visit.plain))["shift"] == 6.5
 
 
 def test_an_address_fills_the_form_and_counts_more_than_the_last_clip(desk: Desk, caller: gr.Request) -> None:
     visit = a_clip(desk, caller, shift=6.5)
     caller.request.query_params = {"preset": "draft", "num_frames": "999", "prompt": "hello", "engine": "a14b"}
-    values = filled(desk, desk.choosing.address(caller, visit.plain))
+    values = filled(desk, desk.form_events.address(caller, visit.plain))
     assert (values["num_frames"], values["prompt"], values["shift"]) == (121, "hello", 5)
     assert values["engine"] == "miniature", "the engine named cannot run here"
 
 
 def test_a_clip_that_is_gone_says_so(desk: Desk) -> None:
     with pytest.raises(gr.Error, match="no longer kept"):
-        desk.choosing.clip({}, event(clip="8b0f1b5e-0000-4000-8000-000000000000"))
+        desk.form_events.clip({}, event(clip="8b0f1b5e-0000-4000-8000-000000000000"))
 
 
 def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
     first = a_clip(desk, caller, seed="1")
-    plain = asyncio.run(desk.running.submit(caller, first.plain, "", *desk.values(seed="2", num_frames=33)))
+    plain = asyncio.run(desk.run_events.submit(caller, first.plain, "", *desk.values(seed="2", num_frames=33)))
 
     async def to_its_end() -> Any:
-        async for shown in desk.running.watch(plain):
+        async for shown in desk.run_events.watch(plain):
             last = shown
         return last
 
@@ -123,13 +123,13 @@ def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
 
 
 def test_the_chips_follow_engine_and_place(desk: Desk) -> None:
-    small, full = desk.choosing.chips("miniature", "local"), desk.choosing.chips("miniature", "fal")
+    small, full = desk.form_events.chips("miniature", "local"), desk.form_events.chips("miniature", "fal")
     assert "Glass breaks" not in small and "Glass breaks" in full
 
 
 def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
-    assert desk.choosing.chip("A cat", event(chip="Pan left")) == "A cat. The camera pans left."
-    assert desk.choosing.chip("A cat", event(chip="?")) == "A cat"
+    assert desk.form_events.chip("A cat", event(chip="Pan left")) == "A cat. The camera pans left."
+    assert desk.form_events.chip("A cat", event(chip="?")) == "A cat"
 
 
 def test_the_mirror_follows_the_form(desk: Desk) -> None:

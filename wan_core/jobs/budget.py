@@ -23,7 +23,7 @@ OWN_KEY = "Try again later, or give your own fal key."
 NO_KEY = "This app has no fal key. Give your own, or ask its owner to set FAL_KEY."
 
 
-class Purse:
+class FalBudget:
     """Thread-safe. `per_client`: whether each client has a share of its own (`WAN_FAL_CLIENT_DAILY_JOBS`, 0 for none).
 
     0 jobs or 0 dollars a day mean that nothing at all is paid with the owner's key.
@@ -31,7 +31,7 @@ class Purse:
 
     def __init__(self, store: JobStore, settings: Settings, *, per_client: bool) -> None:
         self._store = store
-        self._owner_key = _cleaned(settings.fal_key) if settings.fal_key else None
+        self._owner_key = _strip(settings.fal_key) if settings.fal_key else None
         self._jobs = settings.fal_daily_jobs
         self._dollars = settings.fal_daily_dollars
         self._client_jobs = settings.fal_client_daily_jobs if per_client else 0
@@ -50,10 +50,10 @@ class Purse:
 
     def lend(self, job_id: str, key: SecretStr) -> None:
         """Keep a visitor's key until its job is over. Keys of jobs that ended without fal are dropped here as well."""
-        unfinished = self._store.unfinished()
+        unfinished_ids = self._store.unfinished_ids()
         with self._mutex:
-            self._lent = {known: lent for known, lent in self._lent.items() if known in unfinished}
-            self._lent[job_id] = _cleaned(key)
+            self._lent = {known: lent for known, lent in self._lent.items() if known in unfinished_ids}
+            self._lent[job_id] = _strip(key)
 
     def forget(self, job_id: str) -> None:
         with self._mutex:
@@ -90,7 +90,7 @@ class Purse:
             self._store.note_spending(job.id, client, dollars_on_fal(job.request))
 
 
-def _cleaned(key: SecretStr) -> SecretStr:
+def _strip(key: SecretStr) -> SecretStr:
     """`key` without the blanks and line ends that come along when it is pasted."""
     return SecretStr(key.get_secret_value().strip())
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from wan_core.backends.fal.patience import Trouble
-from wan_core.backends.fal.wire import Refusal, Standing, Unreached, Unreadable, one_line
+from wan_core.backends.fal.retry import FalTrouble
+from wan_core.backends.fal.wire import QueueStatus, Refusal, Unreached, Unreadable, one_line
 from wan_core.errors import BackendError, InputError
 from wan_core.schema import FIELDS
 
@@ -50,10 +50,10 @@ class Fault(BaseModel):
     ctx: dict[str, object] = {}
 
 
-def explained(trouble: Trouble, moment: Moment) -> InputError | BackendError:
+def explain(trouble: FalTrouble, moment: Moment) -> InputError | BackendError:
     """The error of ours for a trouble that will not pass."""
     if isinstance(trouble, Refusal):
-        return _refused(trouble, moment)
+        return _explain_refusal(trouble, moment)
     if isinstance(trouble, Unreached):
         tail = NOTHING if moment == "sending" else ""
         return _unavailable(f"fal could not be reached from this server. {tail}")
@@ -62,24 +62,24 @@ def explained(trouble: Trouble, moment: Moment) -> InputError | BackendError:
     return _unavailable(_open("The line to fal broke before its answer was here.", moment))
 
 
-def may_be_taken(trouble: Trouble) -> bool:
+def may_have_accepted(trouble: FalTrouble) -> bool:
     """Whether fal may have taken a job although its submission ended in `trouble`."""
     refused = isinstance(trouble, Refusal) and 300 <= trouble.status < 500
     return not (refused or isinstance(trouble, Unreached))
 
 
-def failed(standing: Standing, trouble: Trouble | None = None) -> InputError | BackendError:
+def explain_failure(read_status: QueueStatus, trouble: FalTrouble | None = None) -> InputError | BackendError:
     """For a job that fal calls completed with an error; `trouble` is what it answered in place of the result."""
     faults = _faults(trouble) if isinstance(trouble, Refusal) else []
     if faults and isinstance(trouble, Refusal) and trouble.status < 500:
         return faults[0]
-    if standing.error_type == "client_cancelled":
+    if read_status.error_type == "client_cancelled":
         return BackendError("client_cancelled", "The job was cancelled on fal's side.")
-    word = faults[0].type if faults else standing.error_type
+    word = faults[0].type if faults else read_status.error_type
     return BackendError(_word(word, "downstream_service_error"), "The job failed on fal.")
 
 
-def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
+def _explain_refusal(refusal: Refusal, moment: Moment) -> InputError | BackendError:
     status = refusal.status
     if status in ABOUT:
         return BackendError("downstream_service_error", ABOUT[status])
@@ -92,11 +92,11 @@ def _refused(refusal: Refusal, moment: Moment) -> InputError | BackendError:
     if faults and status < 500:
         return faults[0]
     if status >= 500:
-        return _broken(refusal, moment)
+        return _explain_server_error(refusal, moment)
     return BackendError(_word(refusal.word, "bad_request"), REFUSED[moment].format(status=status))
 
 
-def _broken(refusal: Refusal, moment: Moment) -> BackendError:
+def _explain_server_error(refusal: Refusal, moment: Moment) -> BackendError:
     word = "downstream_service_unavailable" if refusal.status in (502, 503, 504) else "downstream_service_error"
     faults = _faults(refusal)
     sentence = _open(f"fal has a fault of its own ({refusal.status}).", moment)

@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timeouts:
     """Seconds: between two looks at a job; until an answer must be there (`send_s` where something big is sent, and
     where a lost answer costs money); how long fal may be silent or in trouble before its job is given up.
     """
@@ -24,7 +24,7 @@ class Pace:
     longest_pause_s: float = 30.0
 
 
-class Trouble(Exception):
+class FalTrouble(Exception):
     """A question that fal did not answer as it should."""
 
     @property
@@ -34,26 +34,26 @@ class Trouble(Exception):
 
 
 @dataclass
-class Stop:
+class CancelToken:
     """A wish to stop. `there`: fal is to stop as well; else this app closes and the job goes on without it."""
 
-    asked: threading.Event = field(default_factory=threading.Event)
-    there: bool = False
+    requested: threading.Event = field(default_factory=threading.Event)
+    at_fal: bool = False
 
     def wait(self, seconds: float) -> None:
         """Raises Cancelled as soon as somebody wishes to stop."""
-        if self.asked.wait(seconds):
+        if self.requested.wait(seconds):
             raise Cancelled()
 
 
-def insistently(ask: Callable[[], Answer], wait: Callable[[float], None], pace: Pace, limit_s: float) -> Answer:
+def retry(ask: Callable[[], Answer], wait: Callable[[float], None], timeouts: Timeouts, limit_s: float) -> Answer:
     """The answer to `ask`, which is asked again, less and less often, for `limit_s` while its trouble may pass."""
-    over, pause = time.monotonic() + limit_s, pace.poll_s
+    over, pause = time.monotonic() + limit_s, timeouts.poll_s
     while True:
         try:
             return ask()
-        except Trouble as trouble:
+        except FalTrouble as trouble:
             if not trouble.may_pass or time.monotonic() > over:
                 raise
         wait(pause)
-        pause = min(2 * pause, pace.longest_pause_s)
+        pause = min(2 * pause, timeouts.longest_pause_s)

@@ -16,11 +16,12 @@ from pydantic import SecretStr
 from wan_core import schema
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, Preview
-from wan_core.jobs import FINISHING_FIELDS, JobRecord, Jobs, Wish
 from wan_core.jobs.limits import Client, client_of
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import FINISHING_FIELDS, JobOptions, JobService
 from wan_core.settings import Settings
 from wan_core.ui.controls import Form, request_of
-from wan_core.ui.faults import told
+from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.progress import Progress, panel
 from wan_core.ui.screen import Screen
 from wan_core.ui.visit import Visit, result_of
@@ -29,10 +30,10 @@ NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its 
 GONE = "This clip is no longer kept here."
 
 
-class Running:
+class RunEvents:
     """Event functions over one form and one screen. `form` and `screen` say what goes in and out, in order."""
 
-    def __init__(self, jobs: Jobs, settings: Settings, form: Form, screen: Screen) -> None:
+    def __init__(self, jobs: JobService, settings: Settings, form: Form, screen: Screen) -> None:
         self._jobs = jobs
         self._settings = settings
         self._form = form
@@ -40,32 +41,32 @@ class Running:
 
     def check(self, visit: object, fal_key: str, *values: object) -> list[dict[str, Any]]:
         """Judge the form before it is sent: each fault is shown at its own field."""
-        faults = _faults(self._form.read(values))
-        judged = [gr.validate(name not in faults, faults.get(name, "")) for name in self._form.names]
+        errors = _faults(self._form.read(values))
+        judged = [gr.validate(name not in errors, errors.get(name, "")) for name in self._form.names]
         return [gr.validate(True, ""), gr.validate(True, ""), *judged]
 
     async def submit(self, request: gr.Request, visit: object, fal_key: str, *values: object) -> dict[str, Any]:
         """Accept the form as a job; the visit follows it. `fal_key` is the visitor's own, for this job alone."""
-        with told():
+        with as_gradio_error():
             given = self._form.read(values)
             if not given["picture"] and not str(given["image_url"] or "").strip():
                 raise InputError("image_url", "missing", NO_PICTURE)
             own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
-            wish = Wish(str(given["engine"]), given["where"], bool(given["prompt_in_file"]), own_key)
+            options = JobOptions(str(given["engine"]), given["where"], bool(given["prompt_in_file"]), own_key)
             upload = Path(given["picture"]) if given["picture"] else None
-            record = await self._jobs.submit(request_of(given), self._client(request), wish, upload)
-            return Visit.of(visit).following(record.job.id).plain
+            record = await self._jobs.submit(request_of(given), self._client(request), options, upload)
+            return Visit.of(visit).with_job(record.job.id).plain
 
     def finish_again(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
         """Interpolate and encode the clip on show anew, with the form's settings for both."""
-        with told():
+        with as_gradio_error():
             seen = Visit.of(visit)
             source = self._jobs.get(seen.clip) if seen.clip else None
             if source is None:
                 raise BackendError("frames_not_kept", GONE)
             given = self._form.read(values)
             changes = {name: given[name] for name in FINISHING_FIELDS}
-            return seen.following(self._jobs.finish_again(source, changes, self._client(request)).job.id).plain
+            return seen.with_job(self._jobs.finish_again(source, changes, self._client(request)).job.id).plain
 
     def seed_of(self, visit: object) -> str:
         """The seed of the clip on show, for the form."""
@@ -82,7 +83,7 @@ class Running:
 
     async def watch(self, visit: object) -> AsyncIterator[dict[Component, Any]]:
         """Show the followed job until it is over. What happened before is shown at once, the rest as it comes."""
-        with told():
+        with as_gradio_error():
             seen = Visit.of(visit)
             record = self._jobs.get(seen.job) if seen.job else None
             if record is None:
@@ -95,7 +96,7 @@ class Running:
         screen, progress, behind = self._screen, Progress(), len(record.events)
         yield screen.busy()
         async for event in self._jobs.watch(record):
-            progress.take(event)
+            progress.update(event)
             behind -= 1
             if behind <= 0 and not record.is_over:
                 yield {screen.status: panel(progress, record), **self._preview(event)}

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for_stop
-from tests.support.jobs import NO_FLOOR, WISH, a_house, a_request
+from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage, Step, Stopped
-from wan_core.jobs import Client, JobRecord, Wish
-from wan_core.jobs.limits import client_of
+from wan_core.jobs.limits import Client, client_of
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobOptions
 from wan_core.schema import MAX_SEED
 from wan_core.settings import DataFolder, Settings
 
@@ -201,7 +202,7 @@ def test_where_every_job_runs_at_once_those_under_way_are_counted(data: DataFold
     backend = FakeBackend(data)
     backend.scripts["endless"] = wait_for_stop
     limits = replace(NO_FLOOR, unfinished_jobs=3, unfinished_jobs_per_client=2)
-    with a_house(data, backend, limits, per_client=True, at_once=0) as house:
+    with a_house(data, backend, limits, per_client=True, concurrency=0) as house:
         for client in ("greedy", "greedy"):
             house.wait_until_running(house.submit(client, prompt="endless"))
         with pytest.raises(BackendError, match="You have 2 jobs under way"):
@@ -294,7 +295,7 @@ def test_finishing_again_keeps_seed_and_picture_and_changes_only_what_was_named(
 
 def test_finishing_again_keeps_the_prompt_out_of_the_file_if_it_was_kept_out_before(data: DataFolder) -> None:
     with a_house(data) as house:
-        first = house.submit(wish=replace(WISH, prompt_in_file=False))
+        first = house.submit(options=replace(OPTIONS, prompt_in_file=False))
         house.outcome(first)
         np.save(data.frames(first.job.id), np.zeros((17, 16, 16, 3), np.uint8))
         again = house.jobs.finish_again(first, {"video_quality": "low"}, Client.by_key("a"))
@@ -330,7 +331,7 @@ def test_two_lanes_of_work_run_at_once_where_the_backend_can(data: DataFolder) -
         yield from backend.make_clip(job, stop)
 
     backend.scripts["meet"] = meet
-    with a_house(data, backend, at_once=0) as house:
+    with a_house(data, backend, concurrency=0) as house:
         records = [house.submit(prompt="meet") for _ in range(2)]
         assert all(isinstance(house.outcome(record), Finished) for record in records)
 
@@ -348,15 +349,15 @@ def test_a_second_attempt_may_begin_before_the_first_ones_thread_has_ended(
         yield from backend.make_clip(job, stop)
 
     backend.scripts["lost once"] = lost_once
-    with a_house(data, backend, at_once=0) as house:
-        admit = house.runner._admit
+    with a_house(data, backend, concurrency=0) as house:
+        admit = house.runner._enqueue
 
         def lingering(record: JobRecord) -> None:
             admit(record)
             if record.attempts:
                 begun.wait(timeout=5)
 
-        monkeypatch.setattr(house.runner, "_admit", lingering)
+        monkeypatch.setattr(house.runner, "_enqueue", lingering)
         record = house.submit(prompt="lost once")
         assert isinstance(house.outcome(record), Finished) and record.attempts == 2
 
@@ -375,8 +376,8 @@ def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> N
         house.wait_until_running(running)
 
         async def two() -> list[object]:
-            wish, client = Wish("miniature"), Client.by_key("a")
-            both = [house.jobs.submit(a_request(), client, wish) for _ in range(2)]
+            options, client = JobOptions("miniature"), Client.by_key("a")
+            both = [house.jobs.submit(a_request(), client, options) for _ in range(2)]
             return list(await asyncio.gather(*both, return_exceptions=True))
 
         results = asyncio.run(two())
@@ -387,14 +388,14 @@ def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> N
 
 def test_the_wish_travels_with_the_job(data: DataFolder) -> None:
     with a_house(data) as house:
-        record = house.submit(wish=replace(WISH, where="fal_when_needed", prompt_in_file=False))
+        record = house.submit(options=replace(OPTIONS, where="fal_when_needed", prompt_in_file=False))
         job = record.job
         assert (job.engine, job.where, job.prompt_in_file) == ("miniature", "fal_when_needed", False)
 
 
 def test_a_host_that_forces_safety_checks_before_a_job_leaves_for_fal(data: DataFolder) -> None:
     with a_house(data, checks_fal_jobs=True) as house:
-        refused = house.submit(prompt="forbidden", wish=replace(WISH, where="fal"))
+        refused = house.submit(prompt="forbidden", options=replace(OPTIONS, where="fal"))
         outcome = house.outcome(refused)
         assert isinstance(outcome, Failed) and outcome.type == "content_policy_violation"
         assert house.backend.checked == ["forbidden"] and house.fal.ran == []
@@ -407,7 +408,7 @@ def test_a_job_this_machine_cannot_do_moves_to_fal_if_the_visitor_chose_so_and_s
     backend = FakeBackend(data)
     backend.scripts["large"] = raising(BackendError(type, "Too much for this machine."), then=backend)
     with a_house(data, backend) as house:
-        record = house.submit(prompt="large", wish=replace(WISH, where="fal_when_needed"))
+        record = house.submit(prompt="large", options=replace(OPTIONS, where="fal_when_needed"))
         outcome = house.outcome(record)
         assert isinstance(outcome, Finished) and house.fal.ran == [record.job.id]
         assert outcome.result.notes == ("Ran on fal, because this machine could not: Too much for this machine.",)
@@ -417,7 +418,7 @@ def test_a_refused_prompt_never_moves_to_fal(data: DataFolder) -> None:
     backend = FakeBackend(data)
     backend.scripts["bad"] = raising(InputError("prompt", "content_policy_violation", "No."), then=backend)
     with a_house(data, backend) as house:
-        outcome = house.outcome(house.submit(prompt="bad", wish=replace(WISH, where="fal_when_needed")))
+        outcome = house.outcome(house.submit(prompt="bad", options=replace(OPTIONS, where="fal_when_needed")))
         assert isinstance(outcome, Failed) and house.fal.ran == []
 
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def as_gradio_error() -> Iterator[None]:
     """Turn every error inside into a `gr.Error`: ours with our sentence, any other with a fixed one and a log entry."""
     try:
         yield

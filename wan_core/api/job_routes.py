@@ -15,12 +15,13 @@ from starlette.routing import BaseRoute, Route
 from wan_core import schema
 from wan_core.api.addressing import APP, Links
 from wan_core.api.bodies import json_object
-from wan_core.api.endpoints import Endpoint
+from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys
-from wan_core.api.refusals import CANCELLED, WORDS, no_such_request, not_offered, refused
+from wan_core.api.refusals import CANCELLED, ERROR_TYPES, http_refusal, no_such_request, unsupported
 from wan_core.api.statuses import result_response, status_response, status_text, status_word, submit_body
 from wan_core.events import Job
-from wan_core.jobs import JobRecord, Jobs, Wish
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobOptions, JobService
 from wan_core.schema import ENDPOINT
 from wan_core.settings import Settings
 
@@ -31,55 +32,55 @@ PING_S = 15
 SHORTEST_START_S = 0.1
 
 
-class Generation:
+class JobRoutes:
     """`wish` is how a request over HTTP is carried out; `seconds_of` estimates a job; `enter` prepares its context."""
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: JobService,
         settings: Settings,
         keys: Keys,
-        wish: Wish,
+        options: JobOptions,
         seconds_of: Callable[[Job], float],
         enter: Callable[[Request], None],
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._keys = keys
-        self._wish = wish
+        self._options = options
         self._seconds_of = seconds_of
         self._enter = enter
 
     def run_routes(self) -> list[BaseRoute]:
-        return [Route(f"/{ENDPOINT}", Endpoint(POST=self.run))]
+        return [Route(f"/{ENDPOINT}", MethodHandlers(POST=self.run))]
 
     def queue_routes(self) -> list[BaseRoute]:
         one = f"/{APP}/requests/{{id}}"
         return [
-            Route(f"{one}/status", Endpoint(GET=self.status)),
-            Route(f"{one}/status/stream", Endpoint(GET=self.stream)),
-            Route(f"{one}/cancel", Endpoint(PUT=self.cancel)),
-            Route(one, Endpoint(GET=self.result)),
-            Route(f"/{ENDPOINT}", Endpoint(POST=self.submit)),
+            Route(f"{one}/status", MethodHandlers(GET=self.status)),
+            Route(f"{one}/status/stream", MethodHandlers(GET=self.stream)),
+            Route(f"{one}/cancel", MethodHandlers(PUT=self.cancel)),
+            Route(one, MethodHandlers(GET=self.result)),
+            Route(f"/{ENDPOINT}", MethodHandlers(POST=self.submit)),
         ]
 
     def job_routes(self) -> list[BaseRoute]:
-        return [Route("/{id}/finish", Endpoint(POST=self.finish))]
+        return [Route("/{id}/finish", MethodHandlers(POST=self.finish))]
 
     async def submit(self, request: Request) -> Response:
         """Accept a job and say where it can be followed."""
         record = await self._accept(request)
-        return self._accepted(record, request)
+        return self._submitted(record, request)
 
     async def run(self, request: Request) -> Response:
         """Accept a job and answer with its result; it is cancelled if its caller leaves."""
         record = await self._accept(request)
         self._warn_if_long(record)
-        await self._over_or_left(record, request)
+        await self._wait_until_over_or_left(record, request)
         if not record.is_over:
             await asyncio.to_thread(self._jobs.cancel, record)
-            return Response(status_code=WORDS[CANCELLED].status)
-        return _never_sent_again(result_response(record, self._links(request)))
+            return Response(status_code=ERROR_TYPES[CANCELLED].status)
+        return _prevent_resending(result_response(record, self._links(request)))
 
     async def status(self, request: Request) -> Response:
         self._keys.check(request)
@@ -89,9 +90,9 @@ class Generation:
         """Server-sent events: a status object whenever something changed, each with only the new log lines."""
         self._keys.check(request)
         record = self._record(request)
-        changes = self._changes(record, self._links(request), with_logs=_wants_logs(request))
+        changes = self._iter_changes(record, self._links(request), with_logs=_wants_logs(request))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no", "x-fal-request-id": record.job.id}
-        return StreamingResponse(with_pings(changes), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(add_pings(changes), headers=headers, media_type="text/event-stream")
 
     async def result(self, request: Request) -> Response:
         self._keys.check(request)
@@ -111,7 +112,7 @@ class Generation:
         changes = await json_object(request)
         self._enter(request)
         record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
-        return self._accepted(record, request)
+        return self._submitted(record, request)
 
     async def _accept(self, request: Request) -> JobRecord:
         client = self._keys.client(request)
@@ -120,9 +121,9 @@ class Generation:
         start_within_s = start_timeout(request.headers)
         values = schema.parse(await json_object(request))
         self._enter(request)
-        return await self._jobs.submit(values, client, self._wish, start_within_s=start_within_s)
+        return await self._jobs.submit(values, client, self._options, start_within_s=start_within_s)
 
-    def _accepted(self, record: JobRecord, request: Request) -> Response:
+    def _submitted(self, record: JobRecord, request: Request) -> Response:
         return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})
 
     def _record(self, request: Request) -> JobRecord:
@@ -139,10 +140,10 @@ class Generation:
         if longest is None:
             return
         if not (longest.isascii() and longest.isdigit() and len(longest) < 10):
-            raise refused(400, "fal_max_queue_length must be a whole number.")
+            raise http_refusal(400, "fal_max_queue_length must be a whole number.")
         waiting = self._jobs.waiting
         if waiting >= int(longest):
-            raise refused(429, f"{waiting} requests are waiting, and you asked for fewer.", "queue_full")
+            raise http_refusal(429, f"{waiting} requests are waiting, and you asked for fewer.", "queue_full")
 
     def _warn_if_long(self, record: JobRecord) -> None:
         seconds = self._seconds_of(record.job)
@@ -150,20 +151,20 @@ class Generation:
             advice = "use the queue, where nobody has to keep a connection open"
             log.warning("job %s was sent to /run and may take %.0f s: %s", record.job.id, seconds, advice)
 
-    async def _over_or_left(self, record: JobRecord, request: Request) -> None:
+    async def _wait_until_over_or_left(self, record: JobRecord, request: Request) -> None:
         """Until the job is over or its caller is gone, whichever comes first."""
-        tasks = [asyncio.create_task(work) for work in (self._over(record), _left(request))]
+        tasks = [asyncio.create_task(work) for work in (self._wait_until_over(record), _wait_for_disconnect(request))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _over(self, record: JobRecord) -> None:
+    async def _wait_until_over(self, record: JobRecord) -> None:
         async for _ in self._jobs.watch(record):
             pass
 
-    async def _changes(self, record: JobRecord, links: Links, *, with_logs: bool) -> AsyncIterator[str]:
+    async def _iter_changes(self, record: JobRecord, links: Links, *, with_logs: bool) -> AsyncIterator[str]:
         sent, before = 0, None
         async for _ in self._jobs.watch(record):
             lines, now = record.logs[sent:], (status_word(record), record.position)
@@ -182,11 +183,11 @@ def start_timeout(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         seconds = math.nan
     if not SHORTEST_START_S < seconds < 1e9:
-        raise refused(400, f"x-fal-request-timeout must be a number of seconds above {SHORTEST_START_S:g}.")
+        raise http_refusal(400, f"x-fal-request-timeout must be a number of seconds above {SHORTEST_START_S:g}.")
     return seconds
 
 
-async def with_pings(changes: AsyncIterator[str], every_s: float = PING_S) -> AsyncIterator[str]:
+async def add_pings(changes: AsyncIterator[str], every_s: float = PING_S) -> AsyncIterator[str]:
     """`changes` as server-sent events, with a comment line whenever nothing happens for `every_s`."""
     following = asyncio.ensure_future(anext(changes, None))
     try:
@@ -203,13 +204,13 @@ async def with_pings(changes: AsyncIterator[str], every_s: float = PING_S) -> As
         following.cancel()
 
 
-async def _left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     """Until the caller's connection is closed."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _never_sent_again(response: Response) -> Response:
+def _prevent_resending(response: Response) -> Response:
     """A POST that is answered 502-504 is sent again, and the work done twice; not so at the caller's own deadline."""
     if response.status_code in (502, 503, 504) and "x-fal-request-timeout-type" not in response.headers:
         response.status_code = 500
@@ -223,4 +224,4 @@ def _wants_logs(request: Request) -> bool:
 def _refuse_webhook(query: Mapping[str, str]) -> None:
     if "fal_webhook" in query:
         sentence = "This server sends no webhooks; ask for the status, or follow its stream."
-        raise not_offered(sentence, "query", "fal_webhook")
+        raise unsupported(sentence, "query", "fal_webhook")

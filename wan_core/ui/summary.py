@@ -12,7 +12,7 @@ from wan_core.recipe import Recipe
 from wan_core.schema import ImageToVideoInput
 from wan_core.ui import outcome
 from wan_core.ui.controls import Form, draft_of
-from wan_core.ui.faults import told
+from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import link_query
 from wan_core.ui.snippets import snippets
 
@@ -64,7 +64,7 @@ class Reflecting:
 
     def refresh(self, measured: str, *values: object) -> dict[Component, Any]:
         """`measured` is the picture's size as the browser knows it."""
-        with told():
+        with as_gradio_error():
             given = self._form.read(values)
             try:
                 request = draft_of(given)

@@ -8,26 +8,27 @@ from gradio.components import Component
 
 from wan_core import prompting
 from wan_core.events import Where
-from wan_core.jobs import JobRecord, Jobs
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
 from wan_core.profiles import Choice, Machine, profiles, why_not
 from wan_core.ui import chips, examples, picker, saved, strip
 from wan_core.ui.controls import Form
-from wan_core.ui.faults import told
-from wan_core.ui.links import opened
-from wan_core.ui.pictures import lend
-from wan_core.ui.running import GONE
+from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.links import parse_link
+from wan_core.ui.pictures import copy_to_uploads
+from wan_core.ui.run_events import GONE
 from wan_core.ui.screen import Screen
 from wan_core.ui.visit import Visit
 
 Filled = dict[Component, Any]
 
 
-class Choosing:
+class FormEvents:
     """Event functions that write to the form, the row of presets and the screen."""
 
     def __init__(
-        self, jobs: Jobs, form: Form, presets_row: gr.HTML, screen: Screen, choice: Choice, machine: Machine
+        self, jobs: JobService, form: Form, presets_row: gr.HTML, screen: Screen, choice: Choice, machine: Machine
     ) -> None:
         self._jobs = jobs
         self._form = form
@@ -46,23 +47,23 @@ class Choosing:
 
     def preset(self, event: gr.EventData) -> Filled:
         """Set everything a preset decides; picture, prompt and seed stay."""
-        with told():
+        with as_gradio_error():
             preset = picker.chosen_preset(event, self._choice.profile, self._machine)
             return self._preset(preset) if preset else {self._row: gr.skip()}
 
     def example(self, event: gr.EventData) -> Filled:
         """Set an example's picture, prompt and preset."""
-        with told():
+        with as_gradio_error():
             example = examples.chosen_example(event)
             if example is None:
                 return {self._row: gr.skip()}
-            own = {"picture": example.path and lend(example.path), "image_url": example.image_url}
+            own = {"picture": example.path and copy_to_uploads(example.path), "image_url": example.image_url}
             return self._preset(presets()[example.preset]) | self._form.show(own | {"prompt": example.prompt})
 
     def clip(self, visit: object, event: gr.EventData) -> Filled:
         """Show a clip of the strip again and set the form as it was for it."""
-        with told():
-            chosen = Visit.of(visit).showing(strip.chosen_clip(event))
+        with as_gradio_error():
+            chosen = Visit.of(visit).with_shown_clip(strip.chosen_clip(event))
             record = self._jobs.get(chosen.clip) if chosen.clip else None
             if record is None:
                 raise gr.Error(GONE, print_exception=False)
@@ -70,7 +71,7 @@ class Choosing:
 
     def saved(self, event: gr.EventData) -> Filled:
         """Set the form as it was for a clip that was saved; where it ran is not repeated."""
-        with told():
+        with as_gradio_error():
             kept = saved.recipe_in(event)
             picture = {"picture": None} if "image_url" in kept.values else {}
             fields = {**kept.values, **picture, "engine": self._runnable(kept.engine)}
@@ -78,9 +79,9 @@ class Choosing:
 
     def address(self, request: gr.Request, visit: object) -> Filled:
         """What the page's address asks for, else the form as it was left; and the clips this browser already has."""
-        with told():
+        with as_gradio_error():
             seen = Visit.of(visit)
-            asked = self._asked(dict(request.query_params)) or self._as_it_was(seen)
+            asked = self._from_address(dict(request.query_params)) or self._last_settings(seen)
             return asked | self._screen.clip(self._jobs, seen)
 
     def chips(self, engine: str, where: Where) -> str:
@@ -89,19 +90,19 @@ class Choosing:
 
     def chip(self, prompt: str, event: gr.EventData) -> str:
         """The prompt with a chip's sentence added."""
-        with told():
+        with as_gradio_error():
             chip = chips.chosen_chip(event)
-            return prompting.with_chip(prompt or "", chip) if chip else prompt
+            return prompting.add_chip(prompt or "", chip) if chip else prompt
 
-    def _asked(self, query: Mapping[str, str]) -> Filled:
-        wanted = opened(query)
+    def _from_address(self, query: Mapping[str, str]) -> Filled:
+        wanted = parse_link(query)
         if not wanted.values and wanted.preset is None and wanted.engine is None:
             return {}
         engine = self._runnable(wanted.engine)
         row = picker.picker(wanted.preset.name if wanted.preset else None, self._choice.profile, self._machine)
         return self._form.show({**wanted.values, "engine": engine}) | {self._row: row}
 
-    def _as_it_was(self, visit: Visit) -> Filled:
+    def _last_settings(self, visit: Visit) -> Filled:
         """The settings of the job that is followed, or of the clip that was last on show."""
         record = self._jobs.get(visit.job or visit.clip or "")
         return self._settings_of(record) if record else {}
@@ -113,7 +114,7 @@ class Choosing:
     def _settings_of(self, record: JobRecord) -> Filled:
         """Every input as it was for the job; the picture is the one that lies beside it."""
         job = record.job
-        picture = lend(job.picture) if job.picture.is_file() else None
+        picture = copy_to_uploads(job.picture) if job.picture.is_file() else None
         page = {"picture": picture, "engine": self._runnable(job.engine), "where": job.where}
         fields = job.request.model_dump() | page | {"prompt_in_file": job.prompt_in_file}
         return self._form.show(fields) | {self._row: self._no_preset()}

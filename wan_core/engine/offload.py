@@ -8,18 +8,18 @@ from dataclasses import replace
 import torch
 
 from wan_core.engine import memory
-from wan_core.engine.acceleration import compile_blocks, uncache
-from wan_core.engine.following import Emit
+from wan_core.engine.acceleration import compile_blocks, disable_cache
 from wan_core.engine.loading import Engine
 from wan_core.engine.memory import GIB, Plan
 from wan_core.events import Log
 from wan_core.geometry import Size
+from wan_core.run_in_thread import Emit
 
 
-def suit(engine: Engine, size: Size, frames: int, emit: Emit) -> None:
+def arrange_for(engine: Engine, size: Size, frames: int, emit: Emit) -> None:
     """Moves the parts so that a clip of `frames` of `size` fits, if they do not lie so already."""
     if engine.plan is not None:
-        _follow(engine, engine.plan, _plans(engine, engine.plan, size, frames)[0], emit)
+        _apply(engine, engine.plan, _plans(engine, engine.plan, size, frames)[0], emit)
 
 
 def shrink(engine: Engine, size: Size, frames: int, emit: Emit) -> Plan | None:
@@ -36,7 +36,7 @@ def shrink(engine: Engine, size: Size, frames: int, emit: Emit) -> Plan | None:
         return None
     if engine.card.is_cuda:
         torch.cuda.empty_cache()
-    _follow(engine, present, wanted, emit)
+    _apply(engine, present, wanted, emit)
     return wanted
 
 
@@ -48,7 +48,7 @@ def _plans(engine: Engine, present: Plan, size: Size, frames: int) -> list[Plan]
     return plans
 
 
-def _follow(engine: Engine, present: Plan, wanted: Plan, emit: Emit) -> None:
+def _apply(engine: Engine, present: Plan, wanted: Plan, emit: Emit) -> None:
     if wanted == present:
         return
     emit(Log(wanted.sentence))
@@ -65,6 +65,6 @@ def _move(engine: Engine, wanted: Plan) -> None:
     """
     engine.acceleration.compiles &= wanted.placement != "group_offload"
     for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
-        uncache(expert)
+        disable_cache(expert)
         compile_blocks(expert, on=False)
     memory.arrange(engine.pipe, wanted, engine.card.device)

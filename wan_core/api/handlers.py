@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from wan_core.api.refusals import Refusal, error_response, refusal_response, refused, unexpected_response
+from wan_core.api.refusals import Refusal, error_response, http_refusal, refusal_response, unexpected_response
 from wan_core.errors import WanError
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Endpoint:
+class MethodHandlers:
     """`handlers` by method; others get 405."""
 
     def __init__(self, **handlers: Handler) -> None:
@@ -45,11 +45,11 @@ class Endpoint:
     def _handler(self, method: str) -> Handler:
         handler = self._handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
-            raise refused(405, "Method Not Allowed", allow=", ".join(self._handlers))
+            raise http_refusal(405, "Method Not Allowed", allow=", ".join(self._handlers))
         return handler
 
 
-class NotFound(Endpoint):
+class NotFound(MethodHandlers):
     """The answer to every path that is nothing."""
 
     def __init__(self) -> None:
@@ -60,4 +60,4 @@ class NotFound(Endpoint):
 
 
 async def _refuse(request: Request) -> NoReturn:
-    raise refused(404, f"Path {request.url.path[:200]} not found", "path_not_found")
+    raise http_refusal(404, f"Path {request.url.path[:200]} not found", "path_not_found")

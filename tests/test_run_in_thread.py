@@ -5,10 +5,9 @@ from itertools import count
 
 import pytest
 
-from wan_core.engine import following
-from wan_core.engine.following import Emit, follow
 from wan_core.errors import BackendError, Cancelled
-from wan_core.events import Beat, Log
+from wan_core.events import Heartbeat, Log
+from wan_core.run_in_thread import Emit, run_in_thread
 
 
 def never() -> bool:
@@ -29,7 +28,7 @@ def test_events_arrive_in_order() -> None:
         for word in "abc":
             emit(Log(word))
 
-    assert list(follow(work, never)) == [Log("a"), Log("b"), Log("c")]
+    assert list(run_in_thread(work, never)) == [Log("a"), Log("b"), Log("c")]
 
 
 def test_what_the_work_raises_is_raised_after_its_last_event() -> None:
@@ -37,14 +36,14 @@ def test_what_the_work_raises_is_raised_after_its_last_event() -> None:
         emit(Log("a"))
         raise BackendError("out_of_memory", "full")
 
-    events = follow(work, never)
+    events = run_in_thread(work, never)
     assert next(events) == Log("a")
     with pytest.raises(BackendError, match="full"):
         next(events)
 
 
 def test_a_closed_generator_leaves_no_thread() -> None:
-    events = follow(work_for_ever, never)
+    events = run_in_thread(work_for_ever, never)
     next(events)
     assert alive()
     events.close()
@@ -53,7 +52,7 @@ def test_a_closed_generator_leaves_no_thread() -> None:
 
 def test_cancelling_ends_in_cancelled_and_leaves_no_thread() -> None:
     stop = threading.Event()
-    events = follow(work_for_ever, stop.is_set)
+    events = run_in_thread(work_for_ever, stop.is_set)
     next(events)
     stop.set()
     with pytest.raises(Cancelled):
@@ -62,14 +61,14 @@ def test_cancelling_ends_in_cancelled_and_leaves_no_thread() -> None:
 
 
 def test_silence_is_filled_with_beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "BEAT_S", 0.01)
+    monkeypatch.setattr("wan_core.run_in_thread.HEARTBEAT_S", 0.01)
     heard = threading.Event()
 
     def work(emit: Emit) -> None:
         heard.wait(5)
         emit(Log("done"))
 
-    events = follow(work, never)
-    assert next(events) == Beat()
+    events = run_in_thread(work, never)
+    assert next(events) == Heartbeat()
     heard.set()
-    assert [event for event in events if event != Beat()] == [Log("done")]
+    assert [event for event in events if event != Heartbeat()] == [Log("done")]

@@ -12,7 +12,7 @@ from gradio.components import Component
 from wan_core.errors import InputError
 from wan_core.prompting import difference
 from wan_core.ui.controls import Form
-from wan_core.ui.faults import told
+from wan_core.ui.errors import as_gradio_error
 
 Expand = Callable[[str | Path, str], Awaitable[tuple[str, str]]]
 """A picture (an uploaded file or an address) and a prompt → the new prompt, and a note if it is still the old one."""
@@ -21,7 +21,7 @@ TAGS = {"same": "span", "removed": "del", "added": "ins"}
 
 
 @dataclass(frozen=True)
-class Expanding:
+class ExpansionControls:
     """`before` holds the prompt that Undo brings back."""
 
     expand: gr.Button
@@ -30,18 +30,18 @@ class Expanding:
     before: gr.State
 
 
-def build_expanding(*, visible: bool) -> Expanding:
+def build_prompt_expansion(*, visible: bool) -> ExpansionControls:
     with gr.Row(elem_classes="not-in-embed", visible=visible):
         expand = gr.Button("Expand the prompt", size="sm", elem_id="expand")
         undo = gr.Button("Undo", size="sm", elem_id="undo-expand", visible=False)
-    return Expanding(expand, undo, gr.HTML(elem_id="prompt-changes", elem_classes="not-in-embed"), gr.State(""))
+    return ExpansionControls(expand, undo, gr.HTML(elem_id="prompt-changes", elem_classes="not-in-embed"), gr.State(""))
 
 
-def connect_expanding(parts: Expanding, form: Form, expand: Expand) -> None:
+def connect_prompt_expansion(parts: ExpansionControls, form: Form, expand: Expand) -> None:
     prompt = form["prompt"]
 
     async def rewrite(picture: str | None, image_url: str, words: str) -> dict[Component, Any]:
-        with told():
+        with as_gradio_error():
             source = Path(picture) if picture else image_url.strip()
             if not source:
                 raise InputError("image_url", "missing", NO_PICTURE)

@@ -47,7 +47,7 @@ def prompt_embeds(pipe: Any, recent: Recent, prompt: str) -> torch.Tensor:
     return recent.get(prompt, encode).to(pipe._execution_device)
 
 
-def remember_first_frames(vae: Any) -> None:
+def cache_first_frames(vae: Any) -> None:
     """Lets `vae.encode` answer from memory when the same first frame comes again at the same length.
 
     The pipeline encodes the picture followed by black frames, so shape and first frame are the whole content.
@@ -55,12 +55,12 @@ def remember_first_frames(vae: Any) -> None:
     recent = Recent()
     encode = vae.encode
 
-    def remembered(video: torch.Tensor) -> AutoencoderKLOutput:
+    def encode_cached(video: torch.Tensor) -> AutoencoderKLOutput:
         key = (tuple(video.shape), vae.use_tiling, _digest(video[:, :, 0]))
         moments = recent.get(key, lambda: encode(video).latent_dist.parameters)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments.to(video.device)))
 
-    vae.encode = remembered
+    vae.encode = encode_cached
 
 
 def _digest(tensor: torch.Tensor) -> bytes:

@@ -1,0 +1,258 @@
+"""Runs jobs on fal with its official client: send → note the request id → look → fetch the answer → fetch the clip.
+
+Guarantees: a job is submitted once, ever; what fal gave to find it again is on disk before anything else is done, so
+that after a crash the next `run` looks on where this one stopped; a lost answer to a submission ends the job with a
+sentence that says so. The key is held for one run, and is in no event, row, log or error. Knows no prices and no pages.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import fal_client
+from pydantic import SecretStr
+
+from wan_core.backends.fal import errors as fal_errors
+from wan_core.backends.fal.files import Collector, image_url
+from wan_core.backends.fal.retry import Answer, CancelToken, FalTrouble, Timeouts, retry
+from wan_core.backends.fal.wire import (
+    SOUND_KEY,
+    FalClient,
+    Hosts,
+    Output,
+    QueueStatus,
+    handle_to_dict,
+    read_output,
+    read_status,
+)
+from wan_core.encoding import EncodedClip
+from wan_core.errors import BackendError, Cancelled
+from wan_core.events import Event, Finished, Heartbeat, Job, Log, LogLevel, Note, Queued, Result, Stage
+from wan_core.intake import Fetcher, FetchLimits
+from wan_core.profiles import MINIATURE
+from wan_core.settings import DataFolder, Limits
+
+__all__ = ["FalBackend"]
+
+log = logging.getLogger(__name__)
+
+Handle = fal_client.SyncRequestHandle
+FAL = Hosts()
+PACE = Timeouts()
+MODEL = "a14b"  # the engine that fal's endpoint runs
+MAX_LOG_LINES = 500
+DOWNLOAD_S = 600.0
+CANCEL_S = 5.0
+LEVELS: dict[str, LogLevel] = {"ERROR": "ERROR", "WARN": "WARN", "WARNING": "WARN"}
+AT_ONCE = "Made on fal by the full model; the engine here would have been the miniature."
+
+
+class Notes(Protocol):
+    """Where it is written what fal gave us to find a job again."""
+
+    def remote(self, job_id: str) -> dict[str, str] | None: ...
+
+    def set_remote(self, job_id: str, remote: dict[str, str]) -> None: ...
+
+    def forget_remote(self, job_id: str) -> None: ...
+
+
+class FalBudget(Protocol):
+    """Whose key a job uses, and whether it may."""
+
+    def key_for(self, job_id: str) -> SecretStr | None: ...
+
+    def reserve(self, job: Job) -> None: ...
+
+    def forget(self, job_id: str) -> None: ...
+
+
+class FalBackend:
+    """`hosts`, `fetcher`, `pace` and `now` (Unix seconds) are fal's and the world's own; tests give others."""
+
+    def __init__(
+        self,
+        notes: Notes,
+        budget: FalBudget,
+        data: DataFolder,
+        limits: Limits,
+        *,
+        hosts: Hosts = FAL,
+        fetcher: Fetcher | None = None,
+        timeouts: Timeouts = PACE,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._notes, self._budget, self._data, self._limits = notes, budget, data, limits
+        self._hosts, self._timeouts, self._now = hosts, timeouts, now
+        over_tls = FetchLimits(total_s=DOWNLOAD_S, ports=frozenset({443}))
+        fetcher = fetcher or Fetcher(limits=over_tls, hosts=hosts.media)
+        self._clips = Collector(fetcher, hosts.media, limits.max_clip_bytes, timeouts)
+        self._stops: dict[str, CancelToken] = {}
+        self._closing = False
+
+    def start(self) -> None:
+        """Nothing is needed before the first job."""
+
+    def run(self, job: Job) -> Iterator[Event]:
+        token = self._stops.setdefault(job.id, CancelToken())
+        try:
+            yield Stage("fal")  # whoever wished to stop before this is heard again now
+            if job.where == "fal_when_needed" and job.engine == MINIATURE:
+                yield Note(AT_ONCE)
+            yield from self._run(job, token)
+        finally:
+            self._stops.pop(job.id, None)
+            self._budget.forget(job.id)
+
+    def cancel(self, job_id: str) -> None:
+        token = self._stops.get(job_id)
+        if token is not None:
+            token.at_fal = True
+            token.requested.set()
+
+    def check(self, picture: Path, prompt: str) -> None:
+        """Nothing: fal checks while it makes the clip, if the request says so."""
+
+    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+        return prompt, "fal expands prompts only while it makes the clip."
+
+    def close(self) -> None:
+        """Look no longer; the jobs go on at fal and are taken up at the next start."""
+        self._closing = True
+        for token in tuple(self._stops.values()):
+            token.requested.set()
+
+    def _run(self, job: Job, token: CancelToken) -> Iterator[Event]:
+        if self._closing:
+            raise Cancelled()
+        remote = self._notes.remote(job.id)
+        with contextlib.closing(FalClient(self._key(job, remote), self._hosts, self._timeouts)) as client:
+            handle = self._submit(client, job, token) if remote is None else client.resume(remote)
+            yield Log(f"fal has the job as request {handle.request_id}.")
+            with _add_request_id(handle.request_id):
+                last = yield from self._follow(handle, job, token)
+                answer = self._answer(handle, last, token)
+                yield Log("fal has finished; the clip is fetched.")
+                clip = self._clips.collect(answer.video.url, self._data.clip(job.id), token)
+                yield Finished(_result(job, answer, clip))
+
+    def _key(self, job: Job, remote: dict[str, str] | None) -> SecretStr:
+        """The key that pays for `job`; an error where there is none, or where a job was sent but not heard of."""
+        if remote is not None and "request_id" not in remote:
+            raise BackendError("downstream_service_unavailable", f"{fal_errors.INTERRUPTED} {fal_errors.OPEN}")
+        key = self._budget.key_for(job.id)
+        if key is None and remote is not None:
+            raise _with_request_id(BackendError("engine_unavailable", fal_errors.KEY_GONE), remote["request_id"])
+        if key is None:
+            raise BackendError("engine_unavailable", fal_errors.NO_KEY)
+        if not SOUND_KEY.fullmatch(key.get_secret_value()):
+            raise BackendError("engine_unavailable", fal_errors.ODD_KEY)
+        return key
+
+    def _submit(self, client: FalClient, job: Job, token: CancelToken) -> Handle:
+        """Send the job: the note that it is being sent, one POST, the note of what fal answered, in this order."""
+        self._budget.reserve(job)
+        address = image_url(
+            job.picture, lambda *picture: self._ask_fal(partial(client.upload_picture, *picture), token)
+        )
+        arguments = job.request.model_dump() | {"image_url": address}
+        token.wait(0)
+        remote = {"submitted_at": str(self._now())}
+        self._notes.set_remote(job.id, remote)
+        try:
+            handle = client.submit_once(arguments)
+        except FalTrouble as trouble:
+            if not fal_errors.may_have_accepted(trouble):
+                self._notes.forget_remote(job.id)
+            raise fal_errors.explain(trouble, "sending") from trouble
+        self._notes.set_remote(job.id, remote | handle_to_dict(handle))
+        return handle
+
+    def _follow(self, handle: Handle, job: Job, token: CancelToken) -> Generator[Event, None, QueueStatus]:
+        """News of the job until fal is done with it; stops it there on request, or when its time is over."""
+        try:
+            return (yield from self._iter_updates(handle, job, token))
+        except Cancelled:
+            if token.at_fal:
+                yield from self._cancel_at_fal(handle)
+            raise
+        except TimeoutError:
+            yield from self._cancel_at_fal(handle)
+            minutes = self._limits.fal_deadline_s / 60
+            raise BackendError("generation_timeout", fal_errors.TOO_LATE.format(minutes=minutes)) from None
+
+    def _iter_updates(self, handle: Handle, job: Job, token: CancelToken) -> Generator[Event, None, QueueStatus]:
+        """Places in fal's queue and new log lines, as they come. Raises TimeoutError past the deadline."""
+        deadline = self._deadline(job)
+        place: int | None = None
+        told = 0
+        while True:
+            token.wait(0)
+            now = self._ask_fal(partial(read_status, handle), token)
+            if now.position is not None and now.position != place:
+                place = now.position
+                yield Queued(place)
+            lines = now.lines[:MAX_LOG_LINES]
+            yield from (Log(text, LEVELS.get(level, "INFO")) for level, text in lines[told:] if text)
+            told = max(told, len(lines))
+            if now.finished:
+                return now
+            if self._now() > deadline:
+                raise TimeoutError
+            yield Heartbeat()
+            token.wait(self._timeouts.poll_s)
+
+    def _deadline(self, job: Job) -> float:
+        sent_at = (self._notes.remote(job.id) or {})["submitted_at"]
+        return float(sent_at) + self._limits.fal_deadline_s
+
+    def _cancel_at_fal(self, handle: Handle) -> Iterator[Event]:
+        """Cancel the job at fal; a line in the log where that was not possible."""
+        try:
+            retry(handle.cancel, time.sleep, self._timeouts, CANCEL_S)
+        except FalTrouble as trouble:
+            log.warning("request %s could not be cancelled at fal: %s", handle.request_id, trouble)
+            yield Log("fal did not confirm that it stops; the job may go on there and be charged.", "WARN")
+
+    def _answer(self, handle: Handle, last: QueueStatus, token: CancelToken) -> Output:
+        """The result; of a job that failed at fal, the error."""
+        if last.error is None and last.error_type is None:
+            return self._ask_fal(partial(read_output, handle), token)
+        try:
+            read_output(handle)
+        except FalTrouble as trouble:
+            raise fal_errors.explain_failure(last, trouble) from trouble
+        raise fal_errors.explain_failure(last)
+
+    def _ask_fal(self, ask: Callable[[], Answer], token: CancelToken) -> Answer:
+        """What fal answers to `ask` in the end, or the error for its last trouble."""
+        try:
+            return retry(ask, token.wait, self._timeouts, self._timeouts.silence_s)
+        except FalTrouble as trouble:
+            raise fal_errors.explain(trouble, "following") from trouble
+
+
+def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
+    seed = job.request.seed if answer.seed is None else answer.seed
+    assert seed is not None, "a job always has its seed"
+    prompt = answer.prompt or job.request.prompt
+    fps = round(clip.fps)
+    return Result(clip.path, prompt, seed, clip.size, clip.frames, fps, MODEL, fal_url=answer.video.url)
+
+
+@contextlib.contextmanager
+def _add_request_id(request_id: str) -> Iterator[None]:
+    """Every `BackendError` of the block says fal's request id: with it, what was paid for can be found."""
+    try:
+        yield
+    except BackendError as error:
+        raise _with_request_id(error, request_id) from error
+
+
+def _with_request_id(error: BackendError, request_id: str) -> BackendError:
+    sentence = f"{error.message.rstrip('.')}. fal's request id is {request_id}."
+    return BackendError(error.type, sentence, retry_after_s=error.retry_after_s)
