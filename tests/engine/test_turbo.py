@@ -114,7 +114,7 @@ def test_the_published_files_are_asked_for_at_one_revision_and_known_to_the_last
         asked.append((repo, revision))
         return loras
 
-    monkeypatch.setattr(turbo, "fetched", fetch)
+    monkeypatch.setattr(turbo, "fetch", fetch)
     with pytest.raises(BackendError, match="not the published one"):
         load(TURBO, Settings(model=str(saved)), [].append)
     digests = {name: hashlib.sha256((loras / name).read_bytes()).hexdigest() for name in turbo.SHA256}
@@ -127,7 +127,7 @@ def test_the_hosts_own_source_is_asked_for_as_it_is_named(
     saved: Path, loras: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(turbo, "fetched", lambda repo, revision, *_: asked.append((repo, revision)) or loras)
+    monkeypatch.setattr(turbo, "fetch", lambda repo, revision, *_: asked.append((repo, revision)) or loras)
     load(TURBO, Settings(model=str(saved), lightning="me/loras"), [].append)
     load(TURBO, Settings(model=str(saved), lightning_revision="main"), [].append)
     assert asked == [("me/loras", None), ("lightx2v/Wan2.2-Distill-Loras", "main")]

@@ -29,12 +29,12 @@ def interpolators(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], I
     def of(name: str) -> Interpolator:
         module = import_module(f"wan_core.interpolation.{name}")
         if name not in PUBLISHED:
-            return module.interpolator(None, "cpu")  # type: ignore[no-any-return]
+            return module.load(None, "cpu")  # type: ignore[no-any-return]
         weights = tmp_path_factory.getbasetemp() / f"{name}.safetensors"
         if not weights.exists():
             torch.manual_seed(0)
             save_file(module.network().state_dict(), weights)
-        return module.interpolator(weights, "cpu")  # type: ignore[no-any-return]
+        return module.load(weights, "cpu")  # type: ignore[no-any-return]
 
     return of
 

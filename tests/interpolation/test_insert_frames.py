@@ -151,8 +151,8 @@ def test_no_interpolator_passes_the_frames_through() -> None:
 def test_importing_the_room_and_using_the_fallback_loads_no_torch() -> None:
     code = (
         "import sys, numpy as np\n"
-        "from wan_core.interpolation import Interpolation, interpolated\n"
-        "film = list(interpolated([np.zeros((32, 32, 3), np.uint8)] * 2, 1, Interpolation('fallback')))\n"
+        "from wan_core.interpolation import InterpolationPlan, iter_interpolated\n"
+        "film = list(iter_interpolated([np.zeros((32, 32, 3), np.uint8)] * 2, 1, InterpolationPlan('fallback')))\n"
         "assert len(film) == 3 and 'torch' not in sys.modules and 'huggingface_hub' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -195,9 +195,7 @@ def test_a_card_gives_what_the_cpu_gives(
     module = NETWORKS[name][0]
     (tmp_path / "weights").write_bytes(save(seeded(module).state_dict()))
     frames = random_frames(6, (100, 150))
-    slow, fast = (
-        list(module.interpolator(tmp_path / "weights", kind)(pairwise(frames), 2)) for kind in ("cpu", "cuda")
-    )
+    slow, fast = (list(module.load(tmp_path / "weights", kind)(pairwise(frames), 2)) for kind in ("cpu", "cuda"))
     assert np.abs(np.array(slow).astype(int) - np.array(fast)).max() <= 2
 
 
