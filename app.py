@@ -7,10 +7,12 @@ from functools import partial
 from wan_core import api, estimate, intake, profiles, settings, ui
 from wan_core.backends import fal
 from wan_core.backends.local import LocalBackend
+from wan_core.events import JobOptions
 from wan_core.jobs.budget import FalBudget
+from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.runner import JobRunner, WorkerPool
-from wan_core.jobs.service import JobOptions, JobService
+from wan_core.jobs.service import JobService
 from wan_core.jobs.store import JobStore
 
 
@@ -20,9 +22,9 @@ def main() -> None:
     host = settings.load()
     machine, apart = profiles.detect(host), not host.listens_on_loopback
     choice = profiles.choose(host, machine)
-    known = {"machine": machine, "calibration": estimate.Calibration(host.data.calibration)}
-    store = JobStore(host.data.database)
-    budget = FalBudget(store, host, per_client=apart)
+    known = {"machine": machine, "calibration": estimate.Calibration(host.files.calibration)}
+    store = JobStore(host.files.database)
+    budget, fal_keys = FalBudget(store, host, per_client=apart), FalKeys(store, host.fal_key)
     if machine.zero_gpu:
         from wan_core.backends import zerogpu  # the one place where torch is in this process
 
@@ -31,18 +33,23 @@ def main() -> None:
         here = WorkerPool(
             LocalBackend(host.limits, partial(estimate.wall_limit_s, **known, limits=host.limits)), concurrency=1
         )
-    pools = {"local": here, "fal": WorkerPool(fal.FalBackend(store, budget, host.data, host.limits), concurrency=4)}
+    pools = {
+        "local": here,
+        "fal": WorkerPool(fal.FalBackend(store, fal_keys, budget, host.files, host.limits), concurrency=4),
+    }
     told = {"on_local_clip": partial(estimate.learn_from, **known), "checks_fal_jobs": host.force_safety}
     runner = JobRunner(store, pools, host.limits, per_client=apart, **told)
-    own_file = api.local_file(host.data)
+    own_file = api.local_file(host.files)
     read = partial(intake.read, fetch=intake.Fetcher(), local=own_file, uploads=ui.uploads_folder())
-    jobs = JobService(store, runner, host.data, host.limits, read, profiles.pool_of, per_client=apart, budget=budget)
+    jobs = JobService(
+        store, runner, host.files, host.limits, read, profiles.pool_of, per_client=apart, budget=budget, keys=fal_keys
+    )
 
     page = ui.build(jobs, host, **known, choice=choice, fal=budget.access, expand=jobs.expand)
     enter = partial(zerogpu.enter, page) if machine.zero_gpu else api.no_context
     options, seconds_of = JobOptions(choice.profile.name), partial(estimate.seconds_of, **known)
     http = api.build(jobs, host, options, seconds_of=seconds_of, enter=enter)
-    housekeeping = Housekeeping(runner, store, host.data, host.limits, also=http.tidy)
+    housekeeping = Housekeeping(runner, store, host.files, host.limits, also=http.tidy)
     served = {"routes": http.routes, "middleware": http.middleware}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
     runner.start()

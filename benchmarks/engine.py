@@ -163,7 +163,7 @@ def fill_prompts(engine: Engine, bench: Bench) -> None:
 def plain(engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
     """diffusers alone, as its documentation shows it."""
     asked = bench.job(folder, STEPS, "none", 3.5)
-    schedule, stamps = prepare_scheduler(engine.pipe, asked.request), [time.perf_counter()]
+    schedule, stamps = prepare_scheduler(engine.pipe, asked.inputs), [time.perf_counter()]
 
     def stamp(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         wait(bench)
@@ -193,7 +193,7 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
     word = "none" if name == "none" else "regular"
     steps = 16 if "cache" in name else STEPS
     asked = bench.job(folder, steps, word, 1.0 if turbo else 3.5)
-    schedule = prepare_scheduler(engine.pipe, asked.request)
+    schedule = prepare_scheduler(engine.pipe, asked.inputs)
     if word == "regular" and engine.acceleration.settings.accelerate_guidance:
         schedule = truncated(schedule, UNGUIDED_END)
     skipped = [step % 3 == 2 for step in range(steps)] if "cache" in name else [False] * steps

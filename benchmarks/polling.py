@@ -20,7 +20,7 @@ from statistics import median, quantiles
 import httpx
 
 from tests.clients.conftest import twin_process
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 BODY = {"image_url": "https://example.com/a.jpg", "prompt": "endless"}
 EVERY_S = 0.1
@@ -63,7 +63,7 @@ async def round_of(http: httpx.AsyncClient, url: str, process: int, clients: int
 
 
 async def main(asked: argparse.Namespace, home: str, process: int) -> None:
-    submitted = httpx.post(f"{home}/queue/{ENDPOINT}", json=BODY, timeout=30).json()
+    submitted = httpx.post(f"{home}/queue/{IMAGE_TO_VIDEO.id}", json=BODY, timeout=30).json()
     await asyncio.sleep(1)
     places = {"constant": f"{home}/constant", "status": f"{submitted['status_url']}?logs=true"}
     rounds: dict[str, list[Measured]] = {name: [] for name in places}

@@ -16,8 +16,8 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.app import App, outcome_of, running_app
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.presets import presets
-from wan_core.schema import ENDPOINT
 from wan_core.ui.examples import EXAMPLES
 
 
@@ -38,7 +38,9 @@ def first_example(app: App) -> None:
     picture = "data:image/jpeg;base64," + base64.b64encode(example.path.read_bytes()).decode()
     values = presets()[example.preset].values
     answer = httpx.post(
-        f"{app.home}/queue/{ENDPOINT}", json=values | {"image_url": picture, "prompt": example.prompt}, timeout=60
+        f"{app.home}/queue/{IMAGE_TO_VIDEO.id}",
+        json=values | {"image_url": picture, "prompt": example.prompt},
+        timeout=60,
     )
     done = outcome_of(answer.json()["status_url"])
     assert "error" not in done, done

@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from wan_core import schema  # noqa: E402  (the path must be set first)
+from wan_core.endpoints import IMAGE_TO_VIDEO  # noqa: E402  (the path must be set first)
+from wan_core.schema import MAX_SEED  # noqa: E402
 
 BEGIN, END = "<!-- parameters: begin -->\n", "<!-- parameters: end -->\n"
 
@@ -14,7 +15,7 @@ BEGIN, END = "<!-- parameters: begin -->\n", "<!-- parameters: end -->\n"
 def table() -> str:
     """One row a field: name, type with its bounds or words, default, fal's help text."""
     rows = ["| parameter | values | default | what it does |", "|---|---|---|---|"]
-    return "\n".join(rows + [_row(name) for name in schema.FIELDS]) + "\n"
+    return "\n".join(rows + [_row(name) for name in IMAGE_TO_VIDEO.fields]) + "\n"
 
 
 def with_table(readme: str) -> str:
@@ -25,19 +26,21 @@ def with_table(readme: str) -> str:
 
 
 def _row(name: str) -> str:
-    default = f"`{schema.DEFAULTS[name]!r}`".replace("'", '"') if name in schema.DEFAULTS else "required"
+    default = (
+        f"`{IMAGE_TO_VIDEO.defaults[name]!r}`".replace("'", '"') if name in IMAGE_TO_VIDEO.defaults else "required"
+    )
     default = {"`None`": "random", "`True`": "on", "`False`": "off"}.get(default, default)
-    return f"| `{name}` | {_values(name)} | {default} | {schema.FIELDS[name].description} |"
+    return f"| `{name}` | {_values(name)} | {default} | {IMAGE_TO_VIDEO.fields[name].description} |"
 
 
 def _values(name: str) -> str:
-    bounds, words = schema.bounds(name), schema.choices(name)
+    bounds, words = IMAGE_TO_VIDEO.bounds(name), IMAGE_TO_VIDEO.choices(name)
     if bounds:
-        largest = "2⁵³ − 1" if bounds[1] == schema.MAX_SEED else f"{bounds[1]:g}"
+        largest = "2⁵³ − 1" if bounds[1] == MAX_SEED else f"{bounds[1]:g}"
         return f"{bounds[0]:g} … {largest}"
     if words:
         return ", ".join(f"`{word}`" for word in words)
-    return "on, off" if schema.FIELDS[name].annotation is bool else "text"
+    return "on, off" if IMAGE_TO_VIDEO.fields[name].annotation is bool else "text"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
 
@@ -20,8 +20,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> DataFolder:
-    folder = DataFolder(tmp_path / "data")
+def data(tmp_path: Path) -> FileStore:
+    folder = FileStore(tmp_path / "data")
     folder.root.mkdir()
     return folder
 

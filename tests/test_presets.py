@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wan_core import presets, prompting, schema
+from wan_core import presets, prompting
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.presets import FOLDER, PLAIN, opening
 from wan_core.profiles import GIB, Machine, profiles
 from wan_core.settings import Settings
@@ -17,7 +18,9 @@ KNOWN = presets.presets()
 
 @pytest.mark.parametrize("name", list(KNOWN))
 def test_every_preset_is_a_complete_request_with_a_picture_and_a_prompt(name: str) -> None:
-    request = schema.parse(KNOWN[name].complete | {"image_url": "https://example.com/a.png", "prompt": "a walk"})
+    request = IMAGE_TO_VIDEO.parse(
+        KNOWN[name].complete | {"image_url": "https://example.com/a.png", "prompt": "a walk"}
+    )
     for field, value in KNOWN[name].values.items():
         assert getattr(request, field) == value
 
@@ -30,11 +33,11 @@ def test_the_presets_of_the_page_are_there_and_fals_defaults_come_first() -> Non
 
 def test_fals_defaults_say_nothing() -> None:
     assert KNOWN[PLAIN].values == {}
-    assert KNOWN[PLAIN].complete == {name: value for name, value in schema.DEFAULTS.items() if name != "seed"}
+    assert KNOWN[PLAIN].complete == {name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name != "seed"}
 
 
 def test_smooth_gives_64_frames_a_second_at_the_same_speed() -> None:
-    request = schema.parse(KNOWN["smooth"].complete | {"image_url": "x", "prompt": "x"})
+    request = IMAGE_TO_VIDEO.parse(KNOWN["smooth"].complete | {"image_url": "x", "prompt": "x"})
     assert timing(request).fps == 64 and abs(timing(request).seconds - 81 / 16) < 0.1
 
 

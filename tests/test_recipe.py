@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.jobs import a_job
 from wan_core import recipe, schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.recipe import Recipe
 
@@ -40,7 +41,7 @@ def there_and_back(settings: Recipe) -> Recipe:
     return recipe.from_query(dict(parse_qsl(recipe.to_query(settings))))
 
 
-@pytest.mark.parametrize("field", list(schema.FIELDS))
+@pytest.mark.parametrize("field", list(IMAGE_TO_VIDEO.fields))
 def test_a_link_carries_every_field(field: str) -> None:
     assert there_and_back(Recipe({field: OTHER[field]})).values == {field: OTHER[field]}
 
@@ -51,20 +52,21 @@ def test_a_link_carries_all_fields_at_once_with_the_engine_but_never_a_place_tha
 
 
 def test_a_link_leaves_out_what_fal_would_do_anyway() -> None:
-    assert recipe.to_query(Recipe({**schema.DEFAULTS, "prompt": "a walk"})) == "prompt=a+walk"
+    assert recipe.to_query(Recipe({**IMAGE_TO_VIDEO.defaults, "prompt": "a walk"})) == "prompt=a+walk"
 
 
 def test_a_comment_gives_the_jobs_settings_back() -> None:
     job = a_job(num_frames=33, shift=6.5)
     kept = recipe.from_comment(recipe.to_comment(recipe.from_job(job), job.id))
-    assert kept.values | {"image_url": ""} == job.request.model_dump() | {"image_url": ""}
+    assert kept.values | {"image_url": ""} == job.inputs.model_dump() | {"image_url": ""}
     assert kept.engine == "miniature"
 
 
 def test_the_prompts_stay_out_of_the_file_when_asked() -> None:
     from dataclasses import replace
 
-    private = replace(a_job(prompt="a secret", negative_prompt="another"), prompt_in_file=False)
+    job = a_job(prompt="a secret", negative_prompt="another")
+    private = replace(job, options=replace(job.options, prompt_in_file=False))
     text = recipe.to_comment(recipe.from_job(private), private.id)
     assert "secret" not in text and "another" not in text
 
@@ -108,10 +110,10 @@ def test_names_that_are_no_field_are_dropped() -> None:
     assert recipe.from_query({"__theme": "dark", "embed": "1", "where": "moon"}) == Recipe({}, None, None)
 
 
-@given(st.dictionaries(st.sampled_from([*schema.FIELDS, "engine", "where", "other"]), st.text(max_size=30)))
+@given(st.dictionaries(st.sampled_from([*IMAGE_TO_VIDEO.fields, "engine", "where", "other"]), st.text(max_size=30)))
 def test_whatever_a_link_says_the_result_is_a_request(query: dict[str, str]) -> None:
     values = recipe.from_query(query).values
-    schema.parse(
+    IMAGE_TO_VIDEO.parse(
         {"image_url": "x", "prompt": "x"} | {n: v for n, v in values.items() if v not in ("", " ") or n != "prompt"}
     )
 

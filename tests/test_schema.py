@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 
 # The endpoint's facts, copied from its public document: name, type, default, bounds or words.
@@ -41,29 +41,29 @@ MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk"}
 
 def fault(**values: Any) -> InputError:
     with pytest.raises(InputError) as caught:
-        schema.parse(MINIMAL | values)
+        IMAGE_TO_VIDEO.parse(MINIMAL | values)
     return caught.value
 
 
 def test_the_fields_are_the_endpoints_in_its_order() -> None:
-    assert list(schema.FIELDS) == [name for name, *_ in FACTS]
+    assert list(IMAGE_TO_VIDEO.fields) == [name for name, *_ in FACTS]
 
 
 @pytest.mark.parametrize(("name", "kind", "default", "limits"), FACTS)
 def test_a_field_has_the_endpoints_type_default_bounds_and_words(
     name: str, kind: str, default: object, limits: object
 ) -> None:
-    facts = schema.JSON_SCHEMA["properties"][name]
+    facts = IMAGE_TO_VIDEO.json_schema["properties"][name]
     assert (facts.get("anyOf") or [facts])[0]["type"] == kind
-    assert (name in schema.JSON_SCHEMA["required"]) == (default is REQUIRED)
-    assert default is REQUIRED or (facts["default"] == default and schema.DEFAULTS[name] == default)
-    assert (schema.bounds(name) or schema.choices(name) or None) == limits
+    assert (name in IMAGE_TO_VIDEO.json_schema["required"]) == (default is REQUIRED)
+    assert default is REQUIRED or (facts["default"] == default and IMAGE_TO_VIDEO.defaults[name] == default)
+    assert (IMAGE_TO_VIDEO.bounds(name) or IMAGE_TO_VIDEO.choices(name) or None) == limits
     assert facts["description"] and facts["title"]
 
 
 def test_only_picture_and_prompt_are_needed() -> None:
-    request = schema.parse(MINIMAL)
-    assert request.model_dump() == MINIMAL | schema.DEFAULTS
+    request = IMAGE_TO_VIDEO.parse(MINIMAL)
+    assert request.model_dump() == MINIMAL | IMAGE_TO_VIDEO.defaults
 
 
 @pytest.mark.parametrize(("name", "kind", "limits"), NUMBERS)
@@ -72,7 +72,7 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond_them(
 ) -> None:
     step = 1 if kind == "integer" else 1e-6
     for bound in limits:
-        assert getattr(schema.parse(MINIMAL | {name: bound}), name) == bound
+        assert getattr(IMAGE_TO_VIDEO.parse(MINIMAL | {name: bound}), name) == bound
     assert fault(**{name: limits[0] - step}).type == "greater_than_equal"
     assert fault(**{name: limits[1] + step}).context == {"le": limits[1]}
 
@@ -95,17 +95,17 @@ def test_null_is_refused_where_it_means_nothing(name: str) -> None:
     assert fault(**{name: None}).field == name
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in FACTS if schema.choices(name)])
+@pytest.mark.parametrize("name", [name for name, *_ in FACTS if IMAGE_TO_VIDEO.choices(name)])
 def test_an_enum_takes_its_words_only_and_the_sentence_lists_them(name: str) -> None:
-    for word in schema.choices(name):
-        assert getattr(schema.parse(MINIMAL | {name: word}), name) == word
+    for word in IMAGE_TO_VIDEO.choices(name):
+        assert getattr(IMAGE_TO_VIDEO.parse(MINIMAL | {name: word}), name) == word
     error = fault(**{name: "other"})
-    assert ", ".join(schema.choices(name)) in error.message and "'other'" in error.message
+    assert ", ".join(IMAGE_TO_VIDEO.choices(name)) in error.message and "'other'" in error.message
 
 
 @pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
 def test_a_prompt_may_have_4000_characters_and_no_more(name: str) -> None:
-    assert len(getattr(schema.parse(MINIMAL | {name: "é" * 4000}), name)) == 4000
+    assert len(getattr(IMAGE_TO_VIDEO.parse(MINIMAL | {name: "é" * 4000}), name)) == 4000
     assert fault(**{name: "é" * 4001}).message == f"{name} may have at most 4,000 characters; yours has 4,001."
 
 
@@ -119,11 +119,11 @@ def test_half_a_surrogate_pair_is_refused_and_never_echoed(name: str) -> None:
 @pytest.mark.parametrize("blank", ["", "   ", "\n\t"])
 def test_the_prompt_may_be_empty_only_when_one_will_be_written(blank: str) -> None:
     assert "turn prompt expansion on" in fault(prompt=blank).message
-    assert schema.parse(MINIMAL | {"prompt": blank, "enable_prompt_expansion": True}).prompt == blank
+    assert IMAGE_TO_VIDEO.parse(MINIMAL | {"prompt": blank, "enable_prompt_expansion": True}).prompt == blank
 
 
 def test_unknown_fields_are_ignored_as_fal_does() -> None:
-    assert schema.parse(MINIMAL | {"lora_scale": 3}) == schema.parse(MINIMAL)
+    assert IMAGE_TO_VIDEO.parse(MINIMAL | {"lora_scale": 3}) == IMAGE_TO_VIDEO.parse(MINIMAL)
 
 
 def test_all_faults_of_a_request_are_reported_in_the_fields_order() -> None:
@@ -134,7 +134,7 @@ def test_all_faults_of_a_request_are_reported_in_the_fields_order() -> None:
 @pytest.mark.parametrize("body", [None, [], "text", 5])
 def test_a_body_that_is_no_object_is_refused(body: object) -> None:
     with pytest.raises(InputError, match="JSON object"):
-        schema.parse(body)
+        IMAGE_TO_VIDEO.parse(body)
 
 
 json_values = st.recursive(
@@ -142,13 +142,13 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(list(schema.FIELDS)), json_values))
+@given(st.dictionaries(st.sampled_from(list(IMAGE_TO_VIDEO.fields)), json_values))
 def test_any_json_is_accepted_or_refused_with_sentences_that_fit_into_json(values: dict[str, Any]) -> None:
     try:
-        request = schema.parse(values)
+        request = IMAGE_TO_VIDEO.parse(values)
     except InputError as error:
         for each in (error, *error.others):
             json.dumps({"msg": each.message, "ctx": each.context}, allow_nan=False).encode()
             assert len(each.message) < 300 and "\n" not in each.message
     else:
-        assert schema.parse(request.model_dump()) == request
+        assert IMAGE_TO_VIDEO.parse(request.model_dump()) == request

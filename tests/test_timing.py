@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.timing import Timing, timing
 
 MINIMAL = {"image_url": "x", "prompt": "y"}
 
 
 def times(**values: object) -> Timing:
-    return timing(schema.parse(MINIMAL | values))
+    return timing(IMAGE_TO_VIDEO.parse(MINIMAL | values))
 
 
 def test_fals_defaults_give_161_frames_at_32_per_second() -> None:
@@ -36,7 +36,7 @@ def test_no_interpolator_means_no_new_frames_and_no_faster_rate() -> None:
     st.integers(4, 60),
     st.integers(0, 4),
     st.booleans(),
-    st.sampled_from(schema.choices("interpolator_model")),
+    st.sampled_from(IMAGE_TO_VIDEO.choices("interpolator_model")),
 )
 def test_frames_out_follow_the_formula(frames: int, fps: int, between: int, adjust: bool, model: str) -> None:
     found = times(

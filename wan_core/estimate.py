@@ -159,7 +159,7 @@ def estimate(
 
 def of_job(job: Job, machine: Machine, calibration: Calibration) -> Estimate:
     """What a job that was accepted takes on `machine`."""
-    return estimate(job.request, job.size, profiles()[job.engine], machine, calibration)
+    return estimate(job.inputs, job.size, profiles()[job.options.engine], machine, calibration)
 
 
 def seconds_of(job: Job, machine: Machine, calibration: Calibration) -> float:
@@ -175,7 +175,7 @@ def wall_limit_s(job: Job, machine: Machine, calibration: Calibration, limits: L
 def learn_from(job: Job, stage_seconds: Mapping[str, float], machine: Machine, calibration: Calibration) -> None:
     """Learns from a finished job of this machine; one that finished kept frames again says little."""
     if job.frames_of is None:
-        learn(calibration, job.request, job.size, profiles()[job.engine], machine, stage_seconds)
+        learn(calibration, job.inputs, job.size, profiles()[job.options.engine], machine, stage_seconds)
 
 
 def learn(

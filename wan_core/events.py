@@ -1,13 +1,15 @@
-"""A job and the events of its life, as frozen values that cross threads and processes as JSON.
+"""A job and the events of its life: frozen values that cross threads, processes and machines as JSON.
 
-Knows nothing of who runs a job or who watches it. Only paths travel, never pictures or frames.
+They hold file ids, never paths, pictures or frames. Knows nothing of who runs a job or who watches it.
 """
 
-import json
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import ConfigDict, Field, TypeAdapter, WrapValidator
+
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.geometry import Size
 from wan_core.schema import ImageToVideoInput
 
@@ -17,33 +19,56 @@ StageName = Literal["checking", "expanding", "loading", "sampling", "decoding", 
 LogLevel = Literal["INFO", "WARN", "ERROR"]
 
 
+def _accepted(value: object, _: object) -> ImageToVideoInput:
+    """Inputs that were judged when the job was accepted. Since then `image_url` may be empty, so not judged again."""
+    if isinstance(value, dict) and {"image_url", "prompt"} <= value.keys():
+        return ImageToVideoInput.model_construct(**value)
+    if isinstance(value, ImageToVideoInput):
+        return value
+    raise ValueError("no inputs of an accepted job")
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a request is carried out: what page and presets choose, and HTTP leaves to the defaults."""
+
+    engine: str
+    where: Where = "local"
+    prompt_in_file: bool = True
+
+
+@dataclass(frozen=True)
+class Group:
+    """The jobs that were accepted together: `position` (from 0) of `size`."""
+
+    id: str
+    position: int
+    size: int
+
+
 @dataclass(frozen=True)
 class Job:
     """One request on its way. `id` is also the request id and the file name; knowing it is the right to it.
 
-    `request.seed` is always set, `request.image_url` is empty when the picture came as bytes: `picture` is the upright
-    RGB PNG beside the job. `frames_of` names the job whose kept frames are finished again, without diffusion.
+    `inputs.seed` is always set; a picture field is empty when its picture came as bytes. `files` maps each picture
+    field to the id of its picture. `frames_of` names the job whose kept frames are finished again, without diffusion.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     id: str
-    request: ImageToVideoInput
-    picture: Path
+    inputs: Annotated[ImageToVideoInput, WrapValidator(_accepted)]
     size: Size
-    engine: str
-    where: Where = "local"
+    options: JobOptions
+    files: Mapping[str, str]
+    endpoint: str = IMAGE_TO_VIDEO.id
     frames_of: str | None = None
-    prompt_in_file: bool = True
+    group: Group | None = None
 
-    def to_json(self) -> str:
-        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        plain |= {"request": self.request.model_dump(), "picture": str(self.picture), "size": asdict(self.size)}
-        return json.dumps(plain)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Job":
-        plain: dict[str, Any] = json.loads(text)
-        plain["request"] = ImageToVideoInput.model_construct(**plain["request"])
-        return cls(**plain | {"picture": Path(plain["picture"]), "size": Size(**plain["size"])})
+    @property
+    def picture(self) -> str:
+        """The id of the picture that becomes the first frame."""
+        return self.files["image_url"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,7 @@ class Queued:
     """Waiting; `position` jobs are ahead."""
 
     position: int
+    event: Literal["Queued"] = field(default="Queued", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +85,7 @@ class Stage:
 
     name: StageName
     detail: str = ""
+    event: Literal["Stage"] = field(default="Stage", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,13 +96,14 @@ class Step:
     done: int
     total: int
     seconds_left: float | None = None
+    event: Literal["Step"] = field(default="Step", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A small animated picture of what is being made."""
+    """The job's preview, a small animated picture, has been written anew."""
 
-    path: Path
+    event: Literal["Preview"] = field(default="Preview", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +112,7 @@ class Log:
 
     message: str
     level: LogLevel = "INFO"
+    event: Literal["Log"] = field(default="Log", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,26 +120,28 @@ class Note:
     """A sentence that belongs to the result: what was not done as asked, and why."""
 
     message: str
+    event: Literal["Note"] = field(default="Note", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Heartbeat:
     """Still alive, nothing new (while loading or compiling)."""
 
+    event: Literal["Heartbeat"] = field(default="Heartbeat", kw_only=True, repr=False)
+
 
 @dataclass(frozen=True)
 class FramesMade:
-    """What `make_frames` ends with: the raw frames, uint8 (T, H, W, 3) .npy, and the interpolated ones if any."""
+    """The raw frames are there, and the interpolated ones if a network made some."""
 
-    raw: Path
-    interpolated: Path | None = None
+    interpolated: bool = False
+    event: Literal["FramesMade"] = field(default="FramesMade", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Result:
     """A finished clip. `notes` say in full sentences what was not done as asked; `fal_url` is the copy at fal."""
 
-    clip: Path
     prompt: str
     seed: int
     size: Size
@@ -127,12 +158,14 @@ class Finished:
     """The clip is there."""
 
     result: Result
+    event: Literal["Finished"] = field(default="Finished", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Failed:
     """The job ended without a clip; `message` is for the visitor, `type` one of fal's words or ours."""
 
+    event: Literal["Failed"] = field(default="Failed", kw_only=True, repr=False)
     type: str
     message: str
     field: str | None = None
@@ -142,34 +175,25 @@ class Failed:
 class Stopped:
     """The job was cancelled."""
 
+    event: Literal["Stopped"] = field(default="Stopped", kw_only=True, repr=False)
 
-Event = Queued | Stage | Step | Preview | Log | Note | Heartbeat | FramesMade | Finished | Failed | Stopped
-Outcome = Finished | Failed | Stopped
-KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind
-    for kind in (Queued, Stage, Step, Preview, Log, Note, Heartbeat, FramesMade, Finished, Failed, Stopped)
-}
+
+Outcome = Annotated[Finished | Failed | Stopped, Field(discriminator="event")]
+Event = Annotated[
+    Queued | Stage | Step | Preview | Log | Note | Heartbeat | FramesMade | Finished | Failed | Stopped,
+    Field(discriminator="event"),
+]
+
+JOB: TypeAdapter[Job] = TypeAdapter(Job)
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 def to_json(event: Event) -> str:
     """One line of JSON; `from_json` gives an equal event back."""
-    return json.dumps({"event": type(event).__name__, **asdict(event)}, default=str)
+    return EVENT.dump_json(event).decode()
 
 
 def from_json(line: str) -> Event:
-    plain: dict[str, Any] = json.loads(line)
-    kind = KINDS[plain.pop("event")]
-    if kind is Finished:
-        return Finished(result_from(plain["result"]))
-    return kind(**{name: _as_path(name, value) for name, value in plain.items()})
-
-
-def result_from(plain: dict[str, Any]) -> Result:
-    """A result from what `asdict` and JSON made of it."""
-    return Result(
-        **plain | {"clip": Path(plain["clip"]), "size": Size(**plain["size"]), "notes": tuple(plain["notes"])}
-    )
-
-
-def _as_path(name: str, value: Any) -> Any:
-    return Path(value) if name in ("path", "raw", "interpolated") and value is not None else value
+    """Raises ValueError for what is no event."""
+    return EVENT.validate_json(line)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wan_core.errors import BackendError
+from wan_core.files import atomic_write
 
 Frame = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -31,17 +32,14 @@ def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
     Raises:
         BackendError: `storage_full`, or `internal_server_error` where `pieces` hold fewer frames.
     """
-    partial = target.with_name(target.name + ".part")
     try:
-        with partial.open("wb") as file:
-            written = _write(file, pieces, count)
-        if written != count:
-            raise BackendError("internal_server_error", f"Only {written} of {count} frames were made.")
-        partial.replace(target)
+        with atomic_write(target) as part:
+            with part.open("wb") as file:
+                written = _write(file, pieces, count)
+            if written != count:
+                raise BackendError("internal_server_error", f"Only {written} of {count} frames were made.")
     except OSError as error:
         raise BackendError("storage_full", "The frames could not be stored: the disk is full.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write(file: IO[bytes], pieces: Iterable[Frames], count: int) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.profiles import MINIATURE, EngineProfile, Machine, profiles, why_not
 from wan_core.settings import Settings
@@ -37,10 +37,10 @@ class Preset(BaseModel):
     @classmethod
     def _values_fit(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name in values:
-            if name not in schema.FIELDS or name in OF_THE_PERSON:
+            if name not in IMAGE_TO_VIDEO.fields or name in OF_THE_PERSON:
                 raise ValueError(f"{name} is no field that a preset may set")
         try:
-            request = schema.parse({"image_url": "any", "prompt": "any"} | values)
+            request = IMAGE_TO_VIDEO.parse({"image_url": "any", "prompt": "any"} | values)
         except InputError as error:
             raise ValueError(error.message) from None
         return {name: getattr(request, name) for name in values}
@@ -55,7 +55,7 @@ class Preset(BaseModel):
     @property
     def complete(self) -> dict[str, Any]:
         """Every field a preset decides: its values, and fal's defaults for the rest."""
-        settled = {name: value for name, value in schema.DEFAULTS.items() if name not in OF_THE_PERSON}
+        settled = {name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name not in OF_THE_PERSON}
         return settled | self.values
 
     def profile(self, machine_default: EngineProfile) -> EngineProfile:

@@ -14,12 +14,13 @@ from urllib.parse import urlencode
 
 from pydantic import TypeAdapter, ValidationError
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.events import Job, Where
 
 APP = "wan-2.2-image-to-video"
 VERSION = 1
+NEWER = "These settings were written by a newer version of this app. Update it to read them."
 PLACEHOLDER = {"image_url": "https://example.com/", "prompt": "any"}  # lets one value be judged on its own
 
 
@@ -34,12 +35,13 @@ class Recipe:
 
 def from_job(job: Job) -> Recipe:
     """The recipe of a job: every field of its request; the picture only where it has a public address."""
-    values = job.request.model_dump()
-    if not values["image_url"]:
-        del values["image_url"]
-    if not job.prompt_in_file:
+    values = job.inputs.model_dump()
+    for name in job.files:
+        if not values[name]:
+            del values[name]
+    if not job.options.prompt_in_file:
         del values["prompt"], values["negative_prompt"]
-    return Recipe(values, job.engine, job.where)
+    return Recipe(values, job.options.engine, job.options.where)
 
 
 def to_comment(recipe: Recipe, job_id: str) -> str:
@@ -60,12 +62,14 @@ def from_comment(text: str) -> Recipe:
         plain = None
     if not isinstance(plain, dict) or plain.get("app") != APP or not isinstance(plain.get("request"), dict):
         raise InputError("recipe", "feature_not_supported", "This file carries no settings of this app.")
+    if not isinstance(plain.get("version"), int) or plain["version"] > VERSION:
+        raise InputError("recipe", "feature_not_supported", NEWER)
     return _recipe(plain["request"], plain.get("engine"))
 
 
 def to_query(recipe: Recipe) -> str:
     """The part of a share link after `?`: what differs from the defaults, and the prompt."""
-    different = {name: value for name, value in recipe.values.items() if value != schema.DEFAULTS.get(name)}
+    different = {name: value for name, value in recipe.values.items() if value != IMAGE_TO_VIDEO.defaults.get(name)}
     if recipe.engine:
         different["engine"] = recipe.engine
     return urlencode({name: _plain(value) for name, value in different.items()})
@@ -77,14 +81,14 @@ def from_query(query: Mapping[str, str]) -> Recipe:
 
 
 def _recipe(values: Mapping[str, Any], engine: object) -> Recipe:
-    kept = {name: _clamp(name, values[name]) for name in schema.FIELDS if name in values}
+    kept = {name: _clamp(name, values[name]) for name in IMAGE_TO_VIDEO.fields if name in values}
     usable = {name: value for name, value in kept.items() if value is not None}
     return Recipe(usable, engine if isinstance(engine, str) else None)
 
 
 def _clamp(field: str, value: object) -> Any:
     """`value` as the type of `field`, moved into its bounds; `None` if it cannot be used."""
-    limits = schema.bounds(field)
+    limits = IMAGE_TO_VIDEO.bounds(field)
     if limits and value is not None:
         try:
             number: float = NUMBER.validate_python(value)
@@ -93,9 +97,9 @@ def _clamp(field: str, value: object) -> Any:
         if math.isnan(number):
             return None
         number = min(max(number, limits[0]), limits[1])
-        value = round(number) if schema.is_whole(field) else number
+        value = round(number) if IMAGE_TO_VIDEO.is_whole(field) else number
     try:
-        return getattr(schema.parse(PLACEHOLDER | {field: value}), field)
+        return getattr(IMAGE_TO_VIDEO.parse(PLACEHOLDER | {field: value}), field)
     except InputError:
         return None
 

@@ -1,4 +1,4 @@
-"""The request and the result of fal's `fal-ai/wan/v2.2-a14b/image-to-video`, declared once.
+"""The requests and the result of fal's Wan 2.2 endpoints, declared once; `endpoints.py` says which is whose.
 
 Fields, order, defaults, bounds, choices and help texts stand here and nowhere else: the page's controls, the HTTP
 routes, OpenAPI, the MCP tool, presets, share links, the call to fal, the README table and the tests derive from it.
@@ -8,14 +8,12 @@ JavaScript keeps exactly) and each prompt has at most 4,000 characters (UMT5 rea
 Source: the endpoint's public documentation, https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 """
 
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
-from wan_core.errors import InputError
-
-ENDPOINT = "fal-ai/wan/v2.2-a14b/image-to-video"
 EXAMPLE_IMAGE_URL = "https://storage.googleapis.com/falserverless/model_tests/wan/dragon-warrior.jpg"
 EXAMPLE_PROMPT = (
     "The white dragon warrior stands still, eyes full of determination and strength. The camera slowly moves closer or "
@@ -40,6 +38,12 @@ def _no_truth_value(value: object) -> object:
     return value
 
 
+@dataclass(frozen=True)
+class IsPicture:
+    """Marks a field that holds a picture: an address, a data URI, or a file that was uploaded for it."""
+
+
+PictureUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IMAGE_URL_CHARS), IsPicture()]
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
 WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_no_truth_value)]
@@ -51,7 +55,7 @@ class ImageToVideoInput(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", title="ImageToVideoInput")
 
-    image_url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_IMAGE_URL_CHARS)] = Field(
+    image_url: PictureUrl = Field(
         title="Image URL",
         description="URL of the input image. If the input image does not match the chosen aspect ratio, it is resized "
         "and center cropped.",
@@ -221,83 +225,3 @@ class ImageToVideoOutput(BaseModel):
     )
     prompt: str = Field("", description="The text prompt used for video generation.", examples=[EXAMPLE_PROMPT])
     seed: int = Field(description="The seed used for generation.")
-
-
-FIELDS = ImageToVideoInput.model_fields
-EMPTY = {
-    "image_url": "is empty: give the web address of a picture, or a data URI.",
-    "prompt": "is empty: say what should move, or turn prompt expansion on to have one written from the picture.",
-}
-JSON_SCHEMA = ImageToVideoInput.model_json_schema()
-DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS.items() if not field.is_required()}
-
-
-def parse(values: object) -> ImageToVideoInput:
-    """The request that `values` describe; else the `InputError` of the first faulty field, the rest in `.others`."""
-    try:
-        return ImageToVideoInput.model_validate(values)
-    except ValidationError as error:
-        first, *others = (_input_error(fault) for fault in error.errors(include_url=False))
-        first.others = tuple(others)
-        raise first from None
-
-
-def choices(field: str) -> tuple[str, ...]:
-    """The words an enum field allows, in fal's order; empty for the other fields."""
-    annotation = FIELDS[field].annotation
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
-
-
-def bounds(field: str) -> tuple[float, float] | None:
-    """Smallest and largest value of a number field, both allowed; `None` for the other fields."""
-    facts = _number_facts(field)
-    return (facts["minimum"], facts["maximum"]) if facts else None
-
-
-def is_whole(field: str) -> bool:
-    """Whether a number field takes whole numbers only."""
-    return _number_facts(field).get("type") == "integer"
-
-
-def _number_facts(field: str) -> dict[str, Any]:
-    facts: dict[str, Any] = JSON_SCHEMA["properties"][field]
-    facts = facts.get("anyOf", [facts])[0]
-    return facts if facts["type"] in ("integer", "number") else {}
-
-
-def _input_error(fault: ErrorDetails) -> InputError:
-    field = str(fault["loc"][0]) if fault["loc"] else "body" if fault["type"] == "model_type" else "prompt"
-    context = {name: limit for name, limit in fault.get("ctx", {}).items() if name != "error"}
-    if field not in FIELDS:
-        return InputError("body", fault["type"], "The request must be a JSON object with fal's fields.")
-    return InputError(field, fault["type"], f"{field} {_advice(field, fault)}", context)
-
-
-def _advice(field: str, fault: ErrorDetails) -> str:
-    """What is wrong with the value of `field` and what would be right: the rest of a sentence that starts with it."""
-    limits, words = bounds(field), choices(field)
-    if fault["type"] == "missing":
-        return "is required."
-    if fault["type"] == "string_too_short":
-        return EMPTY[field]
-    if limits:
-        kind = "a whole number" if is_whole(field) else "a number"
-        return f"must be {kind} from {limits[0]:g} to {limits[1]:.0f}; you sent {_shown(fault['input'])}."
-    if words:
-        return f"must be one of {', '.join(words)}; you sent {_shown(fault['input'])}."
-    if fault["type"] == "string_too_long":
-        return f"may have at most {fault['ctx']['max_length']:,} characters; yours has {len(fault['input']):,}."
-    if fault["type"] == "string_unicode":
-        return "contains a broken character (half of a surrogate pair); send valid Unicode text."
-    if FIELDS[field].annotation is bool:
-        return f"must be true or false; you sent {_shown(fault['input'])}."
-    return f"must be a text; you sent {_shown(fault['input'])}."
-
-
-def _shown(value: object) -> str:
-    """A short, single-line, harmless form of what a visitor sent."""
-    if isinstance(value, int) and abs(value) > 10**20:
-        return "a number with too many digits"
-    if not isinstance(value, str | int | float | None):
-        return f"a {type(value).__name__}"
-    return ascii(value)[:40]

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wan_core.files import FileStore
+
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere `data` in the app's folder is used
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -40,62 +42,6 @@ class Limits:
     fal_deadline_s: float = 60 * 60
     question_s: float = 120  # a check or an expansion that somebody waits for
     expansion_deadline_s: float = 90  # the whole of it: loading, asking, writing
-
-
-@dataclass(frozen=True)
-class DataFolder:
-    """Where things of a job lie: always named by its id, never by a visitor."""
-
-    root: Path
-
-    @property
-    def database(self) -> Path:
-        return self.root / "jobs.db"
-
-    @property
-    def calibration(self) -> Path:
-        return self.root / "calibration.json"
-
-    @property
-    def uploads(self) -> Path:
-        return self._folder("uploads")
-
-    def picture(self, job_id: str) -> Path:
-        return self._folder("pictures") / f"{job_id}.png"
-
-    def frames(self, job_id: str) -> Path:
-        """The raw frames, uint8 (T, H, W, 3) .npy, before interpolation."""
-        return self._folder("frames") / f"{job_id}.npy"
-
-    def interpolated(self, job_id: str) -> Path:
-        """The frames after interpolation by a network; lives until the clip is encoded."""
-        return self._folder("frames") / f"{job_id}.interpolated.npy"
-
-    def preview(self, job_id: str) -> Path:
-        return self._folder("previews") / f"{job_id}.webp"
-
-    def clip(self, job_id: str) -> Path:
-        return self._folder("clips") / f"{job_id}.mp4"
-
-    def files_of(self, job_id: str) -> tuple[Path, ...]:
-        """Every file a job may have."""
-        return (
-            self.picture(job_id),
-            self.frames(job_id),
-            self.interpolated(job_id),
-            self.preview(job_id),
-            self.clip(job_id),
-        )
-
-    def all_files(self) -> list[Path]:
-        """The files of all jobs, and what is left of jobs that are forgotten; uploads belong to no job."""
-        folders = {path.parent for path in self.files_of("any")}
-        return [path for folder in folders for path in folder.iterdir() if path.is_file()]
-
-    def _folder(self, name: str) -> Path:
-        folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
 
 class Settings(BaseSettings):
@@ -136,8 +82,8 @@ class Settings(BaseSettings):
     accelerate_guidance: bool = True
 
     @property
-    def data(self) -> DataFolder:
-        return DataFolder(APP_FOLDER / self.data_dir)
+    def files(self) -> FileStore:
+        return FileStore(APP_FOLDER / self.data_dir)
 
     @cached_property
     def limits(self) -> Limits:

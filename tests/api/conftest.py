@@ -12,8 +12,9 @@ from starlette.testclient import TestClient
 from tests.support.fake_backend import FakeBackend
 from tests.support.jobs import NO_FLOOR, OPTIONS, House, a_house
 from wan_core import api
-from wan_core.schema import ENDPOINT
-from wan_core.settings import DataFolder, Limits, Settings
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
+from wan_core.settings import Limits, Settings
 
 BODY = {"image_url": "https://example.com/a.png", "prompt": "a walk"}
 HOME = "http://127.0.0.1:7860"
@@ -43,7 +44,7 @@ class Twin:
 
     def submit(self, **values: Any) -> str:
         """The id of a new request in the queue."""
-        answer = self.http.post(f"/queue/{ENDPOINT}", json=BODY | values)
+        answer = self.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | values)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["request_id"])
 
@@ -56,7 +57,7 @@ class Twin:
 
 
 @contextmanager
-def a_twin(data: DataFolder, home: str = HOME, **wiring: Any) -> Iterator[Twin]:
+def a_twin(data: FileStore, home: str = HOME, **wiring: Any) -> Iterator[Twin]:
     settings = HostSettings(data_dir=data.root)
     with a_house(data, per_client=not settings.listens_on_loopback) as house:
         built = api.build(house.jobs, settings, OPTIONS, **wiring)
@@ -68,13 +69,13 @@ def a_twin(data: DataFolder, home: str = HOME, **wiring: Any) -> Iterator[Twin]:
 @pytest.fixture(scope="module")
 def shared_twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
     """For tests that leave nothing behind but finished jobs."""
-    data = DataFolder(tmp_path_factory.mktemp("twin") / "data")
+    data = FileStore(tmp_path_factory.mktemp("twin") / "data")
     data.root.mkdir()
     with a_twin(data) as running:
         yield running
 
 
 @pytest.fixture
-def twin(data: DataFolder) -> Iterator[Twin]:
+def twin(data: FileStore) -> Iterator[Twin]:
     with a_twin(data) as running:
         yield running

@@ -7,10 +7,10 @@ from starlette.datastructures import Headers
 
 from tests.api.conftest import BODY, Twin, a_twin
 from wan_core.api.addressing import Target, is_local, parse_target
-from wan_core.schema import ENDPOINT
-from wan_core.settings import DataFolder
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
 
-RUN = f"/run/{ENDPOINT}"
+RUN = f"/run/{IMAGE_TO_VIDEO.id}"
 JOB = "/queue/fal-ai/wan/requests/1"
 
 
@@ -20,12 +20,12 @@ JOB = "/queue/fal-ai/wan/requests/1"
         (RUN, {}, Target(RUN)),
         (RUN + "/", {}, Target(RUN)),
         (RUN.replace("a14b", "a14B"), {}, Target(RUN)),
-        (f"/queue/{ENDPOINT}/requests/1/status", {}, Target(f"{JOB}/status")),
+        (f"/queue/{IMAGE_TO_VIDEO.id}/requests/1/status", {}, Target(f"{JOB}/status")),
         (f"{JOB}/response/", {}, Target(JOB)),
-        (f"/{ENDPOINT}", {"host": "fal.run"}, Target(RUN)),
-        (f"/{ENDPOINT}", {"host": "FAL.run:443"}, Target(RUN)),
-        (f"/{ENDPOINT}", {"host": "queue.fal.run"}, Target(f"/queue/{ENDPOINT}")),
-        (f"/{ENDPOINT}", {"host": "127.0.0.1:1", "x-forwarded-host": "fal.run"}, Target(RUN)),
+        (f"/{IMAGE_TO_VIDEO.id}", {"host": "fal.run"}, Target(RUN)),
+        (f"/{IMAGE_TO_VIDEO.id}", {"host": "FAL.run:443"}, Target(RUN)),
+        (f"/{IMAGE_TO_VIDEO.id}", {"host": "queue.fal.run"}, Target(f"/queue/{IMAGE_TO_VIDEO.id}")),
+        (f"/{IMAGE_TO_VIDEO.id}", {"host": "127.0.0.1:1", "x-forwarded-host": "fal.run"}, Target(RUN)),
         ("/storage/auth/token", {"host": "rest.fal.ai"}, Target("/rest/storage/auth/token")),
         ("/files/upload", {"host": "v3.fal.media"}, Target("/cdn/files/upload")),
         ("/cdn/files/a.png", {"host": "v3.fal.media"}, Target("/cdn/files/a.png")),
@@ -34,7 +34,7 @@ JOB = "/queue/fal-ai/wan/requests/1"
         ("/", {"host": "fal.run"}, Target("/run/")),
         ("/anywhere", {"x-fal-target-url": "https://queue.fal.run"}, Target("/queue/", "")),
         ("/gradio_api/info/", {}, Target("/gradio_api/info/")),
-        ("/api/fal/proxy", {"x-fal-target-url": f"https://fal.run/{ENDPOINT}"}, Target(RUN, "")),
+        ("/api/fal/proxy", {"x-fal-target-url": f"https://fal.run/{IMAGE_TO_VIDEO.id}"}, Target(RUN, "")),
         (
             "/anywhere",
             {"x-fal-target-url": f"https://queue.fal.run{JOB[6:]}/status?logs=1"},
@@ -76,7 +76,7 @@ def test_the_proxy_path_without_a_target_is_refused(twin: Twin) -> None:
     assert twin.http.post("/api/fal/proxy", json=BODY).status_code == 400
 
 
-def links(twin: Twin, path: str = f"/queue/{ENDPOINT}", **headers: str) -> Any:
+def links(twin: Twin, path: str = f"/queue/{IMAGE_TO_VIDEO.id}", **headers: str) -> Any:
     answer = twin.http.post(path, json=BODY, headers={n.replace("_", "-"): v.encode() for n, v in headers.items()})
     assert answer.status_code == 200, answer.text
     return answer.json()["status_url"].split("/fal-ai")[0]
@@ -86,12 +86,12 @@ def test_addresses_are_those_the_caller_typed(twin: Twin) -> None:
     assert links(twin) == "http://127.0.0.1:7860/queue"
     assert links(twin, host="localhost:9") == "http://localhost:9/queue"
     assert links(twin, x_forwarded_proto="https", x_forwarded_host="localhost") == "https://localhost/queue"
-    assert links(twin, f"/{ENDPOINT}", host="queue.fal.run") == "https://queue.fal.run"
+    assert links(twin, f"/{IMAGE_TO_VIDEO.id}", host="queue.fal.run") == "https://queue.fal.run"
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "<script>", "a@b", "x" * 300, "a:999999", "é"])
 def test_an_odd_forwarded_host_never_reaches_an_answer(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, host: str
+    data: FileStore, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("WAN_API_KEYS", "open")
     with a_twin(data) as twin:
@@ -106,7 +106,7 @@ def test_an_odd_forwarded_host_never_reaches_an_answer(
     ],
 )
 def test_what_the_host_says_about_itself_wins(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, name: str, value: str, home: str
+    data: FileStore, monkeypatch: pytest.MonkeyPatch, name: str, value: str, home: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with a_twin(data) as twin:
@@ -139,7 +139,7 @@ def test_what_is_not_there_is_404_in_fals_shape(twin: Twin, path: str) -> None:
 
 
 def test_a_method_that_is_not_there_is_405(twin: Twin) -> None:
-    answer = twin.http.get(f"/queue/{ENDPOINT}")
+    answer = twin.http.get(f"/queue/{IMAGE_TO_VIDEO.id}")
     assert answer.status_code == 405 and answer.headers["allow"] == "POST"
 
 

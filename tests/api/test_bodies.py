@@ -9,10 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.conftest import BODY, Twin
-from wan_core import schema
 from wan_core.api.bodies import parse
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.schema import ENDPOINT
 
 JSON = {"content-type": "application/json"}
 WRONG: dict[str, list[Any]] = {
@@ -22,11 +21,11 @@ WRONG: dict[str, list[Any]] = {
     "seed": [-1, 2**53, 1.5, True, "x", 10**400],
     **{
         field: [low - 1, high + 1, None, True, "x", [], {}, 10**400]
-        for field in schema.FIELDS
-        if (bounds := schema.bounds(field)) and field != "seed"
+        for field in IMAGE_TO_VIDEO.fields
+        if (bounds := IMAGE_TO_VIDEO.bounds(field)) and field != "seed"
         for low, high in [bounds]
     },
-    **{field: ["", "other", None, 5, True] for field in schema.FIELDS if schema.choices(field)},
+    **{field: ["", "other", None, 5, True] for field in IMAGE_TO_VIDEO.fields if IMAGE_TO_VIDEO.choices(field)},
     **{
         field: [None, "perhaps", 7, []]
         for field in ("enable_safety_checker", "enable_prompt_expansion", "adjust_fps_for_interpolation")
@@ -40,12 +39,12 @@ def twin(shared_twin: Twin) -> Twin:
 
 
 def sent(twin: Twin, content: bytes | str, route: str = "queue") -> Any:
-    return twin.http.post(f"/{route}/{ENDPOINT}", content=content, headers=JSON)
+    return twin.http.post(f"/{route}/{IMAGE_TO_VIDEO.id}", content=content, headers=JSON)
 
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_named_by_its_field(twin: Twin, field: str, value: Any) -> None:
-    answer = twin.http.post(f"/queue/{ENDPOINT}", json=BODY | {field: value})
+    answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {field: value})
     assert answer.status_code == 422
     (fault,) = answer.json()["detail"]
     assert fault["loc"] == ["body", field] and fault["msg"].startswith(field)
@@ -53,24 +52,28 @@ def test_a_wrong_value_is_named_by_its_field(twin: Twin, field: str, value: Any)
     assert answer.json()["message"] == fault["msg"]
 
 
-@pytest.mark.parametrize(("field", "value"), [(f, v) for f in schema.FIELDS if (b := schema.bounds(f)) for v in b])
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f in IMAGE_TO_VIDEO.fields if (b := IMAGE_TO_VIDEO.bounds(f)) for v in b]
+)
 def test_a_value_at_its_bound_is_taken(twin: Twin, field: str, value: Any) -> None:
-    plain = int(value) if schema.is_whole(field) else value
-    assert twin.http.post(f"/queue/{ENDPOINT}", json=BODY | {field: plain}).status_code == 200
+    plain = int(value) if IMAGE_TO_VIDEO.is_whole(field) else value
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {field: plain}).status_code == 200
 
 
 def test_all_faults_of_a_request_are_told_at_once(twin: Twin) -> None:
-    answer = twin.http.post(f"/run/{ENDPOINT}", json={"num_frames": 5, "shift": 99})
+    answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json={"num_frames": 5, "shift": 99})
     assert {fault["loc"][1] for fault in answer.json()["detail"]} == {"image_url", "prompt", "num_frames", "shift"}
 
 
 def test_limits_travel_in_ctx(twin: Twin) -> None:
-    fault = twin.http.post(f"/queue/{ENDPOINT}", json=BODY | {"num_frames": 122}).json()["detail"][0]
+    fault = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {"num_frames": 122}).json()["detail"][0]
     assert fault["type"] == "less_than_equal" and fault["ctx"] == {"le": 121}
 
 
 def test_unknown_fields_are_ignored_as_fal_does(twin: Twin) -> None:
-    assert twin.http.post(f"/queue/{ENDPOINT}", json=BODY | {"end_image_url": None, "x": [1]}).status_code == 200
+    assert (
+        twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {"end_image_url": None, "x": [1]}).status_code == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,18 +124,18 @@ def test_values_that_json_can_spell_but_nobody_can_use_end_at_their_field(twin: 
 )
 @pytest.mark.parametrize("route", ["run", "queue"])
 def test_a_body_that_does_not_say_it_is_json_gets_415(twin: Twin, route: str, kind: str) -> None:
-    answer = twin.http.post(f"/{route}/{ENDPOINT}", content=json.dumps(BODY), headers={"content-type": kind})
+    answer = twin.http.post(f"/{route}/{IMAGE_TO_VIDEO.id}", content=json.dumps(BODY), headers={"content-type": kind})
     assert answer.status_code == 415 and "application/json" in answer.json()["detail"]
 
 
 def test_json_may_name_its_charset(twin: Twin) -> None:
     headers = {"content-type": "Application/JSON; charset=utf-8"}
-    assert twin.http.post(f"/queue/{ENDPOINT}", content=json.dumps(BODY), headers=headers).status_code == 200
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", content=json.dumps(BODY), headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("path", "cap"),
-    [(f"/run/{ENDPOINT}", 35_000_000), ("/rest/storage/upload/initiate", 64_000), ("/elsewhere", 35_000_000)],
+    [(f"/run/{IMAGE_TO_VIDEO.id}", 35_000_000), ("/rest/storage/upload/initiate", 64_000), ("/elsewhere", 35_000_000)],
 )
 def test_bodies_have_a_cap(twin: Twin, path: str, cap: int) -> None:
     answer = twin.http.post(path, content=bytes(cap + 1), headers=JSON)
@@ -147,7 +150,7 @@ def test_a_body_of_undeclared_length_has_the_same_cap(twin: Twin) -> None:
 
 def test_a_25_mb_picture_fits_as_a_data_uri(twin: Twin) -> None:
     uri = "data:image/png;base64," + "A" * (25_000_000 // 3 * 4)
-    assert twin.http.post(f"/queue/{ENDPOINT}", json=BODY | {"image_url": uri}).status_code == 200
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {"image_url": uri}).status_code == 200
 
 
 values = st.recursive(
@@ -158,7 +161,7 @@ values = st.recursive(
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(st.sampled_from(list(schema.FIELDS)) | st.text(), values, max_size=6))
+@given(st.dictionaries(st.sampled_from(list(IMAGE_TO_VIDEO.fields)) | st.text(), values, max_size=6))
 def test_no_object_at_all_makes_an_unforeseen_error(twin: Twin, body: dict[str, Any]) -> None:
     answer = sent(twin, json.dumps(body))
     assert answer.status_code in (200, 422, 429)

@@ -75,7 +75,7 @@ def test_a_player_gets_the_part_it_asks_for(twin: Twin, clip: str) -> None:
 @pytest.mark.parametrize("place", ["/files/", "/cdn/files/"])
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_no_other_name_is_a_file(shared_twin: Twin, place: str, name: str) -> None:
-    data = shared_twin.house.jobs.data
+    data = shared_twin.house.jobs.files
     data.clip(ID).with_suffix(".npy").write_bytes(b"secret")
     answer = shared_twin.http.get(place + name)
     assert answer.status_code in (404, 405) and answer.headers["content-type"].startswith(

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tests.api.conftest import BODY, Twin, a_twin
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 
 @pytest.fixture
 def source(twin: Twin) -> str:
     """A finished request whose frames are kept."""
     request_id = twin.ended(twin.submit(seed=5))
-    np.save(twin.house.jobs.data.frames(request_id), np.zeros((17, 16, 16, 3), np.uint8))
+    np.save(twin.house.jobs.files.frames(request_id), np.zeros((17, 16, 16, 3), np.uint8))
     return request_id
 
 
@@ -21,15 +21,15 @@ def test_a_clip_is_finished_again_as_a_new_request(twin: Twin, source: str) -> N
     assert answer.status_code == 200 and again != source and answer.json()["status"] == "IN_QUEUE"
     record = twin.house.jobs.get(twin.ended(again))
     assert record is not None and record.job.frames_of == source
-    assert (record.job.request.frames_per_second, record.job.request.seed) == (30, 5)
+    assert (record.job.inputs.frames_per_second, record.job.inputs.seed) == (30, 5)
     assert twin.http.get(answer.json()["response_url"]).json()["video"]["url"].endswith(f"/files/{again}.mp4")
 
 
-def test_a_clip_that_is_finished_again_counts_for_whoever_asks(data: DataFolder) -> None:
+def test_a_clip_that_is_finished_again_counts_for_whoever_asks(data: FileStore) -> None:
     entered: list[str] = []
     with a_twin(data, enter=lambda request: entered.append(request.url.path)) as twin:
         source = twin.ended(twin.submit())
-        np.save(twin.house.jobs.data.frames(source), np.zeros((17, 16, 16, 3), np.uint8))
+        np.save(twin.house.jobs.files.frames(source), np.zeros((17, 16, 16, 3), np.uint8))
         twin.ended(twin.http.post(f"/jobs/{source}/finish", json={}).json()["request_id"])
     assert entered[1:] == [f"/jobs/{source}/finish"]
 

@@ -6,14 +6,15 @@ import pytest
 from pydantic import SecretStr
 
 from tests.api.conftest import BODY, Twin, a_twin
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
 from wan_core.jobs.limits import Client, client_of
-from wan_core.schema import ENDPOINT
-from wan_core.settings import DataFolder, Settings
+from wan_core.settings import Settings
 
 JOB = "/queue/fal-ai/wan/requests/00000000-0000-4000-8000-000000000000"
 GUARDED = [
-    ("POST", f"/run/{ENDPOINT}"),
-    ("POST", f"/queue/{ENDPOINT}"),
+    ("POST", f"/run/{IMAGE_TO_VIDEO.id}"),
+    ("POST", f"/queue/{IMAGE_TO_VIDEO.id}"),
     ("GET", JOB),
     ("GET", f"{JOB}/status"),
     ("GET", f"{JOB}/status/stream"),
@@ -35,7 +36,7 @@ def ask(twin: Twin, method: str, path: str, authorization: str | None = None) ->
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 def test_with_keys_every_route_of_the_api_asks_for_one(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+    data: FileStore, monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
     monkeypatch.setenv("WAN_API_KEYS", "id:secret, other")
     with a_twin(data) as twin:
@@ -47,49 +48,49 @@ def test_with_keys_every_route_of_the_api_asks_for_one(
             assert ask(twin, method, path, right).status_code != 401
 
 
-def test_files_and_the_document_need_no_key(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_and_the_document_need_no_key(data: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_API_KEYS", "k")
     with a_twin(data) as twin:
-        answer = ask(twin, "POST", f"/run/{ENDPOINT}", "Key k").json()
+        answer = ask(twin, "POST", f"/run/{IMAGE_TO_VIDEO.id}", "Key k").json()
         assert twin.http.get(answer["video"]["url"]).status_code == 200
         assert twin.http.get("/api/openapi/queue/openapi.json").status_code == 200
 
 
 @pytest.mark.parametrize(("server", "space"), [("0.0.0.0", ""), ("192.168.0.2", ""), ("127.0.0.1", "me/wan")])
 def test_without_keys_a_server_others_can_reach_is_closed(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, server: str, space: str
+    data: FileStore, monkeypatch: pytest.MonkeyPatch, server: str, space: str
 ) -> None:
     monkeypatch.setenv("GRADIO_SERVER_NAME", server)
     monkeypatch.setenv("SPACE_ID", space)
     with a_twin(data) as twin:
-        answer = ask(twin, "POST", f"/run/{ENDPOINT}", "Key any")
+        answer = ask(twin, "POST", f"/run/{IMAGE_TO_VIDEO.id}", "Key any")
         assert answer.status_code == 401 and "WAN_API_KEYS" in answer.json()["detail"]
 
 
-def test_without_keys_a_loopback_server_is_open_to_this_machine_only(data: DataFolder) -> None:
+def test_without_keys_a_loopback_server_is_open_to_this_machine_only(data: FileStore) -> None:
     with a_twin(data) as twin:
-        assert ask(twin, "POST", f"/run/{ENDPOINT}").status_code == 200
-        assert ask(twin, "POST", f"/run/{ENDPOINT}", "Key whatever").status_code == 200
+        assert ask(twin, "POST", f"/run/{IMAGE_TO_VIDEO.id}").status_code == 200
+        assert ask(twin, "POST", f"/run/{IMAGE_TO_VIDEO.id}", "Key whatever").status_code == 200
         for name in ("wan.example.com", "rebound.example.com:7860"):
-            answer = twin.http.post(f"/run/{ENDPOINT}", json=BODY, headers={"host": name})
+            answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY, headers={"host": name})
             assert answer.status_code == 401, "a name from outside was typed: somebody forwards it"
 
 
-def test_the_word_open_opens_knowingly(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_word_open_opens_knowingly(data: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_API_KEYS", "open")
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     with a_twin(data, home="http://wan.example.com") as twin:
-        assert ask(twin, "POST", f"/run/{ENDPOINT}").status_code == 200
+        assert ask(twin, "POST", f"/run/{IMAGE_TO_VIDEO.id}").status_code == 200
 
 
 def client_of_last_job(twin: Twin, **headers: str) -> str:
-    answer = twin.http.post(f"/run/{ENDPOINT}", json=BODY, headers=headers)
+    answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY, headers=headers)
     record = twin.house.jobs.get(answer.headers["x-fal-request-id"])
     assert record is not None
     return record.client
 
 
-def test_a_known_key_is_a_client_and_an_invented_one_is_not(data: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_key_is_a_client_and_an_invented_one_is_not(data: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_API_KEYS", "mine open")
     with a_twin(data) as twin:
         mine = client_of_last_job(twin, authorization="Key mine")

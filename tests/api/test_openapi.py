@@ -3,14 +3,13 @@
 from typing import Any
 
 from tests.api.conftest import Twin
-from wan_core import schema
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 PATH = "/api/openapi/queue/openapi.json"
 
 
 def document(twin: Twin) -> Any:
-    return twin.http.get(PATH, params={"endpoint_id": ENDPOINT}).json()
+    return twin.http.get(PATH, params={"endpoint_id": IMAGE_TO_VIDEO.id}).json()
 
 
 def references(part: Any) -> set[str]:
@@ -22,16 +21,16 @@ def references(part: Any) -> set[str]:
 
 def test_it_is_found_under_either_spelling_and_for_no_other_endpoint(shared_twin: Twin) -> None:
     assert document(shared_twin)["servers"] == [{"url": "http://127.0.0.1:7860/queue"}]
-    capital = shared_twin.http.get(PATH, params={"endpoint_id": ENDPOINT.replace("a14b", "a14B")})
+    capital = shared_twin.http.get(PATH, params={"endpoint_id": IMAGE_TO_VIDEO.id.replace("a14b", "a14B")})
     assert capital.json() == document(shared_twin)
     other = shared_twin.http.get(PATH, params={"endpoint_id": "fal-ai/flux"})
-    assert other.status_code == 404 and ENDPOINT in other.json()["detail"]
+    assert other.status_code == 404 and IMAGE_TO_VIDEO.id in other.json()["detail"]
 
 
 def test_fields_bounds_and_words_are_the_schemas(shared_twin: Twin) -> None:
     published = document(shared_twin)["components"]["schemas"]["ImageToVideoInput"]
-    assert published["properties"] == schema.JSON_SCHEMA["properties"]
-    assert published["x-fal-order-properties"] == list(schema.FIELDS)
+    assert published["properties"] == IMAGE_TO_VIDEO.json_schema["properties"]
+    assert published["x-fal-order-properties"] == list(IMAGE_TO_VIDEO.fields)
     assert published["required"] == ["image_url", "prompt"]
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.api.conftest import BODY, Twin
 from tests.support.fake_backend import wait_for_stop
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Job, Log, Note, Stage
-from wan_core.schema import ENDPOINT
 
 APP = "fal-ai/wan"
 
@@ -54,7 +54,7 @@ def failing(twin: Twin, error: Exception) -> str:
 
 
 def test_a_submission_says_where_it_can_be_followed(twin: Twin) -> None:
-    answer = twin.http.post(f"/queue/{ENDPOINT}", json=BODY)
+    answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY)
     body = answer.json()
     home = f"http://127.0.0.1:7860/queue/{APP}/requests/{body['request_id']}"
     assert answer.status_code == 200
@@ -93,7 +93,7 @@ def test_logs_are_cumulative_when_asked_for_and_null_otherwise(twin: Twin, gate:
     assert after[:2] == logs and len(after) > 2
 
 
-@pytest.mark.parametrize("app", [APP, ENDPOINT, ENDPOINT.replace("a14b", "a14B")])
+@pytest.mark.parametrize("app", [APP, IMAGE_TO_VIDEO.id, IMAGE_TO_VIDEO.id.replace("a14b", "a14B")])
 @pytest.mark.parametrize("end", ["", "/", "/response", "/response/"])
 def test_a_result_is_found_at_every_path_clients_use(twin: Twin, app: str, end: str) -> None:
     request_id = twin.ended(twin.submit())
@@ -103,7 +103,7 @@ def test_a_result_is_found_at_every_path_clients_use(twin: Twin, app: str, end: 
 
 
 def test_the_capital_letter_of_the_document_is_the_same_endpoint(twin: Twin) -> None:
-    assert twin.http.post(f"/queue/{ENDPOINT.replace('a14b', 'a14B')}", json=BODY).status_code == 200
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id.replace('a14b', 'a14B')}", json=BODY).status_code == 200
 
 
 def test_the_result_is_fals_three_outputs(twin: Twin) -> None:
@@ -232,7 +232,7 @@ def test_an_unforeseen_failure_shows_no_detail(twin: Twin) -> None:
 
 def test_a_request_that_may_not_wait_long_fails_with_fals_timeout(twin: Twin, gate: threading.Event) -> None:
     running(twin)
-    answer = twin.http.post(f"/queue/{ENDPOINT}", json=BODY, headers={"x-fal-request-timeout": "0.2"})
+    answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers={"x-fal-request-timeout": "0.2"})
     request_id = twin.ended(answer.json()["request_id"])
     after = status(twin, request_id).json()
     assert (after["status"], after["error_type"]) == ("COMPLETED", "request_timeout")
@@ -243,7 +243,7 @@ def test_a_request_that_may_not_wait_long_fails_with_fals_timeout(twin: Twin, ga
 
 def test_the_timeout_stops_counting_once_the_job_has_begun(twin: Twin, gate: threading.Event) -> None:
     answer = twin.http.post(
-        f"/queue/{ENDPOINT}", json=BODY | {"prompt": "held"}, headers={"x-fal-request-timeout": "1"}
+        f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "held"}, headers={"x-fal-request-timeout": "1"}
     )
     threading.Timer(1.2, gate.set).start()
     request_id = twin.ended(answer.json()["request_id"])
@@ -252,7 +252,7 @@ def test_the_timeout_stops_counting_once_the_job_has_begun(twin: Twin, gate: thr
 
 @pytest.mark.parametrize("seconds", ["", "0.1", "-3", "nan", "inf", "soon", "1e999"])
 def test_an_odd_timeout_is_refused(twin: Twin, seconds: str) -> None:
-    answer = twin.http.post(f"/queue/{ENDPOINT}", json=BODY, headers={"x-fal-request-timeout": seconds})
+    answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers={"x-fal-request-timeout": seconds})
     assert answer.status_code == 400 and not twin.house.runner.records
 
 
@@ -261,28 +261,28 @@ def test_a_queue_longer_than_the_caller_likes_is_refused_before_anything_is_kept
 ) -> None:
     running(twin)
     twin.submit()
-    http_refusal = twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=1", json=BODY)
-    assert http_refusal.status_code == 429 and http_refusal.headers["x-fal-needs-retry"] == "1"
-    assert twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=2", json=BODY).status_code == 200
-    assert twin.http.post(f"/queue/{ENDPOINT}?fal_max_queue_length=many", json=BODY).status_code == 400
+    refusal = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}?fal_max_queue_length=1", json=BODY)
+    assert refusal.status_code == 429 and refusal.headers["x-fal-needs-retry"] == "1"
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}?fal_max_queue_length=2", json=BODY).status_code == 200
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}?fal_max_queue_length=many", json=BODY).status_code == 400
 
 
 def test_a_full_queue_is_429_with_a_time_to_come_back(twin: Twin, gate: threading.Event) -> None:
     running(twin)
     for _ in range(50):
         twin.submit()
-    answer = twin.http.post(f"/queue/{ENDPOINT}", json=BODY)
+    answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY)
     assert answer.status_code == 429 and answer.headers["retry-after"] == "60"
     assert answer.json()["error_type"] == "concurrent_requests_limit"
 
 
 def test_a_webhook_is_refused_clearly_and_a_priority_is_ignored(twin: Twin) -> None:
-    http_refusal = twin.http.post(f"/queue/{ENDPOINT}?fal_webhook=https%3A%2F%2Fexample.com", json=BODY)
-    assert http_refusal.status_code == 422 and not twin.house.runner.records
-    fault = http_refusal.json()["detail"][0]
+    refusal = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}?fal_webhook=https%3A%2F%2Fexample.com", json=BODY)
+    assert refusal.status_code == 422 and not twin.house.runner.records
+    fault = refusal.json()["detail"][0]
     assert (fault["type"], fault["loc"]) == ("feature_not_supported", ["query", "fal_webhook"])
     low = {"x-fal-queue-priority": "low", "x-fal-runner-hint": "here", "x-fal-store-io": "0"}
-    assert twin.http.post(f"/queue/{ENDPOINT}", json=BODY, headers=low).status_code == 200
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers=low).status_code == 200
 
 
 def test_polls_ask_the_database_nothing(twin: Twin, gate: threading.Event) -> None:

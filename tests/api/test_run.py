@@ -13,10 +13,10 @@ from tests.api.conftest import BODY, Twin, a_twin
 from tests.support.fake_backend import wait_for_stop
 from tests.support.serving import serving
 from wan_core.api.job_routes import add_pings
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Job, Stage, Stopped
-from wan_core.schema import ENDPOINT
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 
 def failing(twin: Twin, error: Exception) -> None:
@@ -28,7 +28,7 @@ def failing(twin: Twin, error: Exception) -> None:
 
 
 def test_run_answers_with_the_output_itself(twin: Twin) -> None:
-    answer = twin.http.post(f"/run/{ENDPOINT}", json=BODY | {"seed": 3})
+    answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY | {"seed": 3})
     request_id = answer.headers["x-fal-request-id"]
     assert answer.status_code == 200 and answer.json()["seed"] == 3
     assert answer.json()["video"]["url"].endswith(f"/files/{request_id}.mp4")
@@ -45,20 +45,20 @@ def test_run_answers_with_the_output_itself(twin: Twin) -> None:
 )
 def test_run_never_answers_what_would_make_a_client_send_it_again(twin: Twin, type: str, word: str, code: int) -> None:
     failing(twin, BackendError(type, "It broke."))
-    answer = twin.http.post(f"/run/{ENDPOINT}", json=BODY | {"prompt": "bad"})
+    answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "bad"})
     assert answer.status_code == code and word in answer.text and "It broke." in answer.text
 
 
 def test_run_reports_a_fault_of_the_input_at_its_field(twin: Twin) -> None:
     failing(twin, InputError("prompt", "content_policy_violation", "The prompt was refused."))
-    answer = twin.http.post(f"/run/{ENDPOINT}", json=BODY | {"prompt": "bad"})
+    answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "bad"})
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "prompt"]
 
 
 def test_run_keeps_to_the_callers_own_deadline(twin: Twin) -> None:
     twin.backend.scripts["endless"] = wait_for_stop
     held = twin.submit(prompt="endless")
-    answer = twin.http.post(f"/run/{ENDPOINT}", json=BODY, headers={"x-fal-request-timeout": "0.3"})
+    answer = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY, headers={"x-fal-request-timeout": "0.3"})
     assert answer.status_code == 504 and answer.headers["x-fal-request-timeout-type"] == "user"
     twin.http.put(f"/queue/fal-ai/wan/requests/{held}/cancel")
 
@@ -68,7 +68,7 @@ def test_run_cancels_its_job_when_the_caller_leaves(twin: Twin) -> None:
     app = Starlette(routes=twin.api.routes, middleware=twin.api.middleware)
     with serving(app) as home:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{home}/run/{ENDPOINT}", json=BODY | {"prompt": "endless"}, timeout=0.5)
+            httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "endless"}, timeout=0.5)
         (record,) = twin.house.runner.records.values()
         assert twin.house.outcome(record) == Stopped()
 
@@ -87,23 +87,23 @@ def test_leaving_a_stream_or_the_polls_cancels_nothing(twin: Twin) -> None:
     twin.house.jobs.cancel(record)
 
 
-def test_a_long_run_is_logged_with_the_advice_to_queue(data: DataFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_run_is_logged_with_the_advice_to_queue(data: FileStore, caplog: pytest.LogCaptureFixture) -> None:
     with a_twin(data, seconds_of=lambda job: 281.0) as twin:
-        request_id = twin.http.post(f"/run/{ENDPOINT}", json=BODY).headers["x-fal-request-id"]
+        request_id = twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY).headers["x-fal-request-id"]
     assert request_id in caplog.text and "use the queue" in caplog.text
 
 
-def test_a_short_run_is_not(data: DataFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_run_is_not(data: FileStore, caplog: pytest.LogCaptureFixture) -> None:
     with a_twin(data, seconds_of=lambda job: 280.0) as twin:
-        twin.http.post(f"/run/{ENDPOINT}", json=BODY)
+        twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY)
     assert "use the queue" not in caplog.text
 
 
-def test_the_context_of_a_request_is_prepared_before_it_becomes_a_job(data: DataFolder) -> None:
+def test_the_context_of_a_request_is_prepared_before_it_becomes_a_job(data: FileStore) -> None:
     entered: list[str] = []
     with a_twin(data, enter=lambda request: entered.append(request.url.path)) as twin:
-        twin.http.post(f"/run/{ENDPOINT}", json=BODY)
-    assert entered == [f"/run/{ENDPOINT}"]
+        twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=BODY)
+    assert entered == [f"/run/{IMAGE_TO_VIDEO.id}"]
 
 
 def test_a_quiet_stream_gets_a_comment_line_now_and_then() -> None:

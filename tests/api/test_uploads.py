@@ -16,7 +16,7 @@ from wan_core.api import local_file
 from wan_core.api.keys import Passes
 from wan_core.api.uploads import UploadFolder
 from wan_core.errors import BackendError
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 ROOM = NO_FLOOR.max_upload_bytes
@@ -82,7 +82,7 @@ def test_an_undeclared_length_is_counted(twin: Twin) -> None:
     assert answer.status_code == 413
     fault = answer.json()["detail"][0]
     assert fault["type"] == "file_too_large" and fault["ctx"] == {"max_size": ROOM}
-    assert list(twin.house.jobs.data.uploads.iterdir()) == [], "nothing of it is left"
+    assert list(twin.house.jobs.files.uploads.iterdir()) == [], "nothing of it is left"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_file_in_parts_is_too_large_from_the_start(twin: Twin, path: str) -> N
     assert answer.status_code == 413 and answer.json()["detail"][0]["type"] == "file_too_large"
 
 
-def test_an_uploaded_address_is_a_file_on_disk_whatever_the_host_is_called(twin: Twin, data: DataFolder) -> None:
+def test_an_uploaded_address_is_a_file_on_disk_whatever_the_host_is_called(twin: Twin, data: FileStore) -> None:
     places = initiate(twin)
     put(twin, places["upload_url"])
     find, name = local_file(data), places["file_url"].rpartition("/")[2]
@@ -102,7 +102,7 @@ def test_an_uploaded_address_is_a_file_on_disk_whatever_the_host_is_called(twin:
         assert find(url) == path
 
 
-def test_a_clip_of_this_server_is_found_too_and_nothing_else(twin: Twin, data: DataFolder) -> None:
+def test_a_clip_of_this_server_is_found_too_and_nothing_else(twin: Twin, data: FileStore) -> None:
     find, clip_id = local_file(data), twin.ended(twin.submit())
     assert find(f"http://127.0.0.1:7860/files/{clip_id}.mp4") == data.clip(clip_id)
     for url in (

@@ -37,13 +37,15 @@ from wan_core.backends.fal import FalBackend, Timeouts, files
 from wan_core.backends.fal import backend as fal_backend
 from wan_core.backends.fal.files import picture_bytes
 from wan_core.errors import BackendError, Cancelled, InputError, WanError
-from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage
+from wan_core.events import Event, Failed, Finished, Job, JobOptions, Log, Note, Queued, Stage
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.jobs.budget import FalBudget
-from wan_core.jobs.store import JobStore
+from wan_core.jobs.fal_keys import FalKeys
+from wan_core.jobs.store import JobStore, NewJob
 from wan_core.profiles import pool_of
-from wan_core.settings import DataFolder, Limits, Settings
+from wan_core.settings import Limits, Settings
 
 CANARY = "canary-0123456789:abcdef"
 OWN_CANARY = "canary-of-a-visitor:fedcba"
@@ -52,17 +54,20 @@ OWN_CANARY = "canary-of-a-visitor:fedcba"
 class Desk:
     """The backend with a real store and purse behind it, on a fal of our own."""
 
-    def __init__(self, fal: FaultyFal, data: DataFolder, key: str | None = CANARY) -> None:
-        self.fal, self.data, self.limits, self.timeouts, self.fetcher = fal, data, Limits(), HASTE, fal.fetcher()
+    def __init__(self, fal: FaultyFal, data: FileStore, key: str | None = CANARY) -> None:
+        self.fal, self.files, self.limits, self.timeouts, self.fetcher = fal, data, Limits(), HASTE, fal.fetcher()
         self.clock = 1_000_000.0
         self.store = JobStore(data.database)
-        self.budget = FalBudget(self.store, Settings(FAL_KEY=key), per_client=False)  # type: ignore[arg-type]
+        settings = Settings(FAL_KEY=key)  # type: ignore[arg-type]
+        self.budget = FalBudget(self.store, settings, per_client=False)
+        self.keys = FalKeys(self.store, settings.fal_key)
 
     def backend(self) -> FalBackend:
         return FalBackend(
             self.store,
+            self.keys,
             self.budget,
-            self.data,
+            self.files,
             self.limits,
             hosts=self.fal.hosts,
             fetcher=self.fetcher,
@@ -73,13 +78,13 @@ class Desk:
     def job(self, *, own_key: str | None = None, where: str = "fal", **values: object) -> Job:
         """A claimed job, as the runner would hand it over."""
         job_id = str(uuid.uuid4())
-        picture = self.data.picture(job_id)
-        Image.new("RGB", (64, 48), "teal").save(picture)
-        job = Job(job_id, a_request(**{"seed": 5} | values), picture, Size(832, 480), "miniature", where)  # type: ignore[arg-type]
-        self.store.add(job, "client", "fal", owner_pays=own_key is None)
+        Image.new("RGB", (64, 48), "teal").save(self.files.picture(job_id))
+        options = JobOptions("miniature", where)  # type: ignore[arg-type]
+        job = Job(job_id, a_request(**{"seed": 5} | values), Size(832, 480), options, {"image_url": job_id})
+        self.store.add(NewJob(job, "client", "fal", owner_pays=own_key is None))
         self.store.claim(job_id)
         if own_key is not None:
-            self.budget.lend(job_id, SecretStr(own_key))
+            self.keys.lend(job_id, SecretStr(own_key))
         return job
 
     def events(self, job: Job | None = None) -> list[Event]:
@@ -112,7 +117,7 @@ def fal(clip: bytes) -> Iterator[FaultyFal]:
 
 
 @pytest.fixture
-def desk(fal: FaultyFal, data: DataFolder) -> Iterator[Desk]:
+def desk(fal: FaultyFal, data: FileStore) -> Iterator[Desk]:
     desk = Desk(fal, data)
     yield desk
     desk.store.close()
@@ -121,7 +126,7 @@ def desk(fal: FaultyFal, data: DataFolder) -> Iterator[Desk]:
 def test_a_job_comes_back_as_a_clip_on_our_disk_with_fals_address_beside_it(desk: Desk, fal: FaultyFal) -> None:
     job = desk.job()
     result = desk.finished(job).result
-    assert result.clip == desk.data.clip(job.id) and result.clip.read_bytes() == fal.clip
+    assert desk.files.clip(job.id).read_bytes() == fal.clip
     assert result.fal_url == f"{fal.base}/clip.mp4"
     assert (result.prompt, result.seed, result.engine) == ("as used", 7, "a14b")
     assert (result.size, result.frames, Fraction(result.fps)) == (Size(64, 48), 5, 16)
@@ -148,9 +153,9 @@ def test_fal_is_asked_for_exactly_the_same_twenty_fields(desk: Desk, fal: Faulty
     desk.finished(job)
     asked = dict(fal.arguments)
     picture = asked.pop("image_url")
-    assert asked == {name: value for name, value in job.request.model_dump().items() if name != "image_url"}
+    assert asked == {name: value for name, value in job.inputs.model_dump().items() if name != "image_url"}
     assert asked["seed"] == 5 and len(asked) == 19
-    assert picture == fal_client.encode(job.picture.read_bytes(), "image/png")
+    assert picture == fal_client.encode(desk.files.picture(job.picture).read_bytes(), "image/png")
 
 
 def test_a_picture_too_big_for_a_data_uri_as_png_goes_as_a_fine_jpeg(
@@ -198,7 +203,7 @@ def test_a_submission_that_fal_refuses_is_sent_once_and_costs_nothing(
     assert isinstance(error, BackendError) and error.type == kind and sentence in error.message
     assert (fal.submissions, fal.charges) == (1, 0)
     desk.store.finish(job.id, Failed(kind, sentence), [])
-    assert desk.store.spent("client", 1e9).jobs == 0
+    assert desk.store.spending("client", 1e9).jobs == 0
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,7 @@ def test_a_submission_whose_answer_is_lost_is_sent_once_and_said_to_be_charged_p
     assert TAKEN in desk.error(job).message, "not even after a restart"
     assert (fal.submissions, fal.charges) == (1, 1)
     desk.store.finish(job.id, Failed(kind, sentence), [])
-    assert desk.store.spent("client", 1e9).jobs == 1
+    assert desk.store.spending("client", 1e9).jobs == 1
 
 
 def test_an_answer_that_comes_too_late_is_a_lost_one(desk: Desk, fal: FaultyFal) -> None:
@@ -278,7 +283,9 @@ def test_a_fault_that_passes_costs_neither_the_clip_nor_a_second_charge(
 ) -> None:
     fal.then(place, reply, reply)
     desk.timeouts = replace(HASTE, silence_s=5)
-    assert desk.finished().result.clip.read_bytes() == fal.clip
+    job = desk.job()
+    desk.finished(job)
+    assert desk.files.clip(job.id).read_bytes() == fal.clip
     assert (fal.submissions, fal.charges) == (1, 1)
 
 
@@ -321,7 +328,7 @@ def test_a_fault_that_stays_ends_the_job_with_a_sentence_and_fals_request_id(
     remote = desk.store.remote(job.id)
     assert remote is not None and f"fal's request id is {remote['request_id']}." in error.message
     assert (fal.submissions, fal.charges) == (1, 1)
-    assert not desk.data.clip(job.id).exists()
+    assert not desk.files.clip(job.id).exists()
 
 
 def test_a_late_result_is_waited_for(desk: Desk, fal: FaultyFal) -> None:
@@ -400,7 +407,7 @@ def test_a_clip_of_two_gigabytes_is_left_at_fal(desk: Desk, fal: FaultyFal) -> N
     error = desk.error(job)
     assert isinstance(error, BackendError) and error.type == "file_too_large"
     assert "larger than 500 MB and was not fetched. It lies at http" in error.message
-    assert not desk.data.clip(job.id).exists() and list(desk.data.clip(job.id).parent.iterdir()) == []
+    assert not desk.files.clip(job.id).exists() and list(desk.files.clip(job.id).parent.iterdir()) == []
 
 
 def test_cancel_cancels_at_fal_and_ends_within_a_look(desk: Desk, fal: FaultyFal) -> None:
@@ -433,7 +440,7 @@ def test_a_cancel_stops_the_fetching_of_the_clip(desk: Desk, fal: FaultyFal) -> 
     with pytest.raises(Cancelled):
         list(backend.run(job))
     over.set()
-    assert fal.cancels == 0 and list(desk.data.clip(job.id).parent.iterdir()) == []
+    assert fal.cancels == 0 and list(desk.files.clip(job.id).parent.iterdir()) == []
 
 
 def test_a_cancel_that_fal_does_not_hear_is_not_kept_secret(desk: Desk, fal: FaultyFal) -> None:
@@ -470,7 +477,8 @@ def test_an_app_that_closes_leaves_the_job_at_fal_and_takes_it_up_again(desk: De
     with pytest.raises(Cancelled):
         list(backend.run(job))
     assert (fal.submissions, fal.cancels) == (1, 0)
-    assert desk.finished(job).result.clip.is_file()
+    desk.finished(job)
+    assert desk.files.clip(job.id).is_file()
     assert (fal.submissions, fal.charges) == (1, 1)
 
 
@@ -506,8 +514,8 @@ def test_a_visitors_own_key_pays_for_one_run_and_is_forgotten(desk: Desk, fal: F
     job = desk.job(own_key=f" {OWN_CANARY}\n")
     desk.finished(job)
     assert fal.keys["submit"] == fal.keys["result"] == f"Key {OWN_CANARY}"
-    assert desk.budget.key_for(job.id) is None
-    assert desk.store.spent("client", 1e9).jobs == 0
+    assert desk.keys.key_for(job.id) is None
+    assert desk.store.spending("client", 1e9).jobs == 0
 
 
 def test_a_job_with_a_lent_key_cannot_go_on_after_a_crash_and_names_fals_request(desk: Desk, fal: FaultyFal) -> None:
@@ -517,7 +525,7 @@ def test_a_job_with_a_lent_key_cannot_go_on_after_a_crash_and_names_fals_request
         pass
     remote = desk.store.remote(job.id)
     assert remote is not None
-    desk.budget = FalBudget(desk.store, Settings(FAL_KEY=CANARY), per_client=False)  # type: ignore[call-arg, arg-type]
+    desk.keys = FalKeys(desk.store, SecretStr(CANARY))
     fal.keys.clear()
     error = desk.error(job)
     assert "lent for one run" in error.message and remote["request_id"] in error.message
@@ -526,7 +534,7 @@ def test_a_job_with_a_lent_key_cannot_go_on_after_a_crash_and_names_fals_request
 
 def test_a_lent_key_that_is_gone_before_the_job_was_sent_is_asked_for_again(desk: Desk, fal: FaultyFal) -> None:
     job = desk.job(own_key=OWN_CANARY)
-    desk.budget.forget(job.id)
+    desk.keys.forget(job.id)
     assert desk.error(job).message.startswith("There is no fal key for this job.")
     assert fal.submissions == 0
 
@@ -557,9 +565,9 @@ def test_the_key_is_in_no_log_event_error_or_file_even_if_fal_repeats_it(
     assert "canary" not in repr(told) and "canary" not in repr(vars(desk.backend()))
     assert caplog.records and not [record for record in caplog.records if "canary" in record.getMessage()]
     desk.store.close()
-    for path in desk.data.root.rglob("*"):
+    for path in desk.files.root.rglob("*"):
         assert path.is_dir() or b"canary" not in path.read_bytes(), path
-    desk.store = JobStore(desk.data.database)
+    desk.store = JobStore(desk.files.database)
 
 
 def test_a_job_that_may_go_to_fal_goes_at_once_where_the_miniature_is_all_there_is() -> None:

@@ -23,11 +23,13 @@ from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request
 from wan_core import encoding, intake
 from wan_core.backends.fal import FalBackend, Hosts, files
 from wan_core.errors import BackendError, Cancelled, InputError
-from wan_core.events import Event, Finished, Job, Log, Result, Stage, Step
+from wan_core.events import Event, Finished, Job, JobOptions, Log, Result, Stage, Step
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
-from wan_core.jobs.store import JobStore
-from wan_core.settings import DataFolder, Settings
+from wan_core.jobs.fal_keys import FalKeys
+from wan_core.jobs.store import JobStore, NewJob
+from wan_core.settings import Settings
 
 pytestmark = pytest.mark.client
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ def twin(root: Path) -> None:
     from tests.support.serving import serving
     from wan_core import api
 
-    data = DataFolder(root)
+    data = FileStore(root)
     read = partial(intake.read, fetch=intake.Fetcher(), local=api.local_file(data))
     settings = Settings(data_dir=root, api_keys=SecretStr(KEY))
     with a_house(data, Engine(data), read_picture=read) as house:
@@ -55,7 +57,7 @@ def twin(root: Path) -> None:
 class Engine(FakeBackend):
     """Makes a real clip of three frames; `forever` never ends, `refused` is refused."""
 
-    def __init__(self, data: DataFolder) -> None:
+    def __init__(self, data: FileStore) -> None:
         super().__init__(data)
         self.scripts = {"forever": wait_for_stop, "refused": self.refuse}
 
@@ -66,10 +68,10 @@ class Engine(FakeBackend):
     def make_clip(self, job: Job, stop: threading.Event) -> Iterator[Event]:
         yield Stage("sampling")
         yield Step("sampling", 1, 1)
-        frames, clip, size = [np.zeros((48, 64, 3), np.uint8)] * 3, self.data.clip(job.id), Size(64, 48)
+        frames, clip, size = [np.zeros((48, 64, 3), np.uint8)] * 3, self.files.clip(job.id), Size(64, 48)
         encoding.encode(frames, clip, size=size, fps=16, quality="low", write_mode="fast")
-        assert job.request.seed is not None
-        yield Finished(Result(clip, f"{job.request.prompt}, as used", job.request.seed, size, 3, 16, job.engine))
+        assert job.inputs.seed is not None
+        yield Finished(Result(clip, f"{job.inputs.prompt}, as used", job.inputs.seed, size, 3, 16, job.options.engine))
 
 
 @pytest.fixture(scope="module")
@@ -83,32 +85,33 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(data: DataFolder) -> Iterator[JobStore]:
+def store(data: FileStore) -> Iterator[JobStore]:
     store = JobStore(data.database)
     yield store
     store.close()
 
 
-def a_backend(address: str, store: JobStore, data: DataFolder, key: str = KEY) -> FalBackend:
+def a_backend(address: str, store: JobStore, data: FileStore, key: str = KEY) -> FalBackend:
     hosts = Hosts(f"{address}/queue", f"{address}/rest", ("127.0.0.1",))
     limits = intake.FetchLimits(ports=frozenset({int(address.rsplit(":", 1)[1])}))
     fetcher = intake.Fetcher(lambda found: found == ip_address("127.0.0.1"), limits=limits, hosts=hosts.media)
-    budget = FalBudget(store, Settings(FAL_KEY=key), per_client=False)  # type: ignore[call-arg, arg-type]
-    return FalBackend(store, budget, data, NO_FLOOR, hosts=hosts, fetcher=fetcher, timeouts=HASTE)
+    settings = Settings(FAL_KEY=key)  # type: ignore[call-arg, arg-type]
+    budget, keys = FalBudget(store, settings, per_client=False), FalKeys(store, settings.fal_key)
+    return FalBackend(store, keys, budget, data, NO_FLOOR, hosts=hosts, fetcher=fetcher, timeouts=HASTE)
 
 
-def a_job(store: JobStore, data: DataFolder, **values: object) -> Job:
+def a_job(store: JobStore, data: FileStore, **values: object) -> Job:
     job_id = str(uuid.uuid4())
-    picture = data.picture(job_id)
-    Image.effect_noise((320, 240), 50).convert("RGB").save(picture)
-    job = Job(job_id, a_request(seed=2**53 - 1, **values), picture, Size(832, 480), "a14b", "fal")
-    store.add(job, "client", "fal", owner_pays=True)
+    Image.effect_noise((320, 240), 50).convert("RGB").save(data.picture(job_id))
+    inputs, options = a_request(seed=2**53 - 1, **values), JobOptions("a14b", "fal")
+    job = Job(job_id, inputs, Size(832, 480), options, {"image_url": job_id})
+    store.add(NewJob(job, "client", "fal", owner_pays=True))
     return job
 
 
 @pytest.mark.parametrize("inline_bytes", [7_000_000, 10], ids=["data URI", "upload"])
 def test_a_job_that_runs_on_the_twin_gives_the_same_result(
-    address: str, store: JobStore, data: DataFolder, inline_bytes: int, monkeypatch: pytest.MonkeyPatch
+    address: str, store: JobStore, data: FileStore, inline_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "MAX_INLINE_BYTES", inline_bytes)
     job = a_job(store, data, prompt="a lion")
@@ -121,7 +124,7 @@ def test_a_job_that_runs_on_the_twin_gives_the_same_result(
     assert Log("sampling: 1 of 1") in told
 
 
-def test_a_job_on_the_twin_is_cancelled_there(address: str, store: JobStore, data: DataFolder) -> None:
+def test_a_job_on_the_twin_is_cancelled_there(address: str, store: JobStore, data: FileStore) -> None:
     backend, told = a_backend(address, store, data), list[Event]()
     job = a_job(store, data, prompt="forever")
     with pytest.raises(Cancelled):
@@ -132,14 +135,14 @@ def test_a_job_on_the_twin_is_cancelled_there(address: str, store: JobStore, dat
     assert not [event for event in told if isinstance(event, Log) and event.level == "WARN"], "fal confirmed it"
 
 
-def test_a_refusal_of_the_twin_comes_back_to_its_field(address: str, store: JobStore, data: DataFolder) -> None:
+def test_a_refusal_of_the_twin_comes_back_to_its_field(address: str, store: JobStore, data: FileStore) -> None:
     with pytest.raises(InputError) as caught:
         list(a_backend(address, store, data).run(a_job(store, data, prompt="refused")))
     assert (caught.value.field, caught.value.type) == ("prompt", "content_policy_violation")
     assert caught.value.message == "fal refused prompt: The prompt cannot be used."
 
 
-def test_a_wrong_key_is_explained(address: str, store: JobStore, data: DataFolder) -> None:
+def test_a_wrong_key_is_explained(address: str, store: JobStore, data: FileStore) -> None:
     with pytest.raises(BackendError, match="fal does not accept the key"):
         list(a_backend(address, store, data, "wrong:key").run(a_job(store, data)))
 

@@ -13,17 +13,17 @@ from tests.support.jobs import NO_FLOOR, job_with_picture
 from wan_core import encoding
 from wan_core.backends.local import LocalBackend
 from wan_core.errors import BackendError, Cancelled
-from wan_core.events import Event, Finished, Stage, Step
-from wan_core.settings import DataFolder
+from wan_core.events import Event, Finished, JobOptions, Stage, Step
+from wan_core.files import FileStore
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    return DataFolder(tmp_path_factory.mktemp("data"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> FileStore:
+    return FileStore(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def backend(folder: DataFolder) -> Iterator[LocalBackend]:
+def backend(folder: FileStore) -> Iterator[LocalBackend]:
     """One real worker for the whole file: its start takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WAN_DATA_DIR", str(folder.root))
@@ -33,12 +33,12 @@ def backend(folder: DataFolder) -> Iterator[LocalBackend]:
     backend.close()
 
 
-def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: LocalBackend, folder: DataFolder) -> None:
+def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: LocalBackend, folder: FileStore) -> None:
     job = job_with_picture(folder, num_frames=18)
     events = list(backend.run(job))
     finished = events[-1]
     assert isinstance(finished, Finished)
-    clip = encoding.probe(finished.result.clip)
+    clip = encoding.probe(folder.clip(job.id))
     assert (clip.size, clip.frames, clip.fps) == (job.size, 18, 16)
     assert [event.done for event in events if isinstance(event, Step) and event.stage == "sampling"] == [1, 2]
     stages = [event.name for event in events if isinstance(event, Stage)]
@@ -48,7 +48,7 @@ def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: Loca
 
 
 def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
-    backend: LocalBackend, folder: DataFolder
+    backend: LocalBackend, folder: FileStore
 ) -> None:
     job = job_with_picture(folder, num_inference_steps=40)
     seen: list[Event] = []
@@ -62,8 +62,8 @@ def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
     assert isinstance(list(backend.run(job_with_picture(folder)))[-1], Finished)
 
 
-def test_an_engine_that_does_not_exist_is_an_error_and_not_a_crash(backend: LocalBackend, folder: DataFolder) -> None:
-    job = replace(job_with_picture(folder), engine="no-such-engine")
+def test_an_engine_that_does_not_exist_is_an_error_and_not_a_crash(backend: LocalBackend, folder: FileStore) -> None:
+    job = replace(job_with_picture(folder), options=JobOptions("no-such-engine"))
     with pytest.raises(BackendError) as caught:
         list(backend.run(job))
     assert caught.value.type == "internal_server_error"
@@ -74,7 +74,7 @@ def test_a_cancel_for_an_unknown_job_changes_nothing(backend: LocalBackend) -> N
     backend.cancel("unknown")
 
 
-def test_a_worker_that_falls_silent_is_given_up(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_falls_silent_is_given_up(folder: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_DATA_DIR", str(folder.root))
     backend = LocalBackend(replace(NO_FLOOR, heartbeat_timeout_s=0.2), lambda job: 300)
     with pytest.raises(BackendError) as caught:
@@ -84,7 +84,7 @@ def test_a_worker_that_falls_silent_is_given_up(folder: DataFolder, monkeypatch:
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_line_is_missed_at_once(
-    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    folder: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, dying = subprocess.Popen, "import sys; sys.stdin.readline(); print('{', end='')"
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support.app import running_app
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 pytestmark = [
     pytest.mark.client,
@@ -46,7 +46,7 @@ def test_a_picture_is_uploaded_and_comes_back_as_a_clip(app: str, client: Any, t
     url = client.upload_file(picture)
     updates: list[Any] = []
     request = SMALL | QUICK | {"image_url": url, "prompt": "a slow push in"}
-    result = client.subscribe(ENDPOINT, arguments=request, with_logs=True, on_queue_update=updates.append)
+    result = client.subscribe(IMAGE_TO_VIDEO.id, arguments=request, with_logs=True, on_queue_update=updates.append)
     assert result["seed"] == 7 and result["prompt"] == "a slow push in"
     clip = httpx.get(result["video"]["url"], timeout=30)
     assert clip.content[4:8] == b"ftyp" and len(clip.content) == result["video"]["file_size"]
@@ -55,7 +55,7 @@ def test_a_picture_is_uploaded_and_comes_back_as_a_clip(app: str, client: Any, t
 
 def test_a_picture_nobody_can_fetch_is_refused_at_its_field(client: Any) -> None:
     with pytest.raises(fal_client.client.FalClientHTTPError) as refusal:
-        client.run(ENDPOINT, arguments=SMALL | {"image_url": "http://127.0.0.1:1/a.png", "prompt": "a walk"})
+        client.run(IMAGE_TO_VIDEO.id, arguments=SMALL | {"image_url": "http://127.0.0.1:1/a.png", "prompt": "a walk"})
     assert refusal.value.status_code == 422
     assert refusal.value.message[0]["loc"] == ["body", "image_url"]
     assert refusal.value.message[0]["type"] == "file_download_error"
@@ -64,4 +64,4 @@ def test_a_picture_nobody_can_fetch_is_refused_at_its_field(client: Any) -> None
 def test_the_app_relays_no_files_and_answers_foreign_pages_nothing(app: str) -> None:
     assert httpx.get(f"{app}/gradio_api/file={app}/config").status_code == 403
     origin = {"origin": "https://evil.example", "access-control-request-method": "POST"}
-    assert "access-control-allow-origin" not in httpx.options(f"{app}/run/{ENDPOINT}", headers=origin).headers
+    assert "access-control-allow-origin" not in httpx.options(f"{app}/run/{IMAGE_TO_VIDEO.id}", headers=origin).headers

@@ -18,6 +18,7 @@ from PIL import Image
 from tests.clients.conftest import EXAMPLES, HERE, tool, twin_process
 from tests.support.tls import terminated, tunnel
 from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 pytestmark = [pytest.mark.client, pytest.mark.timeout(180)]
 
@@ -92,7 +93,7 @@ def example(name: str) -> str:
 
 def test_the_examples_are_those_of_the_endpoint() -> None:
     for name in ("example.sh", "example.py", "example.mjs"):
-        assert schema.ENDPOINT in example(name) and schema.EXAMPLE_PROMPT in example(name)
+        assert IMAGE_TO_VIDEO.id in example(name) and schema.EXAMPLE_PROMPT in example(name)
 
 
 def check_output(output: Any) -> None:

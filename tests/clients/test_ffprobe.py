@@ -12,7 +12,7 @@ import pytest
 from tests.support.jobs import NO_FLOOR, House, a_house
 from wan_core.backends.local import LocalBackend
 from wan_core.events import Finished
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 pytestmark = [pytest.mark.client, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ ASKED = [  # then the write mode, and what the file must hold: width, height, fr
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A desk with a real worker and the miniature; its pictures are 16:9."""
-    data = DataFolder(tmp_path_factory.mktemp("data"))
+    data = FileStore(tmp_path_factory.mktemp("data"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WAN_DATA_DIR", str(data.root))
         patch.setenv("HF_HUB_OFFLINE", "1")
@@ -49,9 +49,10 @@ def test_ffprobe_agrees_with_the_request(
     house: House, values: tuple[Any, ...], mode: str, held: tuple[int, int, int, int]
 ) -> None:
     asked = dict(zip(NAMES, values, strict=True)) | {"video_write_mode": mode, "num_inference_steps": 2}
-    outcome = house.outcome(house.submit(**asked))
+    record = house.submit(**asked)
+    outcome = house.outcome(record)
     assert isinstance(outcome, Finished), outcome
-    stream = probed(outcome.result.clip)
+    stream = probed(house.jobs.files.clip(record.job.id))
     found = stream["width"], stream["height"], int(stream["nb_read_frames"]), Fraction(stream["r_frame_rate"])
     assert found == held
     assert stream["codec_name"] == "h264" and stream["pix_fmt"] == "yuv420p"

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.clients.conftest import twin_process
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 pytestmark = pytest.mark.client
 
@@ -27,14 +27,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_page_and_api_answer_on_one_port(home: str) -> None:
     assert "gradio" in httpx.get(home).text
-    answer = httpx.post(f"{home}/run/{ENDPOINT}", json=BODY)
+    answer = httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=BODY)
     assert answer.status_code == 200, answer.text
     clip = httpx.get(answer.json()["video"]["url"], headers={"range": "bytes=0-7"})
     assert clip.status_code == 206 and len(clip.content) == 8
 
 
 def test_a_stream_is_not_held_back(home: str) -> None:
-    url = httpx.post(f"{home}/queue/{ENDPOINT}", json=BODY | {"prompt": "slowly now"}).json()["status_url"]
+    url = httpx.post(f"{home}/queue/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "slowly now"}).json()["status_url"]
     with httpx.stream("GET", f"{url}/stream?logs=1", headers={"accept-encoding": "br, gzip"}) as stream:
         lines = ((time.monotonic(), line) for line in stream.iter_lines() if line)
         began, first = next(lines)
@@ -45,17 +45,17 @@ def test_a_stream_is_not_held_back(home: str) -> None:
 
 def test_faults_are_in_fals_shape_here_too_and_the_connection_lives(home: str) -> None:
     with httpx.Client(base_url=home) as http:
-        for path, code in ((f"/run/{ENDPOINT}", 422), ("/run/nothing", 404), ("/rest/storage/x", 404)):
+        for path, code in ((f"/run/{IMAGE_TO_VIDEO.id}", 422), ("/run/nothing", 404), ("/rest/storage/x", 404)):
             answer = http.post(path, json={})
             assert answer.status_code == code and "detail" in answer.json()
             assert answer.headers["x-fal-request-id"]
-        assert http.get(f"/run/{ENDPOINT}").json()["detail"] == "Method Not Allowed"
+        assert http.get(f"/run/{IMAGE_TO_VIDEO.id}").json()["detail"] == "Method Not Allowed"
         assert http.post("/gradio_api/queue/join", content=bytes(35_000_001)).status_code == 413
 
 
 def test_a_foreign_page_may_ask_a_public_server(home: str) -> None:
     public = {"host": "wan.example.com", "origin": "https://shop.example"}
-    answer = httpx.options(f"{home}/queue/{ENDPOINT}", headers=public | PREFLIGHT)
+    answer = httpx.options(f"{home}/queue/{IMAGE_TO_VIDEO.id}", headers=public | PREFLIGHT)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
     assert {"authorization", "x-fal-queue-priority"} <= set(answer.headers["access-control-allow-headers"].split(","))
@@ -64,9 +64,9 @@ def test_a_foreign_page_may_ask_a_public_server(home: str) -> None:
 
 
 def test_a_foreign_page_may_not_use_the_server_of_somebodys_own_machine(home: str) -> None:
-    answer = httpx.options(f"{home}/run/{ENDPOINT}", headers={"origin": "https://evil.example"} | PREFLIGHT)
+    answer = httpx.options(f"{home}/run/{IMAGE_TO_VIDEO.id}", headers={"origin": "https://evil.example"} | PREFLIGHT)
     assert "access-control-allow-origin" not in answer.headers
-    own = httpx.options(f"{home}/run/{ENDPOINT}", headers={"origin": "http://localhost:3000"} | PREFLIGHT)
+    own = httpx.options(f"{home}/run/{IMAGE_TO_VIDEO.id}", headers={"origin": "http://localhost:3000"} | PREFLIGHT)
     assert own.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 

@@ -32,19 +32,20 @@ from tests.support.jobs import NO_FLOOR, OPTIONS, a_house
 from wan_core import api, intake
 from wan_core.errors import InputError
 from wan_core.events import Event, Job
+from wan_core.files import FileStore
 from wan_core.jobs.store import JobStore
-from wan_core.settings import DataFolder, Limits, Settings
+from wan_core.settings import Limits, Settings
 
 
 class SlowBackend(FakeBackend):
     """A fake that takes `step_s` for each step, and knows some words."""
 
-    def __init__(self, data: DataFolder, step_s: float) -> None:
+    def __init__(self, data: FileStore, step_s: float) -> None:
         super().__init__(data)
         self.step_s = step_s
 
     def make_clip(self, job: Job, stop: threading.Event) -> Iterator[Event]:
-        first, _, _ = job.request.prompt.partition(" ")
+        first, _, _ = job.inputs.prompt.partition(" ")
         if first == "endless":
             yield from wait_for_stop(job, stop)
         if first == "refused":
@@ -125,8 +126,8 @@ def main() -> None:
     asked = parsed()
     asked.data.mkdir(parents=True, exist_ok=True)
     settings = TwinSettings(data_dir=asked.data)
-    read = partial(intake.read, fetch=Album(), local=api.local_file(settings.data))
-    with a_house(settings.data, SlowBackend(settings.data, asked.step), read_picture=read) as house:
+    read = partial(intake.read, fetch=Album(), local=api.local_file(settings.files))
+    with a_house(settings.files, SlowBackend(settings.files, asked.step), read_picture=read) as house:
         built = api.build(house.jobs, settings, OPTIONS)
         built.routes.extend([Route("/constant", constant), Route("/statements", counting(house.store))])
         (serve_page if asked.page else serve)(built, asked.port)

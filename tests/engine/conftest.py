@@ -21,7 +21,8 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 from wan_core import geometry
 from wan_core.engine.embedding_cache import cache_first_frames
 from wan_core.engine.loading import Engine
-from wan_core.events import Job
+from wan_core.events import Job, JobOptions
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.profiles import EngineProfile
 from wan_core.schema import ImageToVideoInput
@@ -105,7 +106,7 @@ def engine(pipe: WanImageToVideoPipeline) -> Engine:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (60, 40, 3), np.uint8)
-    path = tmp_path / "picture.png"
+    path = FileStore(tmp_path).picture("picture")
     Image.fromarray(noise).save(path)
     return path
 
@@ -125,17 +126,17 @@ def job(picture: Path) -> MakeJob:
             | defaults
             | values
         )
-        return Job("job", request, picture, size, "tiny")
+        return Job("job", request, size, JobOptions("tiny"), {"image_url": "picture"})
 
     return make
 
 
-def plain_call(pipe: Any, job: Job) -> np.ndarray:
+def plain_call(pipe: Any, job: Job, folder: Path) -> np.ndarray:
     """What a newcomer would write with diffusers alone."""
-    request = job.request
+    request = job.inputs
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
     frames = pipe(
-        image=geometry.fit(Image.open(job.picture), job.size),
+        image=geometry.fit(Image.open(FileStore(folder).picture(job.picture)), job.size),
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         width=job.size.width,

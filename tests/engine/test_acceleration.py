@@ -26,14 +26,15 @@ from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import FAST_FAILED, NATIVE_AGAIN, sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Log, Note
+from wan_core.files import FileStore
 from wan_core.settings import Settings
 
 CPU = torch.device("cpu")
 
 
 def run(engine: Engine, job: Job, folder: Path) -> tuple[np.ndarray, list[Event]]:
-    events = list(sample(engine, job, job.request.prompt, folder / "frames.npy", lambda: False))
-    return np.load(folder / "frames.npy"), events
+    events = list(sample(engine, job, job.inputs.prompt, FileStore(folder), lambda: False))
+    return np.load(FileStore(folder).frames("job")), events
 
 
 def blocks_that_run(expert: Any) -> list[int]:
@@ -55,7 +56,7 @@ def test_none_after_regular_is_still_the_plain_call(cached: Engine, job: MakeJob
     regular, none = (job(num_inference_steps=18, acceleration=word) for word in ("regular", "none"))
     accelerated, _ = run(cached, regular, tmp_path)
     plain, _ = run(cached, none, tmp_path)
-    assert np.array_equal(plain, plain_call(cached.pipe, none))
+    assert np.array_equal(plain, plain_call(cached.pipe, none, tmp_path))
     assert not np.array_equal(plain, accelerated)
 
 
@@ -88,7 +89,7 @@ def test_a_cancelled_run_leaves_nothing_in_the_cache(cached: Engine, job: MakeJo
     asked = job(num_inference_steps=18, acceleration="regular")
     before, _ = run(cached, asked, tmp_path)
     broken = sample(
-        cached, job(num_inference_steps=40, acceleration="regular"), "a cat", tmp_path / "x.npy", lambda: False
+        cached, job(num_inference_steps=40, acceleration="regular"), "a cat", FileStore(tmp_path), lambda: False
     )
     for _ in range(8):
         next(broken)
@@ -265,7 +266,7 @@ def test_one_graph_serves_all_blocks_both_experts_and_other_sizes_also_under_the
     assert 1 <= graphs.count <= 2
     before = graphs.count
     asked = job()
-    assert np.array_equal(run(cached, asked, tmp_path)[0], plain_call(cached.pipe, asked))
+    assert np.array_equal(run(cached, asked, tmp_path)[0], plain_call(cached.pipe, asked, tmp_path))
     assert graphs.count == before
 
 

@@ -13,6 +13,7 @@ from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.estimate import forwards as forwards_of
 from wan_core.events import Job
+from wan_core.files import FileStore
 
 EIGHT_STEPS = [999, 972, 937, 892, 833, 750, 625, 416]
 
@@ -70,8 +71,8 @@ def eight_steps(job: MakeJob, high_noise: float, low_noise: float) -> Job:
 
 def make_clip(engine: Engine, job: MakeJob, folder: Path, high_noise: float, low_noise: float) -> np.ndarray:
     asked = eight_steps(job, high_noise, low_noise)
-    list(sample(engine, asked, asked.request.prompt, folder / "frames.npy", lambda: False))
-    return np.load(folder / "frames.npy")
+    list(sample(engine, asked, asked.inputs.prompt, FileStore(folder), lambda: False))
+    return np.load(FileStore(folder).frames("job"))
 
 
 @pytest.mark.parametrize("shift", [1, 3, 5, 10])

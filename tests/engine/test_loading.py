@@ -16,6 +16,7 @@ from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage, Step
+from wan_core.files import FileStore
 from wan_core.profiles import EngineProfile, profiles
 from wan_core.settings import Settings
 
@@ -58,8 +59,8 @@ def test_the_islands_and_the_vae_stay_in_full_precision(saved: Path) -> None:
 
 def test_its_frames_are_those_of_a_plain_bf16_pipeline(saved: Path, job: MakeJob, tmp_path: Path) -> None:
     asked = job()
-    list(sample(loaded(saved), asked, asked.request.prompt, tmp_path / "frames.npy", never))
-    assert np.array_equal(np.load(tmp_path / "frames.npy"), plain_call(oracle(saved), asked))
+    list(sample(loaded(saved), asked, asked.inputs.prompt, FileStore(tmp_path), never))
+    assert np.array_equal(np.load(FileStore(tmp_path).frames("job")), plain_call(oracle(saved), asked, tmp_path))
 
 
 def test_each_part_is_told(saved: Path) -> None:

@@ -15,6 +15,7 @@ from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.sampling import ONLY_FP8, sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Note
+from wan_core.files import FileStore
 from wan_core.settings import Settings
 
 RESIDENT = Plan("bf16", "resident", False, 139)
@@ -28,8 +29,8 @@ def carded(engine: Engine) -> Engine:
 
 
 def run(engine: Engine, job: Job, folder: Path) -> tuple[np.ndarray, list[str]]:
-    events: list[Event] = list(sample(engine, job, job.request.prompt, folder / "frames.npy", lambda: False))
-    return np.load(folder / "frames.npy"), [event.message for event in events if isinstance(event, Note)]
+    events: list[Event] = list(sample(engine, job, job.inputs.prompt, FileStore(folder), lambda: False))
+    return np.load(FileStore(folder).frames("job")), [event.message for event in events if isinstance(event, Note)]
 
 
 def exhaust(module: torch.nn.Module, times: int) -> None:

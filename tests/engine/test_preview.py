@@ -13,6 +13,7 @@ from wan_core.engine.loading import Engine
 from wan_core.engine.preview import SHARE, WAN, Colours, Previews, fit_colours, least_squares, normalize, soft_colours
 from wan_core.engine.sampling import sample
 from wan_core.events import Preview
+from wan_core.files import FileStore
 
 
 def test_least_squares_agrees_with_numpy_and_finds_a_linear_truth() -> None:
@@ -54,10 +55,8 @@ def test_a_run_tells_previews_and_the_file_is_there(
     engine: Engine, job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preview, "SHARE", 1e9)
-    path = tmp_path / "preview.webp"
-    events = list(
-        sample(engine, job(num_inference_steps=20), "a cat", tmp_path / "frames.npy", lambda: False, preview=path)
-    )
+    path = FileStore(tmp_path).preview("job")
+    events = list(sample(engine, job(num_inference_steps=20), "a cat", FileStore(tmp_path), lambda: False))
     assert events.count(Preview(path)) == 6
     with Image.open(path) as shown:
         assert shown.n_frames == 5

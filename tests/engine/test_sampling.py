@@ -15,6 +15,7 @@ from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Job, Note, Stage, Step
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 
 
@@ -22,13 +23,13 @@ def never() -> bool:
     return False
 
 
-def run(engine: Engine, job: Job, target: Path) -> list[Event]:
-    return list(sample(engine, job, job.request.prompt, target, never))
+def run(engine: Engine, job: Job, folder: Path) -> list[Event]:
+    return list(sample(engine, job, job.inputs.prompt, FileStore(folder), never))
 
 
 def frames_of(engine: Engine, job: Job, folder: Path) -> np.ndarray:
-    run(engine, job, folder / "frames.npy")
-    return np.load(folder / "frames.npy")
+    run(engine, job, folder)
+    return np.load(FileStore(folder).frames("job"))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_without_acceleration_the_frames_are_those_of_a_plain_diffusers_call(
 ) -> None:
     asked = job(**values)
     ours = frames_of(engine, asked, tmp_path)
-    assert np.array_equal(ours, plain_call(engine.pipe, asked))
+    assert np.array_equal(ours, plain_call(engine.pipe, asked, tmp_path))
 
 
 def test_82_frames_are_the_first_82_of_85(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_others(
 
 
 def test_every_step_is_told_with_the_time_that_is_left(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
-    events = run(engine, job(), tmp_path / "frames.npy")
+    events = run(engine, job(), tmp_path)
     steps = [event for event in events if isinstance(event, Step)]
     assert [event.name for event in events if isinstance(event, Stage)] == ["sampling", "decoding"]
     assert [(step.done, step.total) for step in steps if step.stage == "sampling"] == [(n, 4) for n in range(1, 5)]
@@ -85,12 +86,12 @@ def test_the_time_left_follows_the_forwards_that_remain() -> None:
 def test_a_cancelled_clip_stops_within_one_step_and_leaves_no_file(
     engine: Engine, job: MakeJob, tmp_path: Path
 ) -> None:
-    clip = sample(engine, job(num_inference_steps=40), "a cat", tmp_path / "frames.npy", lambda: len(seen) >= 2)
+    clip = sample(engine, job(num_inference_steps=40), "a cat", FileStore(tmp_path), lambda: len(seen) >= 2)
     seen: list[Event] = []
     with pytest.raises(Cancelled):
         seen.extend(event for event in clip if isinstance(event, Step))
     assert len(seen) <= 4  # the thread may be one step ahead of the reader
-    assert list(tmp_path.glob("frames*")) == []
+    assert list((tmp_path / "frames").iterdir()) == []
 
 
 def test_closing_the_generator_ends_the_thread_and_the_next_clip_is_untouched(
@@ -98,20 +99,19 @@ def test_closing_the_generator_ends_the_thread_and_the_next_clip_is_untouched(
 ) -> None:
     before = frames_of(engine, job(), tmp_path)
     calls = forwards(engine.pipe)
-    clip = sample(engine, job(num_inference_steps=40), "a cat", tmp_path / "stopped.npy", never)
+    clip = sample(engine, job(num_inference_steps=40), "a cat", FileStore(tmp_path), never)
     next(event for event in clip if isinstance(event, Step))
     clip.close()
     made = len(calls)
-    assert made < 80
+    assert made < 80 and [path.name for path in (tmp_path / "frames").iterdir()] == ["job.npy"]
     assert np.array_equal(frames_of(engine, job(), tmp_path), before)
-    assert not (tmp_path / "stopped.npy").exists()
 
 
 def test_two_steps_with_a_large_shift_say_that_the_low_noise_expert_never_runs(
     engine: Engine, job: MakeJob, tmp_path: Path
 ) -> None:
     def notes(shift: float) -> list[str]:
-        events = run(engine, job(num_inference_steps=2, shift=shift), tmp_path / "frames.npy")
+        events = run(engine, job(num_inference_steps=2, shift=shift), tmp_path)
         return [event.message for event in events if isinstance(event, Note)]
 
     assert notes(8) == []
@@ -121,15 +121,15 @@ def test_two_steps_with_a_large_shift_say_that_the_low_noise_expert_never_runs(
 def test_numbers_that_overflow_are_an_error_and_no_black_clip(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
     torch.nn.init.constant_(engine.pipe.transformer.proj_out.bias, float("nan"))
     with pytest.raises(BackendError) as error:
-        run(engine, job(), tmp_path / "frames.npy")
+        run(engine, job(), tmp_path)
     assert error.value.type == "no_media_generated"
-    assert list(tmp_path.glob("frames*")) == []
+    assert list((tmp_path / "frames").iterdir()) == []
 
 
 def test_a_decoder_that_overflows_is_noticed_too(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
     torch.nn.init.constant_(engine.pipe.vae.post_quant_conv.bias, float("inf"))
     with pytest.raises(BackendError):
-        run(engine, job(), tmp_path / "frames.npy")
+        run(engine, job(), tmp_path)
 
 
 def test_too_little_memory_is_said_in_a_sentence(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_too_little_memory_is_said_in_a_sentence(engine: Engine, job: MakeJob, t
 
     engine.pipe.transformer_2.register_forward_pre_hook(exhausted)
     with pytest.raises(BackendError) as error:
-        run(engine, job(), tmp_path / "frames.npy")
+        run(engine, job(), tmp_path)
     assert error.value.type == "out_of_memory"
     assert str(SIZE) in error.value.message
 
@@ -147,12 +147,12 @@ def test_another_seed_reads_neither_prompt_nor_picture_again(engine: Engine, job
     reads: list[str] = []
     engine.pipe.text_encoder.register_forward_pre_hook(lambda *_: reads.append("prompt"))
     engine.pipe.vae.encoder.register_forward_pre_hook(lambda *_: reads.append("picture"))
-    run(engine, job(), tmp_path / "frames.npy")
+    run(engine, job(), tmp_path)
     first = len(reads)
-    run(engine, job(seed=8, num_inference_steps=6, shift=3.0), tmp_path / "frames.npy")
+    run(engine, job(seed=8, num_inference_steps=6, shift=3.0), tmp_path)
     assert first == 2 + 5  # both prompts, one picture of 17 frames
     assert len(reads) == first
-    run(engine, job(negative_prompt="blurry"), tmp_path / "frames.npy")
+    run(engine, job(negative_prompt="blurry"), tmp_path)
     assert len(reads) == first + 1
 
 

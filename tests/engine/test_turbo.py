@@ -16,6 +16,7 @@ from wan_core.engine.loading import Engine, load
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Note
+from wan_core.files import FileStore
 from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
 
@@ -34,8 +35,8 @@ def engine(saved: Path, loras: Path) -> Engine:
 
 
 def run(engine: Engine, job: Job, folder: Path) -> np.ndarray:
-    list(sample(engine, job, job.request.prompt, folder / "frames.npy", lambda: False))
-    return np.load(folder / "frames.npy")
+    list(sample(engine, job, job.inputs.prompt, FileStore(folder), lambda: False))
+    return np.load(FileStore(folder).frames("job"))
 
 
 def test_turbo_changes_the_clip_and_plain_is_plain_again_to_the_last_bit(
@@ -62,9 +63,9 @@ def test_both_experts_have_their_own_lora(
     oracle: WanImageToVideoPipeline = load(PLAIN, Settings(model=str(saved)), [].append).pipe
     oracle.load_lora_weights(str(loras), weight_name=turbo.HIGH_NOISE, adapter_name="a")
     oracle.load_lora_weights(str(loras), weight_name=turbo.LOW_NOISE, adapter_name="b", load_into_transformer_2=True)
-    assert np.array_equal(ours, plain_call(oracle, asked))
+    assert np.array_equal(ours, plain_call(oracle, asked, tmp_path))
     oracle.transformer_2.disable_lora()
-    assert not np.array_equal(ours, plain_call(oracle, asked))
+    assert not np.array_equal(ours, plain_call(oracle, asked, tmp_path))
 
 
 def test_a_turbo_profile_loads_them_at_once(saved: Path, loras: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_request_they_are_not_made_for_runs_as_asked_and_says_so(
 ) -> None:
     fast = engine.for_profile(TURBO)
     assert fast is not None
-    events: list[Event] = list(sample(fast, job(**values), "a cat", tmp_path / "frames.npy", lambda: False))
+    events: list[Event] = list(sample(fast, job(**values), "a cat", FileStore(tmp_path), lambda: False))
     assert [part in event.message for event in events if isinstance(event, Note)] == [True]
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.clients.conftest import twin_process
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -53,7 +53,7 @@ def test_accepted_requests_survive_a_kill_and_their_pollers_do_not_notice(
 ) -> None:
     results: dict[int, Any] = {}
     with killed_later(tmp_path, port):
-        handles = [client.submit(ENDPOINT, arguments=INPUT | {"seed": seed}) for seed in range(3)]
+        handles = [client.submit(IMAGE_TO_VIDEO.id, arguments=INPUT | {"seed": seed}) for seed in range(3)]
         waiting = [
             threading.Thread(target=lambda n=n: results.update({n: handles[n].get()}), daemon=True) for n in range(3)
         ]
@@ -66,14 +66,14 @@ def test_accepted_requests_survive_a_kill_and_their_pollers_do_not_notice(
             thread.join(timeout=60)
         assert {seed: result["seed"] for seed, result in results.items()} == {0: 0, 1: 1, 2: 2}
         for handle in handles:
-            assert client.result(ENDPOINT, handle.request_id)["video"]["url"].startswith(home)
+            assert client.result(IMAGE_TO_VIDEO.id, handle.request_id)["video"]["url"].startswith(home)
 
 
 def test_what_was_uploaded_and_finished_is_still_there_after_a_kill(tmp_path: Path, port: int, client: Any) -> None:
     with killed_later(tmp_path, port) as home:
         places = httpx.post(f"{home}/rest/storage/upload/initiate", json={"content_type": "image/png"}).json()
         assert httpx.put(places["upload_url"], content=b"a picture").status_code == 200
-        handle = client.submit(ENDPOINT, arguments=INPUT)
+        handle = client.submit(IMAGE_TO_VIDEO.id, arguments=INPUT)
         result = handle.get()
     with twin_process(tmp_path, "--port", str(port)):
         assert httpx.get(places["file_url"]).content == b"a picture"
@@ -82,8 +82,8 @@ def test_what_was_uploaded_and_finished_is_still_there_after_a_kill(tmp_path: Pa
 
 def test_a_deadline_to_begin_holds_across_a_kill(tmp_path: Path, port: int, client: Any) -> None:
     with killed_later(tmp_path, port):
-        client.submit(ENDPOINT, arguments=INPUT | {"prompt": "slowly"})
-        late = client.submit(ENDPOINT, arguments=INPUT, start_timeout=1.5)
+        client.submit(IMAGE_TO_VIDEO.id, arguments=INPUT | {"prompt": "slowly"})
+        late = client.submit(IMAGE_TO_VIDEO.id, arguments=INPUT, start_timeout=1.5)
     time.sleep(1.5)
     with twin_process(tmp_path, "--port", str(port)):
         with pytest.raises(fal_client.client.FalClientHTTPError) as expired:
@@ -95,12 +95,12 @@ def test_a_slow_body_holds_up_nobody_else(tmp_path: Path) -> None:
     """Forty senders that have begun a request and say no more."""
     with twin_process(tmp_path) as (home, _):
         address = ("127.0.0.1", int(home.rpartition(":")[2]))
-        start = f"POST /queue/{ENDPOINT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        start = f"POST /queue/{IMAGE_TO_VIDEO.id} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         senders = [socket.create_connection(address) for _ in range(40)]
         for sender in senders:
             sender.sendall(f"{start}content-length: 30000000\r\n\r\n{{".encode())
         began = time.monotonic()
-        assert httpx.post(f"{home}/run/{ENDPOINT}", json=INPUT, timeout=30).status_code == 200
+        assert httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=INPUT, timeout=30).status_code == 200
         assert time.monotonic() - began < 10
         for sender in senders:
             sender.close()

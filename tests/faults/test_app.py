@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.app import data_uri, free_port, outcome_of, running_app
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -16,7 +16,7 @@ REQUEST = {"prompt": "pan left", "num_frames": 17, "resolution": "480p", "interp
 
 def submit(home: str, **values: Any) -> dict[str, Any]:
     request = REQUEST | {"image_url": data_uri()} | values
-    answer: dict[str, Any] = httpx.post(f"{home}/queue/{ENDPOINT}", json=request, timeout=30).json()
+    answer: dict[str, Any] = httpx.post(f"{home}/queue/{IMAGE_TO_VIDEO.id}", json=request, timeout=30).json()
     return answer
 
 

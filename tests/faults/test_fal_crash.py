@@ -22,16 +22,18 @@ from tests.support.faulty_fal import HASTE, FaultyFal, completed, cut, faulty_fa
 from tests.support.jobs import NO_FLOOR, a_request, grey_picture
 from wan_core import encoding
 from wan_core.backends.fal import FalBackend
-from wan_core.events import Failed, Finished
+from wan_core.events import Failed, Finished, JobOptions
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
+from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, WorkerPool
-from wan_core.jobs.service import JobOptions, JobService
+from wan_core.jobs.service import JobService, Submission
 from wan_core.jobs.store import JobStore, Row
 from wan_core.profiles import pool_of
-from wan_core.settings import DataFolder, Settings
+from wan_core.settings import Settings
 
 pytestmark = pytest.mark.fault
 ROOT = Path(__file__).parents[2]
@@ -39,12 +41,12 @@ ROOT = Path(__file__).parents[2]
 
 def app(root: Path, port: int) -> None:
     """Finish the jobs that are there, or submit one if there is none; ends when all are over."""
-    fal, data = FaultyFal(port, b""), DataFolder(root)
+    fal, data = FaultyFal(port, b""), FileStore(root)
     store = JobStore(data.database)
-    budget = FalBudget(store, Settings(), per_client=False)
-    backend = FalBackend(store, budget, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), timeouts=HASTE)
+    budget, keys = FalBudget(store, Settings(), per_client=False), FalKeys(store, Settings().fal_key)
+    backend = FalBackend(store, keys, budget, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), timeouts=HASTE)
     runner = JobRunner(store, {"fal": WorkerPool(backend, 2)}, NO_FLOOR, per_client=False)
-    jobs = JobService(store, runner, data, NO_FLOOR, grey_picture, pool_of, per_client=False, budget=budget)
+    jobs = JobService(store, runner, data, NO_FLOOR, grey_picture, pool_of, per_client=False, budget=budget, keys=keys)
     runner.start()
     asyncio.run(work(jobs, list(runner.records.values())))
     runner.close()
@@ -53,14 +55,14 @@ def app(root: Path, port: int) -> None:
 
 async def work(jobs: JobService, records: list[JobRecord]) -> None:
     if not records:
-        records = [await jobs.submit(a_request(), Client.by_key("a"), JobOptions("a14b", "fal"))]
+        records = [await jobs.submit(Submission(a_request(), JobOptions("a14b", "fal")), Client.by_key("a"))]
     for record in records:
         async for _ in jobs.watch(record):
             pass
 
 
 @contextmanager
-def running_app(data: DataFolder, fal: FaultyFal) -> Iterator[subprocess.Popen[bytes]]:
+def running_app(data: FileStore, fal: FaultyFal) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-W", "ignore", "-m", "tests.faults.test_fal_crash", str(data.root), str(fal.port)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"FAL_KEY": "canary:key"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -85,7 +87,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def only_row(data: DataFolder) -> Row:
+def only_row(data: FileStore) -> Row:
     store = JobStore(data.database)
     (row,) = store.rows()
     store.close()
@@ -107,7 +109,7 @@ def fal(clip: bytes) -> Iterator[FaultyFal]:
 
 
 def test_a_clip_arrives_although_the_app_was_killed_between_submission_and_result(
-    data: DataFolder, fal: FaultyFal
+    data: FileStore, fal: FaultyFal
 ) -> None:
     fal.life = (in_progress("a"),)
     with running_app(data, fal) as process:
@@ -122,7 +124,7 @@ def test_a_clip_arrives_although_the_app_was_killed_between_submission_and_resul
     assert not [path for path in data.root.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
 
 
-def test_an_app_killed_before_fals_answer_never_sends_the_job_again(data: DataFolder, fal: FaultyFal) -> None:
+def test_an_app_killed_before_fals_answer_never_sends_the_job_again(data: FileStore, fal: FaultyFal) -> None:
     killed = threading.Event()
     fal.always("submit", held(killed, cut))
     with running_app(data, fal) as process:
@@ -137,7 +139,7 @@ def test_an_app_killed_before_fals_answer_never_sends_the_job_again(data: DataFo
     assert fal.submissions == 1
 
 
-def test_a_job_outlives_twenty_kills_at_any_moment_with_one_submission(data: DataFolder, fal: FaultyFal) -> None:
+def test_a_job_outlives_twenty_kills_at_any_moment_with_one_submission(data: FileStore, fal: FaultyFal) -> None:
     fal.life = (in_progress("a"),)
     chance = random.Random(7)
     for _ in range(20):

@@ -11,13 +11,13 @@ from tests.support.jobs import NO_FLOOR, SHORT, a_house
 from wan_core import encoding
 from wan_core.backends.local import LocalBackend
 from wan_core.events import Finished, Step
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 pytestmark = pytest.mark.fault
 
 
 def test_kill_9_of_the_worker_in_the_middle_of_a_job_costs_one_attempt(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+    data: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAN_DATA_DIR", str(data.root))
     with a_house(data, LocalBackend(NO_FLOOR, lambda job: 300)) as house:
@@ -33,7 +33,7 @@ def test_kill_9_of_the_worker_in_the_middle_of_a_job_costs_one_attempt(
         threading.Thread(target=kill_at_the_third_step).start()
         outcome = house.outcome(record)
         assert killed.is_set() and record.attempts == 2
-        assert isinstance(outcome, Finished) and encoding.probe(outcome.result.clip).frames == 17
+        assert isinstance(outcome, Finished) and encoding.probe(house.jobs.files.clip(record.job.id)).frames == 17
 
 
 def worker_pid() -> int:

@@ -16,7 +16,8 @@ from tests.engine.conftest import tiny_pipeline
 from tests.engine.loras import publish
 from wan_core.engine.loading import load
 from wan_core.engine.sampling import sample
-from wan_core.events import Job
+from wan_core.events import JOB
+from wan_core.files import FileStore
 from wan_core.profiles import profiles
 from wan_core.settings import Settings
 
@@ -110,7 +111,7 @@ def test_a14b_is_packed_when_the_page_starts_and_makes_the_clip_that_it_makes_on
     assert report["outcomes"] == ["Finished"], report["messages"]
     assert report["packed_bytes"] > 200_000
     assert len(asked(report, "/schedule")) == len(asked(report, "/release")) == 1
-    job = Job.from_json(report["jobs"][0])
+    job, files = JOB.validate_json(report["jobs"][0]), FileStore(tmp_path / "data")
     engine = load(profiles()["a14b"], Settings(model=sources["WAN_MODEL"]), lambda event: None)
-    list(sample(engine, job, job.request.prompt, tmp_path / "here.npy", lambda: False))
-    assert report["frames"] == [hashlib.sha256((tmp_path / "here.npy").read_bytes()).hexdigest()]
+    list(sample(engine, job, job.inputs.prompt, files, lambda: False))
+    assert report["frames"] == [hashlib.sha256(files.frames(job.id).read_bytes()).hexdigest()]

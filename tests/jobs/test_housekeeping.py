@@ -10,34 +10,37 @@ import pytest
 
 from tests.support.fake_backend import wait_for_stop
 from tests.support.jobs import NO_FLOOR, House, a_house
+from wan_core.files import FileStore
 from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
-from wan_core.settings import DataFolder, Limits
+from wan_core.settings import Limits
 
 DAY = 24 * 3600.0
 
 
 @pytest.fixture
-def house(data: DataFolder) -> Iterator[House]:
+def house(data: FileStore) -> Iterator[House]:
     with a_house(data) as house:
         yield house
 
 
 def tidy(house: House, limits: Limits = NO_FLOOR, at: float | None = None) -> None:
     now = time.time() if at is None else at
-    Housekeeping(house.runner, house.store, house.jobs.data, limits, lambda: now).tidy()
+    Housekeeping(house.runner, house.store, house.jobs.files, limits, lambda: now).tidy()
 
 
 def finished(house: House) -> JobRecord:
     record = house.submit()
     house.outcome(record)
-    np.save(house.jobs.data.frames(record.job.id), np.zeros((17, 64, 64, 3), np.uint8))
+    np.save(house.jobs.files.frames(record.job.id), np.zeros((17, 64, 64, 3), np.uint8))
     return record
 
 
 def files_left(house: House, record: JobRecord) -> list[str]:
-    return [path.suffix for path in house.jobs.data.files_of(record.job.id) if path.exists()]
+    files = house.jobs.files
+    own = (*map(files.picture, record.job.files.values()), *files.of_job(record.job.id))
+    return [path.suffix for path in own if path.exists()]
 
 
 def test_a_fresh_result_is_kept(house: House) -> None:
@@ -52,7 +55,7 @@ def test_a_result_is_forgotten_after_a_day_with_everything_it_had(house: House) 
     assert files_left(house, record) == [] and house.jobs.get(record.job.id) is None and house.store.rows() == []
 
 
-def test_a_running_job_is_left_alone_however_old(data: DataFolder) -> None:
+def test_a_running_job_is_left_alone_however_old(data: FileStore) -> None:
     with a_house(data) as house:
         house.backend.scripts["endless"] = wait_for_stop
         record = house.submit(prompt="endless")
@@ -63,22 +66,22 @@ def test_a_running_job_is_left_alone_however_old(data: DataFolder) -> None:
 
 def test_over_the_quota_raw_frames_go_first(house: House) -> None:
     record = finished(house)
-    frames = house.jobs.data.frames(record.job.id).stat().st_size
-    everything = sum(path.stat().st_size for path in house.jobs.data.all_files())
+    frames = house.jobs.files.frames(record.job.id).stat().st_size
+    everything = sum(path.stat().st_size for path in house.jobs.files.all_files())
     tidy(house, replace(NO_FLOOR, keep_bytes=everything - frames))
     assert files_left(house, record) == [".png", ".mp4"]
 
 
 def test_still_over_the_quota_the_oldest_jobs_go(house: House) -> None:
     old, new = finished(house), finished(house)
-    kept = house.jobs.data.clip(new.job.id).stat().st_size + new.job.picture.stat().st_size
+    kept = house.jobs.files.clip(new.job.id).stat().st_size + house.jobs.files.picture(new.job.picture).stat().st_size
     tidy(house, replace(NO_FLOOR, keep_bytes=kept))
     assert files_left(house, old) == [] and house.jobs.get(old.job.id) is None
     assert ".mp4" in files_left(house, new)
 
 
 def test_a_file_that_belongs_to_no_job_is_removed_once_it_is_an_hour_old(house: House) -> None:
-    stray = house.jobs.data.clip("stray")
+    stray = house.jobs.files.clip("stray")
     stray.write_bytes(b"x")
     tidy(house)
     assert stray.exists(), "it may belong to a job that is being accepted"
@@ -86,7 +89,7 @@ def test_a_file_that_belongs_to_no_job_is_removed_once_it_is_an_hour_old(house: 
     assert not stray.exists()
 
 
-def test_the_frames_of_an_old_job_stay_while_another_finishes_them_again(data: DataFolder) -> None:
+def test_the_frames_of_an_old_job_stay_while_another_finishes_them_again(data: FileStore) -> None:
     with a_house(data) as house:
         old = finished(house)
         house.backend.scripts["endless"] = wait_for_stop

@@ -13,12 +13,13 @@ from PIL import Image
 from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for_stop
 from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Failed, Finished, Job, Log, Note, Queued, Stage, Step, Stopped
+from wan_core.events import Event, Failed, Finished, Job, JobOptions, Log, Note, Queued, Stage, Step, Stopped
+from wan_core.files import FileStore
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.service import JobOptions
+from wan_core.jobs.service import Submission
 from wan_core.schema import MAX_SEED
-from wan_core.settings import DataFolder, Settings
+from wan_core.settings import Settings
 
 LOST = BackendError("worker_lost", "The worker process died.")
 
@@ -36,7 +37,7 @@ def raising(*errors: Exception, then: FakeBackend) -> Script:
     return script
 
 
-def test_a_job_is_watched_from_its_first_event_to_its_clip(data: DataFolder) -> None:
+def test_a_job_is_watched_from_its_first_event_to_its_clip(data: FileStore) -> None:
     with a_house(data) as house:
         record = house.submit()
         events = house.events(record)
@@ -45,28 +46,28 @@ def test_a_job_is_watched_from_its_first_event_to_its_clip(data: DataFolder) -> 
         assert house.events(record) == events, "a late watcher sees the same"
 
 
-def test_a_seed_is_drawn_once_and_reported_and_a_given_one_is_kept(data: DataFolder) -> None:
+def test_a_seed_is_drawn_once_and_reported_and_a_given_one_is_kept(data: FileStore) -> None:
     with a_house(data) as house:
         drawn = house.submit()
         outcome = house.outcome(drawn)
         assert isinstance(outcome, Finished)
-        assert outcome.result.seed == drawn.job.request.seed and 0 <= outcome.result.seed <= MAX_SEED
-        assert house.submit(seed=0).job.request.seed == 0
+        assert outcome.result.seed == drawn.job.inputs.seed and 0 <= outcome.result.seed <= MAX_SEED
+        assert house.submit(seed=0).job.inputs.seed == 0
 
 
-def test_the_picture_is_kept_beside_the_job_and_its_ratio_decides_the_size(data: DataFolder) -> None:
+def test_the_picture_is_kept_beside_the_job_and_its_ratio_decides_the_size(data: FileStore) -> None:
     async def portrait(source: str | Path) -> Image.Image:
         return Image.fromarray(np.full((640, 360, 3), (200, 30, 30), np.uint8))
 
     with a_house(data, read_picture=portrait) as house:
         record = house.submit(image_url="data:image/png;base64,AAAA")
         assert (record.job.size.width, record.job.size.height) == (480, 832)
-        with Image.open(record.job.picture) as kept:
+        with Image.open(data.picture(record.job.picture)) as kept:
             assert kept.size == (360, 640)
-        assert record.job.request.image_url == "", "bytes are not kept in rows"
+        assert record.job.inputs.image_url == "", "bytes are not kept in rows"
 
 
-def test_a_picture_that_cannot_be_used_makes_no_job(data: DataFolder) -> None:
+def test_a_picture_that_cannot_be_used_makes_no_job(data: FileStore) -> None:
     async def refuse(source: str | Path) -> Image.Image:
         raise InputError("image_url", "image_load_error", "The picture cannot be read.")
 
@@ -76,7 +77,7 @@ def test_a_picture_that_cannot_be_used_makes_no_job(data: DataFolder) -> None:
         assert house.store.rows() == [] and not house.runner.records
 
 
-def test_a_running_job_is_cancelled(data: DataFolder) -> None:
+def test_a_running_job_is_cancelled(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["endless"] = wait_for_stop
     with a_house(data, backend) as house:
@@ -92,7 +93,7 @@ def test_a_running_job_is_cancelled(data: DataFolder) -> None:
         assert not house.jobs.cancel(record), "it is over"
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_never_begun(data: DataFolder) -> None:
+def test_a_waiting_job_is_cancelled_at_once_and_never_begun(data: FileStore) -> None:
     gate, backend = threading.Event(), FakeBackend(data)
     backend.scripts["held"] = held_until(gate, backend.make_clip)
     with a_house(data, backend) as house:
@@ -104,7 +105,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_never_begun(data: DataFolder) ->
         assert backend.ran == [first.job.id]
 
 
-def test_waiting_jobs_are_told_how_many_are_ahead(data: DataFolder) -> None:
+def test_waiting_jobs_are_told_how_many_are_ahead(data: FileStore) -> None:
     gate, backend = threading.Event(), FakeBackend(data)
     backend.scripts["held"] = held_until(gate, backend.make_clip)
     with a_house(data, backend) as house:
@@ -117,7 +118,7 @@ def test_waiting_jobs_are_told_how_many_are_ahead(data: DataFolder) -> None:
         assert isinstance(house.outcome(second), Finished)
 
 
-def test_a_job_whose_worker_died_runs_again_and_finishes(data: DataFolder) -> None:
+def test_a_job_whose_worker_died_runs_again_and_finishes(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["once"] = raising(LOST, then=backend)
     with a_house(data, backend) as house:
@@ -126,7 +127,7 @@ def test_a_job_whose_worker_died_runs_again_and_finishes(data: DataFolder) -> No
         assert record.attempts == 2
 
 
-def test_a_job_that_kills_its_worker_twice_fails_and_the_next_one_runs(data: DataFolder) -> None:
+def test_a_job_that_kills_its_worker_twice_fails_and_the_next_one_runs(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["poison"] = raising(LOST, LOST, LOST, then=backend)
     with a_house(data, backend) as house:
@@ -143,7 +144,7 @@ def test_a_job_that_kills_its_worker_twice_fails_and_the_next_one_runs(data: Dat
         (BackendError("out_of_memory", "Too large."), Failed("out_of_memory", "Too large.")),
     ],
 )
-def test_a_failure_is_told_in_our_words(data: DataFolder, error: Exception, failed: Failed) -> None:
+def test_a_failure_is_told_in_our_words(data: FileStore, error: Exception, failed: Failed) -> None:
     backend = FakeBackend(data)
     backend.scripts["bad"] = raising(error, then=backend)
     with a_house(data, backend) as house:
@@ -151,7 +152,7 @@ def test_a_failure_is_told_in_our_words(data: DataFolder, error: Exception, fail
 
 
 def test_an_unforeseen_failure_shows_one_fixed_sentence_and_no_detail(
-    data: DataFolder, caplog: pytest.LogCaptureFixture
+    data: FileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = FakeBackend(data)
     backend.scripts["bug"] = raising(ZeroDivisionError("/secret/path"), then=backend)
@@ -162,7 +163,7 @@ def test_an_unforeseen_failure_shows_one_fixed_sentence_and_no_detail(
         assert record.job.id in caplog.text and "/secret/path" in caplog.text
 
 
-def test_notes_and_stage_times_arrive_with_the_result(data: DataFolder) -> None:
+def test_notes_and_stage_times_arrive_with_the_result(data: FileStore) -> None:
     backend = FakeBackend(data)
 
     def noting(job: Job, stop: threading.Event) -> Iterator[Event]:
@@ -178,7 +179,7 @@ def test_notes_and_stage_times_arrive_with_the_result(data: DataFolder) -> None:
         assert list(outcome.result.stage_seconds) == ["sampling"]
 
 
-def test_one_client_cannot_fill_the_queue_and_everyone_is_told_when_it_is_full(data: DataFolder) -> None:
+def test_one_client_cannot_fill_the_queue_and_everyone_is_told_when_it_is_full(data: FileStore) -> None:
     gate, backend = threading.Event(), FakeBackend(data)
     backend.scripts["held"] = held_until(gate, backend.make_clip)
     limits = replace(NO_FLOOR, waiting_jobs=4)
@@ -198,7 +199,7 @@ def test_one_client_cannot_fill_the_queue_and_everyone_is_told_when_it_is_full(d
         assert isinstance(house.outcome(running), Finished)
 
 
-def test_where_every_job_runs_at_once_those_under_way_are_counted(data: DataFolder) -> None:
+def test_where_every_job_runs_at_once_those_under_way_are_counted(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["endless"] = wait_for_stop
     limits = replace(NO_FLOOR, unfinished_jobs=3, unfinished_jobs_per_client=2)
@@ -213,7 +214,7 @@ def test_where_every_job_runs_at_once_those_under_way_are_counted(data: DataFold
 
 
 def test_a_store_that_cannot_be_written_ends_the_job_and_costs_no_later_one(
-    data: DataFolder, caplog: pytest.LogCaptureFixture
+    data: FileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = FakeBackend(data)
     with a_house(data, backend) as house:
@@ -233,7 +234,7 @@ def test_a_store_that_cannot_be_written_ends_the_job_and_costs_no_later_one(
         assert isinstance(house.outcome(house.submit()), Finished)
 
 
-def test_clients_take_turns(data: DataFolder) -> None:
+def test_clients_take_turns(data: FileStore) -> None:
     gate, backend = threading.Event(), FakeBackend(data)
     backend.scripts["held"] = held_until(gate, backend.make_clip)
     with a_house(data, backend, per_client=True) as house:
@@ -247,13 +248,13 @@ def test_clients_take_turns(data: DataFolder) -> None:
         assert begun[1:3] == [record.job.id for record in others], "the greedy client waits for everybody's first"
 
 
-def test_a_full_disk_refuses_new_jobs_before_they_cost_anything(data: DataFolder) -> None:
+def test_a_full_disk_refuses_new_jobs_before_they_cost_anything(data: FileStore) -> None:
     with a_house(data, limits=replace(NO_FLOOR, free_disk_bytes=10**18)) as house:
         with pytest.raises(BackendError, match="disk is full"):
             house.submit()
 
 
-def test_what_waited_or_ran_when_the_app_died_goes_on_after_a_restart(data: DataFolder) -> None:
+def test_what_waited_or_ran_when_the_app_died_goes_on_after_a_restart(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["endless"] = wait_for_stop
     with a_house(data, backend) as house:
@@ -267,7 +268,7 @@ def test_what_waited_or_ran_when_the_app_died_goes_on_after_a_restart(data: Data
             assert record.job == old.job
 
 
-def test_a_finished_job_is_still_known_after_a_restart(data: DataFolder) -> None:
+def test_a_finished_job_is_still_known_after_a_restart(data: FileStore) -> None:
     with a_house(data) as house:
         old = house.submit()
         outcome = house.outcome(old)
@@ -276,41 +277,41 @@ def test_a_finished_job_is_still_known_after_a_restart(data: DataFolder) -> None
         assert record is not None and record.outcome == outcome and house.events(record) == [outcome]
 
 
-def test_finishing_again_keeps_seed_and_picture_and_changes_only_what_was_named(data: DataFolder) -> None:
+def test_finishing_again_keeps_seed_and_picture_and_changes_only_what_was_named(data: FileStore) -> None:
     with a_house(data) as house:
         first = house.submit(seed=5)
         house.outcome(first)
         np.save(data.frames(first.job.id), np.zeros((17, 16, 16, 3), np.uint8))
         again = house.jobs.finish_again(first, {"frames_per_second": 30, "video_quality": "low"}, Client.by_key("a"))
         assert again.job.frames_of == first.job.id
-        before, after = first.job.request.model_dump(), again.job.request.model_dump()
+        before, after = first.job.inputs.model_dump(), again.job.inputs.model_dump()
         changed = {name for name in before if before[name] != after[name]}
         assert changed == {"frames_per_second", "video_quality"}
-        assert again.job.picture.is_file() and again.job.picture != first.job.picture
+        assert again.job.files == first.job.files and data.picture(again.job.picture).is_file()
         house.outcome(again)
         third = house.jobs.finish_again(again, {"frames_per_second": 60}, Client.by_key("a"))
         assert third.job.frames_of == first.job.id, "the frames are the first job's"
         house.outcome(third)
 
 
-def test_finishing_again_keeps_the_prompt_out_of_the_file_if_it_was_kept_out_before(data: DataFolder) -> None:
+def test_finishing_again_keeps_the_prompt_out_of_the_file_if_it_was_kept_out_before(data: FileStore) -> None:
     with a_house(data) as house:
         first = house.submit(options=replace(OPTIONS, prompt_in_file=False))
         house.outcome(first)
         np.save(data.frames(first.job.id), np.zeros((17, 16, 16, 3), np.uint8))
         again = house.jobs.finish_again(first, {"video_quality": "low"}, Client.by_key("a"))
-        assert not again.job.prompt_in_file
+        assert not again.job.options.prompt_in_file
         house.outcome(again)
 
 
-def test_a_prompt_that_is_too_long_is_not_handed_to_the_writer(data: DataFolder) -> None:
+def test_a_prompt_that_is_too_long_is_not_handed_to_the_writer(data: FileStore) -> None:
     with a_house(data) as house:
         with pytest.raises(InputError, match="at most 4,000 characters"):
             asyncio.run(house.jobs.expand("https://example.com/a.png", "x" * 4_001))
         assert asyncio.run(house.jobs.expand("https://example.com/a.png", "x")) == ("x, expanded", "")
 
 
-def test_finishing_again_needs_frames_and_refuses_what_would_need_a_new_generation(data: DataFolder) -> None:
+def test_finishing_again_needs_frames_and_refuses_what_would_need_a_new_generation(data: FileStore) -> None:
     with a_house(data) as house:
         record = house.submit()
         house.outcome(record)
@@ -323,7 +324,7 @@ def test_finishing_again_needs_frames_and_refuses_what_would_need_a_new_generati
             house.jobs.finish_again(record, {"frames_per_second": 1000}, Client.by_key("a"))
 
 
-def test_two_lanes_of_work_run_at_once_where_the_backend_can(data: DataFolder) -> None:
+def test_two_lanes_of_work_run_at_once_where_the_backend_can(data: FileStore) -> None:
     meeting, backend = threading.Barrier(2, timeout=10), FakeBackend(data)
 
     def meet(job: Job, stop: threading.Event) -> Iterator[Event]:
@@ -337,7 +338,7 @@ def test_two_lanes_of_work_run_at_once_where_the_backend_can(data: DataFolder) -
 
 
 def test_a_second_attempt_may_begin_before_the_first_ones_thread_has_ended(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+    data: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, backend = threading.Event(), FakeBackend(data)
 
@@ -362,7 +363,7 @@ def test_a_second_attempt_may_begin_before_the_first_ones_thread_has_ended(
         assert isinstance(house.outcome(record), Finished) and record.attempts == 2
 
 
-def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> None:
+def test_a_job_submitted_while_another_is_read_counts_too(data: FileStore) -> None:
     """The limit is checked after the picture was fetched as well: two slow pictures cannot slip in together."""
     gate, backend = threading.Event(), FakeBackend(data)
     backend.scripts["held"] = held_until(gate, backend.make_clip)
@@ -377,7 +378,7 @@ def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> N
 
         async def two() -> list[object]:
             options, client = JobOptions("miniature"), Client.by_key("a")
-            both = [house.jobs.submit(a_request(), client, options) for _ in range(2)]
+            both = [house.jobs.submit(Submission(a_request(), options), client) for _ in range(2)]
             return list(await asyncio.gather(*both, return_exceptions=True))
 
         results = asyncio.run(two())
@@ -386,14 +387,18 @@ def test_a_job_submitted_while_another_is_read_counts_too(data: DataFolder) -> N
         house.outcome(running)
 
 
-def test_the_wish_travels_with_the_job(data: DataFolder) -> None:
+def test_the_wish_travels_with_the_job(data: FileStore) -> None:
     with a_house(data) as house:
         record = house.submit(options=replace(OPTIONS, where="fal_when_needed", prompt_in_file=False))
         job = record.job
-        assert (job.engine, job.where, job.prompt_in_file) == ("miniature", "fal_when_needed", False)
+        assert (job.options.engine, job.options.where, job.options.prompt_in_file) == (
+            "miniature",
+            "fal_when_needed",
+            False,
+        )
 
 
-def test_a_host_that_forces_safety_checks_before_a_job_leaves_for_fal(data: DataFolder) -> None:
+def test_a_host_that_forces_safety_checks_before_a_job_leaves_for_fal(data: FileStore) -> None:
     with a_house(data, checks_fal_jobs=True) as house:
         refused = house.submit(prompt="forbidden", options=replace(OPTIONS, where="fal"))
         outcome = house.outcome(refused)
@@ -403,7 +408,7 @@ def test_a_host_that_forces_safety_checks_before_a_job_leaves_for_fal(data: Data
 
 @pytest.mark.parametrize("type", ["out_of_memory", "quota_exceeded", "engine_unavailable"])
 def test_a_job_this_machine_cannot_do_moves_to_fal_if_the_visitor_chose_so_and_says_why(
-    data: DataFolder, type: str
+    data: FileStore, type: str
 ) -> None:
     backend = FakeBackend(data)
     backend.scripts["large"] = raising(BackendError(type, "Too much for this machine."), then=backend)
@@ -414,7 +419,7 @@ def test_a_job_this_machine_cannot_do_moves_to_fal_if_the_visitor_chose_so_and_s
         assert outcome.result.notes == ("Ran on fal, because this machine could not: Too much for this machine.",)
 
 
-def test_a_refused_prompt_never_moves_to_fal(data: DataFolder) -> None:
+def test_a_refused_prompt_never_moves_to_fal(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["bad"] = raising(InputError("prompt", "content_policy_violation", "No."), then=backend)
     with a_house(data, backend) as house:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.jobs import a_job
 from wan_core.events import Failed, Finished, Result, Stopped
 from wan_core.geometry import Size
-from wan_core.jobs.store import JobStore, LogLine
+from wan_core.jobs.store import JobStore, LogLine, NewJob
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def store(path: Path) -> Iterator[JobStore]:
 
 def test_a_job_comes_back_as_it_was_given(store: JobStore, path: Path) -> None:
     job = a_job(prompt="Ein „Löwe“\n🦁", seed=7)
-    store.add(job, "key:1", "local")
+    store.add(NewJob(job, "key:1", "local"))
     store.close()
     reopened = JobStore(path)
     (row,) = reopened.rows()
@@ -37,7 +37,7 @@ def test_a_job_comes_back_as_it_was_given(store: JobStore, path: Path) -> None:
 def test_fifty_jobs_are_claimed_exactly_once_by_eight_threads(store: JobStore) -> None:
     jobs = [a_job() for _ in range(50)]
     for job in jobs:
-        store.add(job, "c", "local")
+        store.add(NewJob(job, "c", "local"))
     claims: list[str] = []
 
     def claim_all() -> None:
@@ -53,14 +53,14 @@ def test_fifty_jobs_are_claimed_exactly_once_by_eight_threads(store: JobStore) -
 
 def test_a_second_claim_of_a_running_job_is_refused(store: JobStore) -> None:
     job = a_job()
-    store.add(job, "c", "local")
+    store.add(NewJob(job, "c", "local"))
     assert store.claim(job.id) == 1
     assert store.claim(job.id) is None
 
 
 def test_what_ran_under_a_dead_process_waits_again_and_remembers_its_attempts(store: JobStore) -> None:
     job = a_job()
-    store.add(job, "c", "local")
+    store.add(NewJob(job, "c", "local"))
     store.claim(job.id)
     store.release_orphans()
     assert store.claim(job.id) == 2
@@ -68,7 +68,7 @@ def test_what_ran_under_a_dead_process_waits_again_and_remembers_its_attempts(st
 
 def test_a_job_given_back_by_a_closing_app_has_lost_no_attempt(store: JobStore) -> None:
     job = a_job()
-    store.add(job, "c", "local")
+    store.add(NewJob(job, "c", "local"))
     store.claim(job.id)
     store.give_back(job.id)
     assert store.claim(job.id) == 1
@@ -77,14 +77,14 @@ def test_a_job_given_back_by_a_closing_app_has_lost_no_attempt(store: JobStore) 
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (Finished(Result(Path("/c/a.mp4"), "p", 5, Size(832, 480), 161, 32, "miniature", {"x": 1.5}, ("n",))), "done"),
+        (Finished(Result("p", 5, Size(832, 480), 161, 32, "miniature", {"x": 1.5}, ("n",))), "done"),
         (Failed("out_of_memory", "Too large.", None), "failed"),
         (Stopped(), "cancelled"),
     ],
 )
 def test_an_outcome_is_kept_with_its_log(store: JobStore, outcome: Finished | Failed | Stopped, status: str) -> None:
     job = a_job()
-    store.add(job, "c", "local")
+    store.add(NewJob(job, "c", "local"))
     store.claim(job.id)
     assert store.finish(job.id, outcome, [LogLine("hello", "INFO", 1.5)])
     (row,) = store.rows()
@@ -107,7 +107,7 @@ def test_a_damaged_database_is_put_aside_and_a_new_one_begun(path: Path) -> None
 
 def test_what_fal_gave_us_is_kept(store: JobStore) -> None:
     job = a_job()
-    store.add(job, "c", "fal")
+    store.add(NewJob(job, "c", "fal"))
     assert store.remote(job.id) is None
     store.set_remote(job.id, {"request_id": "r"})
     assert store.remote(job.id) == {"request_id": "r"}

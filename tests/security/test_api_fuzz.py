@@ -9,16 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.conftest import Twin, a_twin
-from wan_core import schema
-from wan_core.schema import ENDPOINT
-from wan_core.settings import DataFolder
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
 
 pytestmark = [pytest.mark.security, pytest.mark.timeout(600)]
 
 ID = "00000000-0000-4000-8000-000000000000"
 ROUTES = [
-    ("POST", f"/run/{ENDPOINT}"),
-    ("POST", f"/queue/{ENDPOINT}"),
+    ("POST", f"/run/{IMAGE_TO_VIDEO.id}"),
+    ("POST", f"/queue/{IMAGE_TO_VIDEO.id}"),
     ("GET", f"/queue/fal-ai/wan/requests/{ID}/status"),
     ("GET", f"/queue/fal-ai/wan/requests/{ID}/status/stream"),
     ("GET", f"/queue/fal-ai/wan/requests/{ID}"),
@@ -57,7 +56,7 @@ many = settings(
 plain = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 header_values = plain.map(str.strip) | st.sampled_from(
     [
-        "https://fal.run/" + ENDPOINT,
+        "https://fal.run/" + IMAGE_TO_VIDEO.id,
         "https://queue.fal.run/",
         "fal.run",
         "application/json",
@@ -73,13 +72,13 @@ json_values = st.recursive(
     max_leaves=10,
 )
 bodies = st.binary(max_size=200) | st.dictionaries(
-    st.sampled_from(list(schema.FIELDS)) | st.text(max_size=5), json_values, max_size=8
+    st.sampled_from(list(IMAGE_TO_VIDEO.fields)) | st.text(max_size=5), json_values, max_size=8
 ).map(lambda value: json.dumps(value).encode())
 
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
-    data = DataFolder(tmp_path_factory.mktemp("fuzz") / "data")
+    data = FileStore(tmp_path_factory.mktemp("fuzz") / "data")
     data.root.mkdir()
     with a_twin(data) as running:
         yield running
@@ -116,4 +115,4 @@ def test_no_path_makes_the_server_stumble_or_shows_what_is_not_meant(twin: Twin,
 
 def test_the_next_honest_request_is_answered(twin: Twin) -> None:
     body = {"image_url": "https://example.com/a.png", "prompt": "a walk"}
-    assert twin.http.post(f"/run/{ENDPOINT}", json=body).status_code == 200
+    assert twin.http.post(f"/run/{IMAGE_TO_VIDEO.id}", json=body).status_code == 200

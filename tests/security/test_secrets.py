@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.app import ROOT, data_uri, outcome_of, running_app
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.settings import Settings, load
 
 pytestmark = [pytest.mark.security, pytest.mark.timeout(300)]
@@ -25,7 +25,7 @@ def test_no_secret_of_the_host_is_seen_from_outside_or_left_behind(tmp_path: Pat
     with running_app(tmp_path / "data", **SECRETS) as app:
         seen += [httpx.get(app.home + page, timeout=30).content for page in PAGES]
         for headers in (key, {"Authorization": "Key wrong"}, {}):
-            answer = httpx.post(f"{app.home}/queue/{ENDPOINT}", json=request, headers=headers, timeout=60)
+            answer = httpx.post(f"{app.home}/queue/{IMAGE_TO_VIDEO.id}", json=request, headers=headers, timeout=60)
             seen.append(answer.content)
             assert answer.status_code == (200 if headers is key else 401)
             if headers is key:

@@ -5,11 +5,10 @@ Each job runs the script of its prompt, or the default one: steps, then a clip o
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from wan_core.errors import Cancelled, InputError
 from wan_core.events import Event, Finished, Job, Result, Stage, Step
-from wan_core.settings import DataFolder
+from wan_core.files import FileStore
 
 Script = Callable[[Job, threading.Event], Iterator[Event]]
 
@@ -17,8 +16,8 @@ Script = Callable[[Job, threading.Event], Iterator[Event]]
 class FakeBackend:
     """`scripts` by prompt; `ran` lists the ids of the jobs that were begun, in order."""
 
-    def __init__(self, data: DataFolder, steps: int = 3) -> None:
-        self.data = data
+    def __init__(self, data: FileStore, steps: int = 3) -> None:
+        self.files = data
         self.steps = steps
         self.scripts: dict[str, Script] = {}
         self.ran: list[str] = []
@@ -30,18 +29,18 @@ class FakeBackend:
     def run(self, job: Job) -> Iterator[Event]:
         self.ran.append(job.id)
         stop = self._stops.setdefault(job.id, threading.Event())
-        yield from self.scripts.get(job.request.prompt, self.make_clip)(job, stop)
+        yield from self.scripts.get(job.inputs.prompt, self.make_clip)(job, stop)
 
     def cancel(self, job_id: str) -> None:
         if job_id in self._stops:
             self._stops[job_id].set()
 
-    def check(self, picture: Path, prompt: str) -> None:
+    def check(self, picture: str, prompt: str) -> None:
         self.checked.append(prompt)
         if prompt == "forbidden":
             raise InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
         return f"{prompt}, expanded", ""
 
     def close(self) -> None:
@@ -54,10 +53,9 @@ class FakeBackend:
             if stop.is_set():
                 raise Cancelled()
             yield Step("sampling", step + 1, self.steps, float(self.steps - step - 1))
-        clip = self.data.clip(job.id)
-        clip.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(1000))
-        assert job.request.seed is not None
-        yield Finished(Result(clip, job.request.prompt, job.request.seed, job.size, 17, 16, job.engine))
+        self.files.clip(job.id).write_bytes(b"\0\0\0\x18ftypmp42" + bytes(1000))
+        assert job.inputs.seed is not None
+        yield Finished(Result(job.inputs.prompt, job.inputs.seed, job.size, 17, 16, job.options.engine))
 
 
 def wait_for_stop(job: Job, stop: threading.Event) -> Iterator[Event]:

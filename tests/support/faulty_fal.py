@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from wan_core.backends.fal import Hosts, Timeouts
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.intake import Fetcher, FetchLimits
-from wan_core.schema import ENDPOINT
 
 APP = "fal-ai/wan"
 HASTE = Timeouts(poll_s=0.01, answer_s=5, send_s=5, silence_s=0.1, longest_pause_s=0.02)
@@ -184,7 +184,9 @@ class Call(BaseHTTPRequestHandler):
     def place(self) -> str:
         path = urlsplit(self.path).path
         if self.command == "POST":
-            return {f"/queue/{ENDPOINT}": "submit", "/rest/storage/upload/initiate": "initiate"}.get(path, "unknown")
+            return {f"/queue/{IMAGE_TO_VIDEO.id}": "submit", "/rest/storage/upload/initiate": "initiate"}.get(
+                path, "unknown"
+            )
         if path.startswith(f"/queue/{APP}/requests/"):
             last = path.rsplit("/", 1)[-1]
             return last if last in ("status", "cancel") else "result"

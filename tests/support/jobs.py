@@ -13,15 +13,18 @@ from PIL import Image
 from tests.support.fake_backend import FakeBackend
 from wan_core import schema
 from wan_core.backends import Backend
-from wan_core.events import Event, Job, Outcome, Stage, Where
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.events import Event, Job, JobOptions, Outcome, Stage, Where
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
+from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, WorkerPool
-from wan_core.jobs.service import JobOptions, JobService
+from wan_core.jobs.service import JobService, Submission
 from wan_core.jobs.store import JobStore
-from wan_core.settings import DataFolder, Limits, Settings
+from wan_core.settings import Limits, Settings
 
 MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk", "resolution": "480p", "num_frames": 17}
 SHORT = {"num_inference_steps": 2, "interpolator_model": "none", "video_write_mode": "fast", "aspect_ratio": "1:1"}
@@ -30,21 +33,20 @@ NO_FLOOR = replace(Limits(), free_disk_bytes=0)
 
 
 def a_request(**values: Any) -> schema.ImageToVideoInput:
-    return schema.parse(MINIMAL | values)
+    return IMAGE_TO_VIDEO.parse(MINIMAL | values)
 
 
 def a_job(**values: Any) -> Job:
-    """A job of a request with `values`, as the desk would make it."""
-    request = a_request(**{"seed": 1} | values)
-    return Job(str(uuid.uuid4()), request, Path("/nowhere.png"), Size(832, 480), "miniature")
+    """A job of a request with `values`, as the service would make it."""
+    inputs, job_id = a_request(**{"seed": 1} | values), str(uuid.uuid4())
+    return Job(job_id, inputs, Size(832, 480), OPTIONS, {"image_url": job_id})
 
 
-def job_with_picture(data: DataFolder, **values: Any) -> Job:
-    """A short job whose picture lies where the desk would have put it."""
+def job_with_picture(data: FileStore, **values: Any) -> Job:
+    """A short job whose picture lies where the service would have put it."""
     job = a_job(**SHORT | values)
-    path = data.picture(job.id)
-    Image.linear_gradient("L").convert("RGB").resize((96, 64)).save(path)
-    return replace(job, picture=path)
+    Image.linear_gradient("L").convert("RGB").resize((96, 64)).save(data.picture(job.picture))
+    return job
 
 
 async def grey_picture(source: str | Path) -> Image.Image:
@@ -62,7 +64,7 @@ class House:
     fal: Any = None
 
     def submit(self, client: str = "a", options: JobOptions = OPTIONS, **values: Any) -> JobRecord:
-        return asyncio.run(self.jobs.submit(a_request(**values), Client.by_key(client), options))
+        return asyncio.run(self.jobs.submit(Submission(a_request(**values), options), Client.by_key(client)))
 
     def outcome(self, record: JobRecord) -> Outcome:
         """How `record` ended; waits for it."""
@@ -95,7 +97,7 @@ def pool_of_place(where: Where, engine: str) -> str:
 
 @contextmanager
 def a_house(
-    data: DataFolder,
+    data: FileStore,
     backend: Backend | None = None,
     limits: Limits = NO_FLOOR,
     read_picture: Callable[[str | Path], Awaitable[Image.Image]] = grey_picture,
@@ -109,8 +111,9 @@ def a_house(
     pools = {"local": WorkerPool(backend, concurrency), "fal": WorkerPool(scripted_fal, 1)}
     store = JobStore(data.database)
     runner = JobRunner(store, pools, limits, per_client=per_client, checks_fal_jobs=checks_fal_jobs)
-    budget = FalBudget(store, Settings(FAL_KEY="key-of-the-owner"), per_client=per_client)
-    jobs = JobService(store, runner, data, limits, read_picture, pool_of_place, per_client=per_client, budget=budget)
+    settings = Settings(FAL_KEY="key-of-the-owner")
+    fal = {"budget": FalBudget(store, settings, per_client=per_client), "keys": FalKeys(store, settings.fal_key)}
+    jobs = JobService(store, runner, data, limits, read_picture, pool_of_place, per_client=per_client, **fal)
     runner.start()
     try:
         yield House(jobs, store, runner, backend, scripted_fal)

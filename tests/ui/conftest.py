@@ -15,9 +15,10 @@ from PIL import Image
 from tests.support.jobs import House, a_house
 from wan_core import ui
 from wan_core.estimate import Calibration
+from wan_core.files import FileStore
 from wan_core.presets import presets
 from wan_core.profiles import Choice, Machine, profiles
-from wan_core.settings import DataFolder, Settings
+from wan_core.settings import Settings
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.outcome import Host
 from wan_core.ui.page import FormColumn
@@ -83,7 +84,7 @@ def loops_of_gradio(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def house(data: DataFolder) -> Iterator[House]:
+def house(data: FileStore) -> Iterator[House]:
     with a_house(data) as run_events:
         yield run_events
 

@@ -22,8 +22,10 @@ from tests.support.jobs import House, a_house
 from tests.test_recipe import OTHER
 from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import intake, schema, ui
+from wan_core.endpoints import EMPTY_TEXT, IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.settings import DataFolder, Settings
+from wan_core.files import FileStore
+from wan_core.settings import Settings
 
 pytestmark = [
     pytest.mark.client,
@@ -43,14 +45,14 @@ class Served:
 
     def request(self) -> schema.ImageToVideoInput:
         """The request of the last job."""
-        return self.house.runner.records[self.house.backend.ran[-1]].job.request
+        return self.house.runner.records[self.house.backend.ran[-1]].job.inputs
 
     def picture_of_last_job(self) -> Image.Image:
         return Image.open(self.house.runner.records[self.house.backend.ran[-1]].job.picture)
 
 
 @pytest.fixture
-def served(data: DataFolder) -> Iterator[Served]:
+def served(data: FileStore) -> Iterator[Served]:
     fetched: list[str] = []
 
     async def fetch(url: str, into: Any, **_: Any) -> int:
@@ -106,8 +108,8 @@ def test_picture_and_prompt_alone_give_a_clip_with_fals_defaults(served: Served,
     assert Path(video).read_bytes()[4:8] == b"ftyp"
     assert prompt == PROMPT and 0 <= seed <= schema.MAX_SEED
     request = served.request().model_dump()
-    assert {name: request[name] for name in schema.DEFAULTS if name != "seed"} == {
-        name: value for name, value in schema.DEFAULTS.items() if name != "seed"
+    assert {name: request[name] for name in IMAGE_TO_VIDEO.defaults if name != "seed"} == {
+        name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name != "seed"
     }
 
 
@@ -141,7 +143,7 @@ def test_a_path_on_the_server_that_was_not_uploaded_is_refused(served: Served, p
     assert served.house.backend.ran == []
 
 
-def test_our_own_picture_folder_cannot_be_named_either(served: Served, data: DataFolder) -> None:
+def test_our_own_picture_folder_cannot_be_named_either(served: Served, data: FileStore) -> None:
     secret = data.root / "secret.png"
     secret.write_bytes(png())
     assert called(served, image_url={"path": str(secret)}, prompt=PROMPT).startswith("error")
@@ -155,8 +157,8 @@ def test_our_own_picture_folder_cannot_be_named_either(served: Served, data: Dat
         ({"num_frames": 16}, "num_frames must be a whole number from 17 to 121; you sent 16."),
         ({"shift": 11}, "shift must be a number from 1 to 10; you sent 11."),
         ({"resolution": "1080p"}, "resolution must be one of 480p, 580p, 720p; you sent '1080p'."),
-        ({"prompt": " "}, schema.EMPTY["prompt"]),
-        ({"image_url": ""}, schema.EMPTY["image_url"]),
+        ({"prompt": " "}, EMPTY_TEXT["prompt"]),
+        ({"image_url": ""}, EMPTY_TEXT["image_url"]),
         ({"seed": True}, "seed must be a whole number"),
         ({"image_url": "data:image/png;base64,AAAA"}, "The file is not a picture."),
     ],
@@ -213,9 +215,9 @@ def test_an_mcp_client_finds_the_tool_and_makes_a_clip(served: Served) -> None:
     tools, answer = asyncio.run(use())
     (tool,) = tools
     assert tool.name == "image_to_video" and "Wan 2.2" in tool.description
-    assert set(tool.inputSchema["properties"]) == set(schema.FIELDS)
+    assert set(tool.inputSchema["properties"]) == set(IMAGE_TO_VIDEO.fields)
     assert tool.inputSchema["required"] == ["image_url", "prompt"]
-    assert schema.FIELDS["shift"].description in tool.inputSchema["properties"]["shift"]["description"]
+    assert IMAGE_TO_VIDEO.fields["shift"].description in tool.inputSchema["properties"]["shift"]["description"]
     assert not answer.isError, answer
     video, prompt, seed = [part.text for part in answer.content]
     assert video.startswith("http") and video.endswith(".mp4"), video

@@ -3,36 +3,36 @@
 import gradio as gr
 import pytest
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.ui.controls import control, draft_of, request_of
 
-FIELDS = [name for name in schema.FIELDS if name != "image_url"]
+FIELDS = [name for name in IMAGE_TO_VIDEO.fields if name != "image_url"]
 FULL = {"picture": "/tmp/a.png", "image_url": "", "prompt": "a walk", "seed": ""}
 
 
-@pytest.mark.parametrize("field", schema.FIELDS)
+@pytest.mark.parametrize("field", IMAGE_TO_VIDEO.fields)
 def test_each_control_says_what_the_schema_says(field: str) -> None:
-    component, facts = control(field), schema.FIELDS[field]
+    component, facts = control(field), IMAGE_TO_VIDEO.fields[field]
     assert component.label == facts.title
     assert component.info == facts.description
     assert component.elem_id == field
 
 
-@pytest.mark.parametrize("field", schema.DEFAULTS)
+@pytest.mark.parametrize("field", IMAGE_TO_VIDEO.defaults)
 def test_each_control_begins_with_fals_default(field: str) -> None:
-    assert control(field).value == ({"seed": None} | schema.DEFAULTS)[field]
+    assert control(field).value == ({"seed": None} | IMAGE_TO_VIDEO.defaults)[field]
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_each_control_allows_what_the_schema_allows(field: str) -> None:
     component = control(field)
-    if schema.choices(field):
+    if IMAGE_TO_VIDEO.choices(field):
         assert isinstance(component, gr.Radio)
-        assert tuple(word for _, word in component.choices) == schema.choices(field)
+        assert tuple(word for _, word in component.choices) == IMAGE_TO_VIDEO.choices(field)
     elif isinstance(component, gr.Slider):
-        assert (component.minimum, component.maximum) == schema.bounds(field)
-        assert (component.step == 1) == schema.is_whole(field)
+        assert (component.minimum, component.maximum) == IMAGE_TO_VIDEO.bounds(field)
+        assert (component.step == 1) == IMAGE_TO_VIDEO.is_whole(field)
 
 
 def test_a_form_becomes_a_request() -> None:

@@ -12,6 +12,7 @@ from tests.support.jobs import a_job
 from tests.test_recipe import OTHER
 from tests.ui.conftest import Desk
 from wan_core import recipe, schema, ui
+from wan_core.events import JobOptions
 from wan_core.presets import presets
 from wan_core.ui.examples import EXAMPLES
 from wan_core.ui.links import link_query
@@ -65,13 +66,15 @@ def test_a_clip_of_the_strip_brings_all_its_settings_back(desk: Desk, caller: gr
     visit = a_clip(desk, caller, **own, seed="12")
     assert visit.clip
     values = filled(desk, desk.form_events.clip(visit.plain, event(clip=visit.clip)))
-    assert {name: values[name] for name in own} == own
-    assert values["seed"] == "12" and values["picture"].endswith(f"{visit.clip}.png")
+    record = desk.house.jobs.get(visit.clip)
+    assert record and {name: values[name] for name in own} == own
+    assert values["seed"] == "12" and values["picture"].endswith(f"{record.job.picture}.png")
 
 
 def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(desk: Desk) -> None:
     job = a_job(num_frames=49, shift=6.5, image_url="https://example.com/a.png")
-    private = replace(job, where="fal", prompt_in_file=False, request=job.request.model_copy(update={"image_url": ""}))
+    options = JobOptions("miniature", "fal", prompt_in_file=False)
+    private = replace(job, options=options, inputs=job.inputs.model_copy(update={"image_url": ""}))
     comments = [recipe.to_comment(recipe.from_job(each), each.id) for each in (job, private)]
     values, less = [filled(desk, desk.form_events.saved(event(comment=comment))) for comment in comments]
     assert (values["num_frames"], values["shift"], values["prompt"], values["seed"]) == (49, 6.5, "a walk", "1")

@@ -5,13 +5,13 @@ from urllib.parse import parse_qsl
 import pytest
 
 from tests.test_recipe import OTHER
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.presets import presets
 from wan_core.recipe import Recipe
 from wan_core.ui.links import link_query, parse_link
 
 
-@pytest.mark.parametrize("field", list(schema.FIELDS))
+@pytest.mark.parametrize("field", list(IMAGE_TO_VIDEO.fields))
 def test_a_clips_link_restores_each_changed_field(field: str) -> None:
     found = parse_link(dict(parse_qsl(link_query(Recipe({field: OTHER[field]}, "miniature")))))
     assert found.values[field] == OTHER[field]

@@ -11,6 +11,7 @@ import pytest
 from tests.support.jobs import House
 from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import schema, ui
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
 from wan_core.ui.endpoint import image_to_video
@@ -29,9 +30,9 @@ def test_the_one_public_endpoint_is_image_to_video(page: gr.Blocks) -> None:
 
 def test_the_endpoint_has_fals_names_order_and_defaults(page: gr.Blocks) -> None:
     parameters = page.get_api_info()["named_endpoints"]["/image_to_video"]["parameters"]
-    assert [each["parameter_name"] for each in parameters] == list(schema.FIELDS)
+    assert [each["parameter_name"] for each in parameters] == list(IMAGE_TO_VIDEO.fields)
     defaults = {e["parameter_name"]: e["parameter_default"] for e in parameters if e["parameter_has_default"]}
-    assert defaults == schema.DEFAULTS
+    assert defaults == IMAGE_TO_VIDEO.defaults
 
 
 def test_the_endpoints_types_are_the_schemas(house: House) -> None:
@@ -44,7 +45,7 @@ def test_the_endpoints_types_are_the_schemas(house: House) -> None:
 
 def test_every_parameter_is_explained_to_a_tool(house: House) -> None:
     words = image_to_video(house.jobs, Settings(), "miniature").__doc__ or ""
-    for name, field in schema.FIELDS.items():
+    for name, field in IMAGE_TO_VIDEO.fields.items():
         assert f"{name}: {field.description}" in words
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -116,10 +115,16 @@ def test_a_failed_job_shows_its_sentence(desk: Desk, caller: gr.Request) -> None
     assert "The card&#x27;s memory is full. Try 480p." in last["status"]
 
 
-def test_a_preview_is_shown_and_taken_away_at_the_end(desk: Desk, caller: gr.Request, tmp_path: Path) -> None:
-    picture = tmp_path / "p.webp"
-    picture.write_bytes(b"RIFF")
-    gate, preview = held(desk, Preview(picture)), desk.screen.preview
+def test_a_preview_is_shown_and_taken_away_at_the_end(desk: Desk, caller: gr.Request) -> None:
+    gate, preview = threading.Event(), desk.screen.preview
+
+    def script(job: Job, stop: threading.Event) -> Any:
+        desk.house.jobs.files.preview(job.id).write_bytes(b"RIFF")
+        yield Preview()
+        gate.wait()
+        yield from desk.house.backend.make_clip(job, stop)
+
+    desk.house.backend.scripts["a walk"] = script
     shown = follow(desk, submit(desk, caller), lambda part: "base64,UklGRg==" in part.get(preview, ""), gate)
     assert shown[-1][preview] == ""
 
@@ -181,18 +186,19 @@ def test_anything_unexpected_is_one_fixed_sentence(
 def test_the_visitors_key_goes_with_this_job_and_nowhere_else(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wishes = []
+    keys, submissions = [], []
     real = desk.house.jobs.submit
 
-    async def spy(request: Any, client: Any, options: Any, *rest: Any) -> Any:
-        wishes.append(options)
-        return await real(request, client, type(options)(options.engine), *rest)
+    async def spy(submission: Any, client: Any, fal_key: Any) -> Any:
+        keys.append(fal_key)
+        submissions.append(submission)
+        return await real(submission, client)
 
     monkeypatch.setattr(desk.house.jobs, "submit", spy)
     submit(desk, caller, key=" canary ")
-    assert wishes[0].fal_key.get_secret_value() == "canary" and "canary" not in repr(wishes[0])
+    assert keys[0].get_secret_value() == "canary" and "canary" not in repr((keys[0], submissions[0]))
     submit(desk, caller)
-    assert wishes[1].fal_key is None
+    assert keys[1] is None
     assert "fal_key" not in desk.left.form.names, "the form is sent on every change"
 
 
@@ -207,14 +213,14 @@ def test_finishing_again_needs_kept_frames(desk: Desk, caller: gr.Request) -> No
 def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Desk, caller: gr.Request) -> None:
     visit = submit(desk, caller)
     assert visit.job
-    desk.house.jobs.data.frames(visit.job).write_bytes(b"frames")
+    desk.house.jobs.files.frames(visit.job).write_bytes(b"frames")
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"]
     values = desk.values(video_quality="low", num_frames=99)
     again = Visit.of(desk.run_events.finish_again(caller, last["visit"], *values))
     job = desk.house.jobs.get(again.job or "")
     assert job is not None and job.job.frames_of == visit.job
-    assert job.job.request.video_quality == "low" and job.job.request.num_frames == 17
+    assert job.job.inputs.video_quality == "low" and job.job.inputs.num_frames == 17
 
 
 def test_the_seed_of_the_clip_on_show_goes_into_the_form(desk: Desk, caller: gr.Request) -> None:

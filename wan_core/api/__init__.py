@@ -1,6 +1,6 @@
 """fal's HTTP protocol on the port of the page: fal's own clients work against this server.
 
-Knows jobs and the schema; knows no page, no engine and no backend. Every job comes from the same desk as the page's.
+Knows jobs and endpoints; knows no page, no engine and no backend. Jobs come from the same `JobService` as the page's.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ from wan_core.api.keys import Keys
 from wan_core.api.middleware import BodyCaps, Dispatch, NoRelay
 from wan_core.api.refusals import http_refusal
 from wan_core.api.uploads import Uploads, local_file
-from wan_core.events import Job
-from wan_core.jobs.service import JobOptions, JobService
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import ENDPOINTS
+from wan_core.events import Job, JobOptions
+from wan_core.jobs.service import JobService
 from wan_core.settings import Settings
 
 __all__ = ["Api", "build", "local_file", "no_context"]
@@ -51,8 +51,8 @@ def build(
 ) -> Api:
     """The routes and what stands before them.
 
-    `wish` is how requests over HTTP are carried out, whatever the page shows; `seconds_of` estimates a job; `enter` is
-    called in the context of each request that becomes a job (ZeroGPU finds its visitor there).
+    `options` is how requests over HTTP are carried out, whatever the page shows; `seconds_of` estimates a job; `enter`
+    is called in the context of each request that becomes a job (ZeroGPU finds its visitor there).
     """
     keys = Keys(settings)
     uploads = Uploads(settings, keys)
@@ -76,10 +76,10 @@ def _mount(prefix: str, routes: Sequence[BaseRoute]) -> Mount:
 
 
 async def _openapi(settings: Settings, request: Request) -> Response:
-    asked = request.query_params.get("endpoint_id", ENDPOINT)
-    if asked.lower() != ENDPOINT:
-        raise http_refusal(404, f"This server has one endpoint: {ENDPOINT}.", "endpoint_not_found")
-    return JSONResponse(openapi.document(Links.of(request, settings).queue))
+    endpoint = ENDPOINTS.get(request.query_params.get("endpoint_id", next(iter(ENDPOINTS))).lower())
+    if endpoint is None:
+        raise http_refusal(404, f"The endpoints of this server: {', '.join(ENDPOINTS)}.", "endpoint_not_found")
+    return JSONResponse(openapi.document(endpoint, Links.of(request, settings).queue))
 
 
 async def _no_target(request: Request) -> Response:

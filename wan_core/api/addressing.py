@@ -12,16 +12,16 @@ from urllib.parse import unquote, urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from wan_core.schema import ENDPOINT
+from wan_core.endpoints import ENDPOINTS
+from wan_core.events import Job
 from wan_core.settings import LOOPBACK, Settings
 
-APP = "/".join(ENDPOINT.split("/")[:2])  # status, result and cancel are asked for at the app, not at the endpoint
 PREFIX_BY_HOST = {"fal.run": "/run", "queue.fal.run": "/queue", "rest.fal.ai": "/rest", "v3.fal.media": "/cdn"}
 PREFIXES = ("/run/", "/queue/", "/rest/", "/cdn/", "/files/", "/jobs/", "/api/fal/", "/api/openapi/")
 PROXY_PATH = "/api/fal/proxy"
 
 _HOST = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
-_ENDPOINT = re.compile(re.escape(ENDPOINT), re.IGNORECASE)
+_ENDPOINT = re.compile("|".join(map(re.escape, sorted(ENDPOINTS, key=len, reverse=True))), re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,13 @@ def parse_target(path: str, headers: Headers) -> Target:
 
 def normalize_path(path: str) -> str:
     """The same path as the routes spell it: no slash or `/response` at its end, a job's address at the app."""
-    path = _ENDPOINT.sub(ENDPOINT, path.rstrip("/"))
+    path = _ENDPOINT.sub(lambda found: found[0].lower(), path.rstrip("/"))
     if f"{path}/" in PREFIXES:
         return f"{path}/"
     if "/requests/" in path:
-        path = path.replace(f"/{ENDPOINT}/requests/", f"/{APP}/requests/", 1).removesuffix("/response")
+        for endpoint in ENDPOINTS.values():  # status, result and cancel are asked for at the app
+            path = path.replace(f"/{endpoint.id}/requests/", f"/{endpoint.app}/requests/", 1)
+        path = path.removesuffix("/response")
     return path
 
 
@@ -98,12 +100,9 @@ class Links:
         origin = f"{_scheme(request, host_name(host))}://{host}"
         return cls(origin, origin if host_name(host) == "queue.fal.run" else f"{origin}/queue")
 
-    def request(self, job_id: str) -> str:
-        return f"{self.queue}/{APP}/requests/{job_id}"
-
-    def of_job(self, job_id: str) -> dict[str, str]:
+    def of_job(self, job: Job) -> dict[str, str]:
         """The three addresses that fal's Python client follows."""
-        result = self.request(job_id)
+        result = f"{self.queue}/{ENDPOINTS[job.endpoint].app}/requests/{job.id}"
         return {"response_url": result, "status_url": f"{result}/status", "cancel_url": f"{result}/cancel"}
 
     def clip(self, job_id: str) -> str:

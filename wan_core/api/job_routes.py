@@ -1,28 +1,29 @@
 """The routes that make and follow jobs: run, queue, status, stream, result, cancel, finish again.
 
-All of them meet at the desk of `wan_core.jobs`; nothing here waits for a disk, and polls read memory alone.
+All of them end at the `JobService`; nothing here waits for a disk, and polls read memory alone.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from wan_core import schema
-from wan_core.api.addressing import APP, Links
+from wan_core.api.addressing import Links
 from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys
 from wan_core.api.refusals import CANCELLED, ERROR_TYPES, http_refusal, no_such_request, unsupported
 from wan_core.api.statuses import result_response, status_response, status_text, status_word, submit_body
-from wan_core.events import Job
+from wan_core.endpoints import ENDPOINTS, Endpoint
+from wan_core.events import Job, JobOptions
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.service import JobOptions, JobService
-from wan_core.schema import ENDPOINT
+from wan_core.jobs.service import JobService, Submission
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ SHORTEST_START_S = 0.1
 
 
 class JobRoutes:
-    """`wish` is how a request over HTTP is carried out; `seconds_of` estimates a job; `enter` prepares its context."""
+    """`options`: how requests over HTTP are carried out; `seconds_of` estimates a job; `enter` prepares its context."""
 
     def __init__(
         self,
@@ -52,35 +53,38 @@ class JobRoutes:
         self._enter = enter
 
     def run_routes(self) -> list[BaseRoute]:
-        return [Route(f"/{ENDPOINT}", MethodHandlers(POST=self.run))]
+        return [Route(f"/{each.id}", MethodHandlers(POST=partial(self.run, each))) for each in ENDPOINTS.values()]
 
     def queue_routes(self) -> list[BaseRoute]:
-        one = f"/{APP}/requests/{{id}}"
-        return [
-            Route(f"{one}/status", MethodHandlers(GET=self.status)),
-            Route(f"{one}/status/stream", MethodHandlers(GET=self.stream)),
-            Route(f"{one}/cancel", MethodHandlers(PUT=self.cancel)),
-            Route(one, MethodHandlers(GET=self.result)),
-            Route(f"/{ENDPOINT}", MethodHandlers(POST=self.submit)),
-        ]
+        routes: list[BaseRoute] = []
+        for one in sorted({f"/{endpoint.app}/requests/{{id}}" for endpoint in ENDPOINTS.values()}):
+            routes += [
+                Route(f"{one}/status", MethodHandlers(GET=self.status)),
+                Route(f"{one}/status/stream", MethodHandlers(GET=self.stream)),
+                Route(f"{one}/cancel", MethodHandlers(PUT=self.cancel)),
+                Route(one, MethodHandlers(GET=self.result)),
+            ]
+        for endpoint in ENDPOINTS.values():
+            routes.append(Route(f"/{endpoint.id}", MethodHandlers(POST=partial(self.submit, endpoint))))
+        return routes
 
     def job_routes(self) -> list[BaseRoute]:
         return [Route("/{id}/finish", MethodHandlers(POST=self.finish))]
 
-    async def submit(self, request: Request) -> Response:
+    async def submit(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and say where it can be followed."""
-        record = await self._accept(request)
+        record = await self._accept(endpoint, request)
         return self._submitted(record, request)
 
-    async def run(self, request: Request) -> Response:
+    async def run(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and answer with its result; it is cancelled if its caller leaves."""
-        record = await self._accept(request)
+        record = await self._accept(endpoint, request)
         self._warn_if_long(record)
         await self._wait_until_over_or_left(record, request)
         if not record.is_over:
             await asyncio.to_thread(self._jobs.cancel, record)
             return Response(status_code=ERROR_TYPES[CANCELLED].status)
-        return _prevent_resending(result_response(record, self._links(request)))
+        return _prevent_resending(self._result(record, request))
 
     async def status(self, request: Request) -> Response:
         self._keys.check(request)
@@ -96,7 +100,7 @@ class JobRoutes:
 
     async def result(self, request: Request) -> Response:
         self._keys.check(request)
-        return result_response(self._record(request), self._links(request))
+        return self._result(self._record(request), request)
 
     async def cancel(self, request: Request) -> Response:
         self._keys.check(request)
@@ -114,17 +118,22 @@ class JobRoutes:
         record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
         return self._submitted(record, request)
 
-    async def _accept(self, request: Request) -> JobRecord:
+    async def _accept(self, endpoint: Endpoint, request: Request) -> JobRecord:
         client = self._keys.client(request)
         _refuse_webhook(request.query_params)
         self._refuse_long_queue(request.query_params)
         start_within_s = start_timeout(request.headers)
-        values = schema.parse(await json_object(request))
+        inputs = endpoint.parse(await json_object(request))
         self._enter(request)
-        return await self._jobs.submit(values, client, self._options, start_within_s=start_within_s)
+        options = replace(self._options, engine=endpoint.engine or self._options.engine)
+        submission = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
+        return await self._jobs.submit(submission, client)
 
     def _submitted(self, record: JobRecord, request: Request) -> Response:
         return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})
+
+    def _result(self, record: JobRecord, request: Request) -> Response:
+        return result_response(record, self._links(request), self._jobs.files.clip(record.job.id))
 
     def _record(self, request: Request) -> JobRecord:
         record = self._jobs.get(request.path_params["id"])

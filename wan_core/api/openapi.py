@@ -5,9 +5,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from wan_core.schema import ENDPOINT, ImageToVideoInput, ImageToVideoOutput
+from wan_core.endpoints import Endpoint
 
-DOCUMENTATION = f"https://fal.ai/models/{ENDPOINT}"
 REQUEST_ID = {
     "name": "request_id",
     "in": "path",
@@ -76,20 +75,21 @@ FAILURE = {
 }
 
 
-def document(server: str) -> dict[str, Any]:
-    """The document of this server's queue at the address `server`."""
-    requests = f"/{ENDPOINT}/requests/{{request_id}}"
+def document(endpoint: Endpoint, server: str) -> dict[str, Any]:
+    """The document of the queue of `endpoint` at the address `server`."""
+    requests = f"/{endpoint.id}/requests/{{request_id}}"
+    documentation = f"https://fal.ai/models/{endpoint.id}"
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"Queue OpenAPI for {ENDPOINT}",
+            "title": f"Queue OpenAPI for {endpoint.id}",
             "version": "1.0.0",
-            "description": f"The OpenAPI schema for the {ENDPOINT} queue.",
+            "description": f"The OpenAPI schema for the {endpoint.id} queue.",
             "x-fal-metadata": {
-                "endpointId": ENDPOINT,
+                "endpointId": endpoint.id,
                 "category": "image-to-video",
-                "playgroundUrl": DOCUMENTATION,
-                "documentationUrl": f"{DOCUMENTATION}/api",
+                "playgroundUrl": documentation,
+                "documentationUrl": f"{documentation}/api",
             },
         },
         "servers": [{"url": server}],
@@ -103,19 +103,19 @@ def document(server: str) -> dict[str, Any]:
                     "description": "`Key` and one of the server's keys.",
                 }
             },
-            "schemas": _schemas(),
+            "schemas": _schemas(endpoint),
         },
         "paths": {
             f"{requests}/status": {"get": _operation("QueueStatus", [REQUEST_ID, WITH_LOGS], 200, 202)},
             f"{requests}/cancel": {"put": _operation("Cancellation", [REQUEST_ID], 202, 400)},
-            f"/{ENDPOINT}": {"post": _operation("QueueStatus", [], 200) | _takes("ImageToVideoInput")},
-            requests: {"get": _operation("ImageToVideoOutput", [REQUEST_ID], 200)},
+            f"/{endpoint.id}": {"post": _operation("QueueStatus", [], 200) | _takes(endpoint.inputs.__name__)},
+            requests: {"get": _operation(endpoint.output.__name__, [REQUEST_ID], 200)},
         },
     }
 
 
-def _schemas() -> dict[str, Any]:
-    models = [(ImageToVideoInput, "validation"), (ImageToVideoOutput, "serialization")]
+def _schemas(endpoint: Endpoint) -> dict[str, Any]:
+    models = [(endpoint.inputs, "validation"), (endpoint.output, "serialization")]
     _, schema = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas = {name: _in_order(facts) for name, facts in schema["$defs"].items()}
     return schemas | {"QueueStatus": QUEUE_STATUS, "Cancellation": CANCELLATION, "Failure": FAILURE}

@@ -7,16 +7,18 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from wan_core.api.addressing import Links
 from wan_core.api.refusals import fault_response, http_refusal, outcome_fault
-from wan_core.events import Finished, Result
+from wan_core.endpoints import ENDPOINTS
+from wan_core.events import Finished
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.store import LogLine
-from wan_core.schema import File, ImageToVideoOutput
+from wan_core.schema import File
 
 
 def status_word(record: JobRecord) -> str:
@@ -41,23 +43,23 @@ def status_text(record: JobRecord, links: Links, logs: Sequence[LogLine] | None)
 
 def submit_body(record: JobRecord, links: Links) -> dict[str, Any]:
     """The answer to a submission: found again later by any of its addresses."""
-    addresses = links.of_job(record.job.id)
+    addresses = links.of_job(record.job)
     return {"status": "IN_QUEUE", "request_id": record.job.id, **addresses, "queue_position": record.position}
 
 
-def result_response(record: JobRecord, links: Links) -> JSONResponse:
-    """The model's output, or the error the job ended with. Raises Refusal while it is not over."""
+def result_response(record: JobRecord, links: Links, clip: Path) -> JSONResponse:
+    """The output with `clip` as its file, or the error the job ended with. Raises Refusal while it is not over."""
     if record.outcome is None:
         raise http_refusal(400, "Request is still in progress")
     fault = outcome_fault(record.outcome)
-    response = fault_response(fault) if fault else JSONResponse(_output(record, links))
+    response = fault_response(fault) if fault else JSONResponse(_output(record, links, clip))
     response.headers["x-fal-request-id"] = record.job.id
     return response
 
 
 def _facts(record: JobRecord, links: Links) -> dict[str, Any]:
     word = status_word(record)
-    facts = {"status": word, "request_id": record.job.id, **links.of_job(record.job.id)}
+    facts = {"status": word, "request_id": record.job.id, **links.of_job(record.job)}
     if word == "IN_QUEUE":
         return facts | {"queue_position": record.position}
     return facts | _end(record) if word == "COMPLETED" else facts
@@ -71,22 +73,23 @@ def _end(record: JobRecord) -> dict[str, Any]:
     return facts | ({"error": fault.message, "error_type": fault.word.type} if fault else {})
 
 
-def _output(record: JobRecord, links: Links) -> dict[str, Any]:
+def _output(record: JobRecord, links: Links, clip: Path) -> dict[str, Any]:
     assert isinstance(record.outcome, Finished)
     result = record.outcome.result
     video = File(
         url=links.clip(record.job.id),
         content_type="video/mp4",
         file_name=f"{record.job.id}.mp4",
-        file_size=_size(result),
+        file_size=_size(clip),
     )
-    output = ImageToVideoOutput(video=video, prompt=result.prompt, seed=result.seed).model_dump()
+    plain = {"video": video, "prompt": result.prompt, "seed": result.seed}
+    output = ENDPOINTS[record.job.endpoint].output.model_validate(plain).model_dump()
     return output | ({"notes": list(result.notes)} if result.notes else {})
 
 
-def _size(result: Result) -> int | None:
+def _size(clip: Path) -> int | None:
     try:
-        return result.clip.stat().st_size
+        return clip.stat().st_size
     except OSError:
         return None  # tidied away, or never fetched
 

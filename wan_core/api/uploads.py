@@ -26,7 +26,8 @@ from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, sent_key
 from wan_core.api.refusals import http_refusal, too_large
 from wan_core.errors import BackendError
-from wan_core.settings import DataFolder, Limits, Settings
+from wan_core.files import FileStore, atomic_write
+from wan_core.settings import Limits, Settings
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CLIP = re.compile(rf"({UUID})\.mp4")
@@ -40,7 +41,7 @@ SHARE = 10  # uploads may take a tenth of what is kept in all
 YOUNG_S = 10 * 60  # an upload may be about to be used: it is not thrown away for another
 
 
-def local_file(data: DataFolder) -> Callable[[str], Path | None]:
+def local_file(data: FileStore) -> Callable[[str], Path | None]:
     """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called."""
 
     def find(url: str) -> Path | None:
@@ -56,7 +57,7 @@ def local_file(data: DataFolder) -> Callable[[str], Path | None]:
     return find
 
 
-def named_file(data: DataFolder, name: str) -> Path | None:
+def named_file(data: FileStore, name: str) -> Path | None:
     """The clip or upload called `name`, if that is a name of ours and the file is there."""
     if clip := CLIP.fullmatch(name):
         path = data.clip(clip[1])
@@ -83,16 +84,12 @@ class UploadFolder:
         """Keep `content` as `name`, whole or not at all. Raises BackendError without room."""
         await asyncio.to_thread(self.tidy)
         await asyncio.to_thread(self._refuse_if_full)
-        part = self._folder / f".{uuid.uuid4()}.part"
         try:
-            with part.open("xb") as file:
+            with atomic_write(self._folder / name) as part, part.open("xb") as file:
                 async for chunk in content:
                     file.write(chunk)
-            part.replace(self._folder / name)
         except OSError as error:
             raise _full() from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove what is too old, then the oldest until the rest fits; young uploads stay."""
@@ -127,7 +124,7 @@ class Uploads:
     """The routes of fal's storage, as both of its clients use them, and those of our own files."""
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
-        self.folder = UploadFolder(settings.data.uploads, settings.limits)
+        self.folder = UploadFolder(settings.files.uploads, settings.limits)
         self._settings = settings
         self._keys = keys
         self._passes = Passes()
@@ -202,7 +199,7 @@ class Uploads:
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
     def _served(self, name: str) -> Response:
-        path = named_file(self._settings.data, name)
+        path = named_file(self._settings.files, name)
         if path is None:
             raise http_refusal(404, "No such file. Files are kept for a day.", "file_not_found")
         return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=SAFE)

@@ -1,18 +1,17 @@
-"""What can carry out a job: a worker process here, ZeroGPU, or fal. This file holds only what they have in common.
+"""What can carry out a job: worker processes here, ZeroGPU, or fal. This file holds only what they have in common.
 
 A backend yields the events of a job and ends with `Finished`, or raises: `InputError` (the visitor can mend it),
 `BackendError` (the machine could not), `Cancelled`. It keeps no list of jobs and knows no queue.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
 from wan_core.events import Event, Job
 
 
 class Backend(Protocol):
-    """`run` is driven by one thread; `cancel` may be called from any other."""
+    """`run` is driven by one thread; `cancel` may be called from any other. Pictures are named by their file ids."""
 
     def start(self) -> None:
         """Get ready before the first job comes, without waiting for it."""
@@ -26,7 +25,7 @@ class Backend(Protocol):
         """Ask `job_id` to stop: its `run` raises `Cancelled` within a step. Unknown ids are ignored."""
         ...
 
-    def check(self, picture: Path, prompt: str) -> None:
+    def check(self, picture: str, prompt: str) -> None:
         """Check picture and prompt for safety before a job leaves for fal.
 
         Raises:
@@ -35,7 +34,7 @@ class Backend(Protocol):
         """
         ...
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
         """The prompt rewritten for motion, and a note (empty if it worked; else why the prompt is unchanged)."""
         ...
 

@@ -4,7 +4,6 @@ The worker is started for the first job and kept. Only lines of JSON cross the b
 and clips stay in files. A worker that says nothing for too long, or runs past its limit, is killed and replaced.
 """
 
-import json
 import logging
 import queue
 import subprocess
@@ -14,11 +13,22 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
 
+from wan_core.backends.messages import (
+    Answer,
+    Cancel,
+    Check,
+    Command,
+    Expand,
+    Expanded,
+    Happened,
+    Raised,
+    Run,
+    command_line,
+    read_answer,
+)
 from wan_core.errors import BackendError, from_plain
-from wan_core.events import Event, Finished, Job, Stage, from_json
+from wan_core.events import Event, Finished, Job, Stage
 from wan_core.settings import APP_FOLDER, Limits
 
 log = logging.getLogger(__name__)
@@ -44,7 +54,7 @@ class LocalBackend:
         yield Stage("loading", "Waiting for the model's process.")
         worker = self._ready_worker()
         deadline = time.monotonic() + self._wall_limit_s(job)
-        with worker.talk(job.id, {"run": json.loads(job.to_json())}) as answers:
+        with worker.conversation(job.id, Run(job)) as answers:
             while True:
                 event = self._next_event(worker, answers, deadline)
                 yield event
@@ -53,17 +63,18 @@ class LocalBackend:
 
     def cancel(self, job_id: str) -> None:
         worker = self._worker
-        if worker is not None and worker.asked_to_stop(job_id):
+        if worker is not None and worker.pass_on_cancel(job_id):
             killer = threading.Timer(CANCEL_PATIENCE_S, worker.kill_if_busy, [job_id])
             killer.daemon = True
             killer.start()
 
-    def check(self, picture: Path, prompt: str) -> None:
-        self._ask("check", picture, prompt)
+    def check(self, picture: str, prompt: str) -> None:
+        self._ask(Check(f"check-{uuid.uuid4()}", picture, prompt))
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
-        answer = self._ask("expand", picture, prompt)
-        return str(answer["prompt"]), str(answer["note"])
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
+        answer = self._ask(Expand(f"expand-{uuid.uuid4()}", picture, prompt))
+        assert isinstance(answer, Expanded)
+        return answer.prompt, answer.note
 
     def close(self) -> None:
         with self._mutex:
@@ -80,13 +91,11 @@ class LocalBackend:
                 self._worker = Worker()
             return self._worker
 
-    def _ask(self, what: str, picture: Path, prompt: str) -> dict[str, Any]:
+    def _ask(self, question: Check | Expand) -> Answer:
         """One question about a picture and a prompt; jobs may run beside it."""
-        talk_id = f"{what}-{uuid.uuid4()}"
-        question = {what: {"id": talk_id, "picture": str(picture), "prompt": prompt}}
-        with self._ready_worker().talk(talk_id, question) as answers:
+        with self._ready_worker().conversation(question.id, question) as answers:
             try:
-                return _answer(answers, self._limits.question_s)
+                return _next_answer(answers, self._limits.question_s)
             except queue.Empty:
                 raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
 
@@ -94,17 +103,19 @@ class LocalBackend:
         """A worker that is silent for too long, or past its time, is given up."""
         try:
             left = deadline - time.monotonic()
-            return from_json(str(_answer(answers, min(self._limits.heartbeat_timeout_s, left))["line"]))
+            answer = _next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
         except queue.Empty:
             worker.kill()
             raise BackendError("worker_lost", "The job took too long and was stopped.") from None
+        assert isinstance(answer, Happened)
+        return answer.event
 
 
-Answers = queue.Queue[dict[str, Any] | None]
+Answers = queue.Queue[Answer | None]
 
 
-def _answer(answers: Answers, timeout_s: float) -> dict[str, Any]:
-    """The worker's next answer in one talk.
+def _next_answer(answers: Answers, timeout_s: float) -> Answer:
+    """The worker's next answer in one conversation.
 
     Raises:
         InputError, BackendError, Cancelled: what the worker raised; `worker_lost` if it died.
@@ -113,13 +124,13 @@ def _answer(answers: Answers, timeout_s: float) -> dict[str, Any]:
     answer = answers.get(timeout=max(0.0, timeout_s))
     if answer is None:
         raise BackendError("worker_lost", LOST)
-    if "error" in answer:
-        raise from_plain(answer["error"])
+    if isinstance(answer, Raised):
+        raise from_plain(answer.error)
     return answer
 
 
 class Worker:
-    """The process and its two pipes. Each talk has a queue of its own; `None` in it means the process is gone."""
+    """The process and its two pipes. Each conversation has a queue of its own; `None` in it: the process is gone."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "wan_core.backends.worker"]
@@ -127,7 +138,7 @@ class Worker:
             command, cwd=APP_FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._mutex = threading.Lock()
-        self._talks: dict[str, Answers] = {}
+        self._conversations: dict[str, Answers] = {}
         self._stopping: set[str] = set()
         self._gone = False
         self._pipe = threading.Lock()
@@ -140,11 +151,11 @@ class Worker:
         return self._process.poll() is None
 
     @contextmanager
-    def talk(self, talk_id: str, command: dict[str, Any]) -> Iterator[Answers]:
+    def conversation(self, question_id: str, command: Command) -> Iterator[Answers]:
         """Send a command; the answers to it arrive in the queue for as long as the `with` lasts."""
         answers: Answers = queue.Queue()
         with self._mutex:
-            self._talks[talk_id] = answers
+            self._conversations[question_id] = answers
             if self._gone:
                 answers.put(None)
         try:
@@ -152,21 +163,21 @@ class Worker:
             yield answers
         finally:
             with self._mutex:
-                self._talks.pop(talk_id, None)
-                self._stopping.discard(talk_id)
+                self._conversations.pop(question_id, None)
+                self._stopping.discard(question_id)
 
-    def asked_to_stop(self, job_id: str) -> bool:
-        """Pass a wish to stop on, once; `False` if it was passed on before or the job is not here."""
+    def pass_on_cancel(self, job_id: str) -> bool:
+        """Tell the worker to stop a job, once; `False` if it was told before or the job is not here."""
         with self._mutex:
-            if job_id not in self._talks or job_id in self._stopping:
+            if job_id not in self._conversations or job_id in self._stopping:
                 return False
             self._stopping.add(job_id)
-        self._send({"cancel": job_id})
+        self._send(Cancel(job_id))
         return True
 
     def kill_if_busy(self, job_id: str) -> None:
         with self._mutex:
-            busy = job_id in self._talks
+            busy = job_id in self._conversations
         if busy:
             log.warning("job %s did not stop when asked; its worker is killed", job_id)
             self.kill()
@@ -178,10 +189,10 @@ class Worker:
         with self._pipe, suppress(BrokenPipeError):
             self._stdin.close()
 
-    def _send(self, command: dict[str, Any]) -> None:
+    def _send(self, command: Command) -> None:
         try:
             with self._pipe:
-                self._stdin.write(json.dumps(command) + "\n")
+                self._stdin.write(command_line(command))
                 self._stdin.flush()
         except (BrokenPipeError, ValueError):
             log.warning("the worker is gone; its jobs will run again")
@@ -191,14 +202,22 @@ class Worker:
         for line in self._process.stdout:
             if not line.endswith("\n"):
                 break  # the process died in the middle of it
-            answer = json.loads(line)
-            with self._mutex:
-                talk = self._talks.get(answer["id"])
-            if talk is not None:
-                talk.put(answer)
+            self._deliver(line)
         self._process.wait()
         self._process.stdout.close()
         with self._mutex:
             self._gone = True
-            for talk in self._talks.values():
-                talk.put(None)
+            for answers in self._conversations.values():
+                answers.put(None)
+
+    def _deliver(self, line: str) -> None:
+        """Hand an answer to whoever waits for it. Anything else on the pipe is somebody's print, and ignored."""
+        try:
+            answer = read_answer(line)
+        except ValueError:
+            log.warning("the worker said %.200r, which is no answer", line)
+            return
+        with self._mutex:
+            waiting = self._conversations.get(answer.id)
+        if waiting is not None:
+            waiting.put(answer)

@@ -6,31 +6,26 @@ making of frames is inside the lent call; checks, expansion, ffmpeg and encoding
 travels in the context in which a job is submitted (`enter` makes one for HTTP requests).
 """
 
-import json
 import logging
 import re
 import threading
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 
 import spaces  # before torch: it takes CUDA's place
 
 import gradio as gr  # isort: skip
 from gradio.context import LocalContext
-from PIL import Image
 from starlette.requests import Request
 
-from wan_core import estimate, generate
-from wan_core.engine import loading, sampling
+from wan_core import estimate
+from wan_core.backends.messages import Happened, Raised, answer_line, read_answer
+from wan_core.clips import ClipWorker, IsCancelled, needs_card
+from wan_core.engine import loading
 from wan_core.errors import ENGINE_FAILED, BackendError, Cancelled, WanError, from_plain, to_plain
 from wan_core.estimate import Calibration
-from wan_core.events import Event, FramesMade, Job, Log, to_json
-from wan_core.events import from_json as event_from_json
-from wan_core.expansion import expander
+from wan_core.events import JOB, Event, Job, Log
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import EngineProfile, Machine, profiles
-from wan_core.safety import checks
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,10 +45,9 @@ class ZeroGpuBackend:
     """One engine, loaded when this is made; each job runs at once, in the context of its visitor."""
 
     def __init__(self, host: Settings, engine_name: str) -> None:
-        self._host = host
-        self._checks, self._expander = checks.checks(host), expander.expander(host)
+        engine = loading.load(_with_loras(engine_name), host, lambda event: log.info("%s", event))
+        self._worker = ClipWorker(host, engine, self._make_frames)
         self._stops: dict[str, threading.Event] = {}
-        self._engine = loading.load(_with_loras(engine_name), host, lambda event: log.info("%s", event))
         self._on_gpu = spaces.GPU(duration=_duration)(self._lines)
 
     def start(self) -> None:
@@ -61,10 +55,8 @@ class ZeroGpuBackend:
 
     def run(self, job: Job) -> Iterator[Event]:
         stop = self._stops.setdefault(job.id, threading.Event())
-        make_frames = partial(self._make_frames, stop=stop)
-        maker = generate.ClipMaker(make_frames, self._checks, self._expander, self._host.data, self._host.force_safety)
         try:
-            yield from maker.run(job, stop.is_set)
+            yield from self._worker.run(job, stop.is_set)
         finally:
             del self._stops[job.id]
 
@@ -72,29 +64,28 @@ class ZeroGpuBackend:
         if job_id in self._stops:
             self._stops[job_id].set()
 
-    def check(self, picture: Path, prompt: str) -> None:
-        with Image.open(picture) as opened:
-            self._checks.picture(opened.convert("RGB"))
-        self._checks.prompt(prompt)
+    def check(self, picture: str, prompt: str) -> None:
+        self._worker.check(picture, prompt)
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
-        with Image.open(picture) as opened:
-            written = self._expander.expand(opened.convert("RGB"), prompt)
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
+        written = self._worker.expand(picture, prompt)
         return written.prompt, written.note or ""
 
     def close(self) -> None:
         for stop in list(self._stops.values()):
             stop.set()
 
-    def _make_frames(self, job: Job, prompt: str, between: InterpolationPlan, stop: threading.Event) -> Iterator[Event]:
-        if job.frames_of is not None and not between.is_network:
-            yield FramesMade(self._host.data.frames(job.frames_of))
+    def _make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
+        """Make the frames inside a lent call; one is asked for only if a model runs."""
+        if not needs_card(job, plan):
+            yield from self._worker.make_frames(job, prompt, plan, cancelled)
             return
-        yield Log(f"Asking ZeroGPU for a card for {_duration(job.to_json())} s.")
-        lines = self._on_gpu(job.to_json(), prompt, between)
+        job_text = JOB.dump_json(job).decode()
+        yield Log(f"Asking ZeroGPU for a card for {_duration(job_text)} s.")
+        lines = self._on_gpu(job_text, prompt, plan)
         try:
             for line in lines:
-                if stop.is_set():
+                if cancelled():
                     raise Cancelled()
                 yield _event(line)
         except gr.Error as error:
@@ -105,30 +96,17 @@ class ZeroGpuBackend:
         finally:
             lines.close()
 
-    def _lines(self, job_text: str, prompt: str, between: InterpolationPlan) -> Iterator[str]:
+    def _lines(self, job_text: str, prompt: str, plan: InterpolationPlan) -> Iterator[str]:
         """What runs where the card is: events as JSON, and an error as the last line, since only its name survives."""
-        job = Job.from_json(job_text)
+        job = JOB.validate_json(job_text)
         try:
-            for event in self._frames(job, prompt, between):
-                yield to_json(event)
+            for event in self._worker.make_frames(job, prompt, plan, _never):
+                yield answer_line(Happened(job.id, event))
         except WanError as error:
-            yield json.dumps({"error": to_plain(error)})
+            yield answer_line(Raised(job.id, to_plain(error)))
         except Exception:  # the model code may raise anything; the visitor gets a sentence, the log the rest
             log.exception("job %s failed on the card", job.id)
-            yield json.dumps({"error": to_plain(BackendError("internal_server_error", ENGINE_FAILED))})
-
-    def _frames(self, job: Job, prompt: str, between: InterpolationPlan) -> Iterator[Event]:
-        data = self._host.data
-        raw = data.frames(job.frames_of or job.id)
-        if job.frames_of is None:
-            engine = self._engine.for_profile(profiles()[job.engine])
-            if engine is None:
-                raise BackendError("engine_unavailable", f"{profiles()[job.engine].title} is not loaded here.")
-            yield from sampling.sample(engine, job, prompt, raw, _never, data.preview(job.id))
-        if between.is_network:
-            yield (yield from generate.insert(job, raw, between, data, _never))
-        else:
-            yield FramesMade(raw)
+            yield answer_line(Raised(job.id, to_plain(BackendError("internal_server_error", ENGINE_FAILED))))
 
 
 def enter(page: gr.Blocks, request: Request) -> None:
@@ -139,7 +117,7 @@ def enter(page: gr.Blocks, request: Request) -> None:
 
 def _duration(job_text: str, *_: object) -> int:
     """Seconds to ask for: what a whole card needs for this job, with a margin."""
-    job = Job.from_json(job_text)
+    job = JOB.validate_json(job_text)
     return estimate.of_job(job, MACHINE, Calibration()).zero_gpu_seconds
 
 
@@ -149,10 +127,12 @@ def _with_loras(engine_name: str) -> EngineProfile:
 
 
 def _event(line: str) -> Event:
-    plain = json.loads(line)
-    if "error" in plain:
-        raise from_plain(plain["error"])
-    return event_from_json(line)
+    match read_answer(line):
+        case Happened(_, event):
+            return event
+        case Raised(_, error):
+            raise from_plain(error)
+    raise RuntimeError(f"no answer to a job: {line:.200}")
 
 
 def _in_our_words(error: gr.Error, job: Job) -> BackendError:
@@ -168,12 +148,12 @@ def _in_our_words(error: gr.Error, job: Job) -> BackendError:
 
 def _smaller(job: Job) -> list[str]:
     """What would make this clip cheaper."""
-    request, ways = job.request, []
+    request, ways = job.inputs, []
     if request.num_frames > 49:
         ways.append("fewer frames")
     if request.resolution != "480p":
         ways.append("480p")
-    if not profiles()[job.engine].turbo:
+    if not profiles()[job.options.engine].turbo:
         ways.append("the turbo preset")
     return ways or ["again tomorrow"]
 

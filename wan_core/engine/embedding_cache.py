@@ -48,15 +48,13 @@ def prompt_embeds(pipe: Any, recent: Recent, prompt: str) -> torch.Tensor:
 
 
 def cache_first_frames(vae: Any) -> None:
-    """Lets `vae.encode` answer from memory when the same first frame comes again at the same length.
-
-    The pipeline encodes the picture followed by black frames, so shape and first frame are the whole content.
-    """
+    """Let `vae.encode` answer from memory when the same video comes again: known frames, and empty ones (zeros)."""
     recent = Recent()
     encode = vae.encode
 
     def encode_cached(video: torch.Tensor) -> AutoencoderKLOutput:
-        key = (tuple(video.shape), vae.use_tiling, _digest(video[:, :, 0]))
+        known = video.abs().amax(dim=(0, 1, 3, 4)).nonzero().flatten()
+        key = (tuple(video.shape), vae.use_tiling, tuple(known.tolist()), _digest(video[:, :, known]))
         moments = recent.get(key, lambda: encode(video).latent_dist.parameters)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments.to(video.device)))
 

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from wan_core.files import atomic_write
+
 SHARE = 0.01
 COUNT = 8  # previews of one clip at most
 FRAME_MS = 250  # a latent frame stands for four frames at 16 a second
@@ -104,9 +106,8 @@ def write(path: Path, pictures: NDArray[np.uint8]) -> None:
     scale = -(-MIN_WIDTH // pictures.shape[2])
     size = (pictures.shape[2] * scale, pictures.shape[1] * scale)
     first, *others = (Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR) for picture in pictures)
-    partial = path.with_name(path.name + ".part")
-    first.save(partial, "WEBP", save_all=True, append_images=others, duration=FRAME_MS, loop=0, quality=60, method=0)
-    partial.replace(path)
+    with atomic_write(path) as part:
+        first.save(part, "WEBP", save_all=True, append_images=others, duration=FRAME_MS, loop=0, quality=60, method=0)
 
 
 @dataclass

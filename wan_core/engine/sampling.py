@@ -30,6 +30,7 @@ from wan_core.engine.preview import Previews
 from wan_core.errors import BackendError
 from wan_core.estimate import experts_of, tokens
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
+from wan_core.files import FileStore
 from wan_core.frames import Frames
 from wan_core.geometry import Size
 from wan_core.run_in_thread import Emit, run_in_thread
@@ -62,7 +63,7 @@ class Clip:
     first_frame: Image.Image
     size: Size
     target: Path
-    preview: Path | None
+    preview: Path
 
     @property
     def frames(self) -> int:
@@ -73,24 +74,23 @@ def sample(
     engine: Engine,
     job: Job,
     prompt: str,
-    target: Path,
+    files: FileStore,
     cancelled: Callable[[], bool],
-    preview: Path | None = None,
 ) -> Iterator[Event]:
-    """Samples the clip of `job` and writes its frames to `target`: uint8 (num_frames, H, W, 3) .npy.
+    """Sample the clip of `job` and write its frames to `files`: uint8 (num_frames, H, W, 3) .npy.
 
     H and W are the rendered size, `geometry.rendered_size(job.size, profile.render_divisor)`. `prompt` is the prompt as
-    it is used, maybe expanded. With `preview` a small animated WebP is written there now and then. The work runs in a
-    thread; closing the generator or `cancelled()` stops it within one step.
+    it is used, maybe expanded. Now and then a preview, a small animated WebP, is written. The work runs in a thread;
+    closing the generator or `cancelled()` stops it within one step.
 
     Raises:
         Cancelled: `cancelled()` was true.
         BackendError: `out_of_memory`, `storage_full`, or `no_media_generated` for a result that is not finite.
     """
     size = geometry.rendered_size(job.size, engine.profile.render_divisor)
-    with Image.open(job.picture) as picture:
+    with Image.open(files.picture(job.picture)) as picture:
         first_frame = frame_picture(picture.convert("RGB"), job.size, size)
-    clip = Clip(job.request, prompt, first_frame, size, target, preview)
+    clip = Clip(job.inputs, prompt, first_frame, size, files.frames(job.id), files.preview(job.id))
     return run_in_thread(lambda emit: _make(engine, clip, emit), cancelled)
 
 
@@ -245,7 +245,7 @@ def _after_step(
     engine: Engine, clip: Clip, schedule: StepSchedule, eta: EtaEstimator, emit: Emit
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """diffusers' `callback_on_step_end`: checks, tells, shows and steers. `emit` raises here when cancelled."""
-    previews = Previews(clip.preview, engine.colours, schedule.steps) if clip.preview else None
+    previews = Previews(clip.preview, engine.colours, schedule.steps)
 
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if not torch.isfinite(tensors["latents"]).all():
@@ -253,8 +253,8 @@ def _after_step(
         left = eta.seconds_left()
         emit(Step("sampling", step + 1, schedule.steps, left))
         guess = pipe.scheduler.model_outputs[-1]  # UniPC keeps the finished latents as this step sees them
-        if previews and previews.offer(step, guess, left):
-            emit(Preview(previews.path))
+        if previews.offer(step, guess, left):
+            emit(Preview())
         guidance.set_guided(pipe, schedule, step + 1)
         engine.acceleration.after_step(pipe, step)
         return {}

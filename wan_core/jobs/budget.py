@@ -1,13 +1,7 @@
-"""Whose fal key pays for a job, and how much the owner's may be used in a day.
-
-The sums are counted in the store, so that a restart forgets nothing. A visitor's own key is kept here, in memory, for
-one job, and never written, shown or logged. Knows prices, but not how a job is run.
-"""
+"""How much the owner's fal key may be used in a day. The sums lie in the store, so that a restart forgets nothing."""
 
 import threading
 from typing import Literal
-
-from pydantic import SecretStr
 
 from wan_core.errors import BackendError
 from wan_core.estimate import dollars_on_fal
@@ -31,43 +25,22 @@ class FalBudget:
 
     def __init__(self, store: JobStore, settings: Settings, *, per_client: bool) -> None:
         self._store = store
-        self._owner_key = _strip(settings.fal_key) if settings.fal_key else None
+        self._has_owner_key = settings.fal_key is not None
         self._jobs = settings.fal_daily_jobs
         self._dollars = settings.fal_daily_dollars
         self._client_jobs = settings.fal_client_daily_jobs if per_client else 0
-        self._lent: dict[str, SecretStr] = {}
         self._mutex = threading.Lock()
-
-    @property
-    def has_owner_key(self) -> bool:
-        """Whether visitors may run jobs on fal without a key of their own."""
-        return self._owner_key is not None
 
     @property
     def access(self) -> Literal["open", "own_key"]:
         """How visitors come to fal: with the owner's key, or only with a key of their own."""
-        return "open" if self.has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
+        return "open" if self._has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
 
-    def lend(self, job_id: str, key: SecretStr) -> None:
-        """Keep a visitor's key until its job is over. Keys of jobs that ended without fal are dropped here as well."""
-        unfinished_ids = self._store.unfinished_ids()
-        with self._mutex:
-            self._lent = {known: lent for known, lent in self._lent.items() if known in unfinished_ids}
-            self._lent[job_id] = _strip(key)
-
-    def forget(self, job_id: str) -> None:
-        with self._mutex:
-            self._lent.pop(job_id, None)
-
-    def key_for(self, job_id: str) -> SecretStr | None:
-        """The key that pays for a job; `None` if there is none, or none any more: a lent key dies with the process."""
-        return self._owner_key if self._store.owner_pays(job_id) else self._lent.get(job_id)
-
-    def refuse_if_spent(self, request: ImageToVideoInput, client: str, *, without: str = "") -> None:
-        """Raise BackendError if the owner's key may not pay for `request` of `client` today."""
-        if self._owner_key is None:
+    def refuse_if_spent(self, inputs: ImageToVideoInput, client: str, *, without: str = "") -> None:
+        """Raise BackendError if the owner's key may not pay for `inputs` of `client` today."""
+        if not self._has_owner_key:
             raise BackendError("engine_unavailable", NO_KEY)
-        spent, dollars = self._store.spent(client, DAY_S, without=without), dollars_on_fal(request)
+        spent, dollars = self._store.spending(client, DAY_S, without=without), dollars_on_fal(inputs)
         if self._client_jobs and spent.own_jobs >= self._client_jobs:
             raise _too_much(f"You have run {spent.own_jobs} jobs on fal with this app's key in the last 24 hours.")
         if spent.jobs >= self._jobs:
@@ -86,13 +59,8 @@ class FalBudget:
             return
         client = self._store.client_of(job.id)
         with self._mutex:
-            self.refuse_if_spent(job.request, client, without=job.id)
-            self._store.note_spending(job.id, client, dollars_on_fal(job.request))
-
-
-def _strip(key: SecretStr) -> SecretStr:
-    """`key` without the blanks and line ends that come along when it is pasted."""
-    return SecretStr(key.get_secret_value().strip())
+            self.refuse_if_spent(job.inputs, client, without=job.id)
+            self._store.note_spending(job.id, client, dollars_on_fal(job.inputs))
 
 
 def _too_much(sentence: str) -> BackendError:

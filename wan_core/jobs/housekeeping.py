@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from wan_core.errors import BackendError
+from wan_core.files import FileStore
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
-from wan_core.settings import DataFolder, Limits
+from wan_core.settings import Limits
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,12 @@ class Housekeeping:
         self,
         runner: JobRunner,
         store: JobStore,
-        data: DataFolder,
+        files: FileStore,
         limits: Limits,
         now: Callable[[], float] = time.time,
         also: Callable[[], None] | None = None,
     ) -> None:
-        self._runner, self._store, self._data, self._limits, self._now = runner, store, data, limits, now
+        self._runner, self._store, self._files, self._limits, self._now = runner, store, files, limits, now
         self._also = also
         self._stop = threading.Event()
 
@@ -75,30 +76,40 @@ class Housekeeping:
     def _forget(self, record: JobRecord) -> None:
         """The files first: on a full disk the row can go only when they have made room."""
         self._runner.forget(record)
-        for path in self._data.files_of(record.job.id):
+        for path in self._own_files(record):
             path.unlink(missing_ok=True)
         self._store.remove(record.job.id)
 
+    def _own_files(self, record: JobRecord) -> list[Path]:
+        """The files of a job, its pictures included unless another job has them too."""
+        others = [other for other in list(self._runner.records.values()) if other is not record]
+        shared = {picture for other in others for picture in other.job.files.values()}
+        own = [self._files.picture(picture) for picture in record.job.files.values() if picture not in shared]
+        return [*own, *self._files.of_job(record.job.id)]
+
     def _remove_orphans(self) -> None:
-        for path in self._data.all_files():
-            unowned = path.name.split(".")[0] not in self._runner.records
+        records = list(self._runner.records.values())
+        known = {record.job.id for record in records}
+        known |= {picture for record in records for picture in record.job.files.values()}
+        known |= self._store.set_aside_since(self._limits.keep_results_s)
+        for path in self._files.unowned_files(known):
             with suppress(FileNotFoundError):  # a file that was being written has got its name meanwhile
-                if unowned and self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
+                if self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
                     path.unlink()
 
     def _make_room(self) -> None:
         """Stay under the quota: raw frames of ended jobs go first, then whole jobs, oldest first."""
-        excess = sum(_size(path) for path in self._data.all_files()) - self._limits.keep_bytes
+        excess = sum(_size(path) for path in self._files.all_files()) - self._limits.keep_bytes
         for record in self._over():
             if excess <= 0:
                 return
-            frames = self._data.frames(record.job.id)
+            frames = self._files.frames(record.job.id)
             excess -= _size(frames)
             frames.unlink(missing_ok=True)
         for record in self._over():
             if excess <= 0:
                 return
-            excess -= sum(_size(path) for path in self._data.files_of(record.job.id))
+            excess -= sum(_size(path) for path in self._own_files(record))
             self._forget(record)
 
 

@@ -44,27 +44,29 @@ def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, 
     return Client.by_address(_network(peer or "unknown"))
 
 
-def refuse_if_full(records: Sequence[JobRecord], client: Client, limits: Limits, *, per_client: bool) -> None:
-    """Raise `BackendError("too_many_jobs")` if one more job of `client` would be too many."""
+def refuse_if_full(
+    records: Sequence[JobRecord], client: Client, limits: Limits, *, per_client: bool, count: int = 1
+) -> None:
+    """Raise `BackendError("too_many_jobs")` if `count` more jobs of `client` would be too many."""
     unfinished = [record for record in records if not record.is_over]
     waiting = [record for record in unfinished if record.status == "queued"]
-    if len(waiting) >= limits.waiting_jobs:
+    if len(waiting) + count > limits.waiting_jobs:
         raise _too_many(f"{len(waiting)} jobs are waiting already. Try again in a minute.", 60)
-    if len(unfinished) >= limits.unfinished_jobs:
+    if len(unfinished) + count > limits.unfinished_jobs:
         raise _too_many(f"{len(unfinished)} jobs are under way already. Try again in a minute.", 60)
     if not per_client:
         return
     own_waiting = sum(record.client == client.id for record in waiting)
-    if own_waiting >= limits.waiting_jobs_per_client:
+    if own_waiting + count > limits.waiting_jobs_per_client:
         begun = "Send the next one when one of them has begun."
         raise _too_many(f"You have {own_waiting} jobs waiting already. {begun}", 15)
     own = sum(record.client == client.id for record in unfinished)
-    if own >= limits.unfinished_jobs_per_client:
+    if own + count > limits.unfinished_jobs_per_client:
         raise _too_many(f"You have {own} jobs under way already. Send the next one when one of them is done.", 15)
 
 
 def turn_order(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
-    """The queued records of one lane in the order they will run.
+    """The queued records of one pool in the order they will run.
 
     First come, first served; with `per_client` the clients take turns: a client's second job waits until everybody had
     a first, and who was served last comes after who was served before.
@@ -84,7 +86,7 @@ def turn_order(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRec
 
 
 def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, per_client: bool) -> bool:
-    """Whether `record`'s client has fewer jobs running in this lane than one client may."""
+    """Whether `record`'s client has fewer jobs running in this pool than one client may."""
     running = sum(other.client == record.client for other in records if other.status == "running")
     return not per_client or running < limits.running_jobs_per_client
 

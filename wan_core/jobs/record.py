@@ -9,7 +9,21 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
-from wan_core.events import Event, Failed, Finished, Job, Log, Note, Outcome, Queued, Stage, Status, Step, Stopped
+from wan_core.events import (
+    Event,
+    Failed,
+    Finished,
+    Job,
+    Log,
+    LogLevel,
+    Note,
+    Outcome,
+    Queued,
+    Stage,
+    Status,
+    Step,
+    Stopped,
+)
 from wan_core.jobs.store import LogLine, Row
 
 Listener = tuple[asyncio.AbstractEventLoop, asyncio.Event]
@@ -123,7 +137,7 @@ class JobRecord:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(wake.set)
 
-    def _write(self, message: str, level: str) -> None:
+    def _write(self, message: str, level: LogLevel) -> None:
         self.logs.append(LogLine(message, level, time.time()))
 
 

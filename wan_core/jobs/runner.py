@@ -1,7 +1,7 @@
-"""Runs the queued jobs: claim → backend → finish, each lane in its own threads, every event to whoever watches.
+"""Runs the queued jobs: claim → backend → finish, each pool in its own threads, every event to whoever watches.
 
 Guarantees: a job whose worker died is tried again, twice in all; a job always ends, with a clip or with a sentence;
-what is written to the store is written before it is shown; a store that cannot be written costs no lane its thread.
+what is written to the store is written before it is shown; a store that cannot be written costs no pool a thread.
 """
 
 import logging
@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from wan_core.backends import Backend
 from wan_core.errors import BackendError, Cancelled, InputError
@@ -34,11 +33,11 @@ class WorkerPool:
 
 
 def _ignore(job: Job, stage_seconds: Mapping[str, float]) -> None:
-    """Nobody wants to know."""
+    """For runners whose clips teach nobody."""
 
 
 class JobRunner:
-    """`lanes` by name ("local", "fal"). `per_client`: whether clients have limits of their own.
+    """`pools` by name ("local", "fal"). `per_client`: whether clients have limits of their own.
 
     `on_local_clip` hears of each clip made on this machine and what its stages took. With `checks_fal_jobs` this
     machine checks picture and prompt before a job is sent to fal.
@@ -73,7 +72,7 @@ class JobRunner:
         for name, pool in self._pools.items():
             pool.backend.start()
             for number in range(pool.concurrency):
-                self._spawn(f"lane-{name}-{number}", self._serve, name)
+                self._spawn(f"pool-{name}-{number}", self._serve, name)
         self._spawn("deadlines", self._keep_deadlines)
         for record in [r for r in self.records.values() if not r.is_over]:
             self._enqueue(record)
@@ -108,7 +107,7 @@ class JobRunner:
         else:
             self._pools[record.pool].backend.cancel(record.job.id)
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
         """What the backend of this machine makes of a prompt; see `Backend.expand`."""
         return self._pools["local"].backend.expand(picture, prompt)
 
@@ -201,7 +200,7 @@ class JobRunner:
         backend = self._pools[record.pool].backend
         if self._checks_fal_jobs and record.pool == "fal" and self._store.remote(record.job.id) is None:
             record.publish(Stage("checking"))
-            self._pools["local"].backend.check(record.job.picture, record.job.request.prompt)
+            self._pools["local"].backend.check(record.job.picture, record.job.inputs.prompt)
         for event in backend.run(record.job):
             if isinstance(event, Finished | Failed | Stopped):
                 return event
@@ -217,7 +216,7 @@ class JobRunner:
             self._handle_stop(record)
         elif error.type == "worker_lost" and record.attempts < self._limits.attempts:
             self._requeue(record, record.pool, Log(f"{error.message} The job runs again.", "WARN"))
-        elif error.type in LOCAL_CANNOT and record.job.where == "fal_when_needed" and record.pool == "local":
+        elif error.type in LOCAL_CANNOT and record.job.options.where == "fal_when_needed" and record.pool == "local":
             self._requeue(record, "fal", Note(f"Ran on fal, because this machine could not: {error.message}"))
         else:
             self._finish(record, Failed(error.type, error.message))
@@ -254,7 +253,7 @@ class JobRunner:
             self._on_local_clip(record.job, outcome.result.stage_seconds)
 
     def _publish_positions(self, pool: str) -> None:
-        """Tell every waiting watcher of `lane` how many are ahead, where that has changed."""
+        """Tell every waiting watcher of `pool` how many are ahead, where that has changed."""
         here = [record for record in self.records.values() if record.pool == pool]
         for position, record in enumerate(turn_order(here, per_client=self._per_client)):
             if not record.events or record.position != position:

@@ -1,4 +1,4 @@
-"""The one desk where a request becomes a job: page, HTTP, the named endpoint and MCP all come here.
+"""Where a request becomes a job: page, HTTP, the named endpoint and MCP all come here.
 
 Limits are checked here and nowhere else. Knows no page and no protocol; hands out ids, events and outcomes.
 """
@@ -9,27 +9,30 @@ import secrets
 import shutil
 import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 from pydantic import SecretStr
 
-from wan_core import geometry, schema
+from wan_core import geometry
+from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Finished, Job, Where
+from wan_core.events import Event, Finished, Group, Job, JobOptions, Result, Where
+from wan_core.files import FileStore
+from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
+from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client, refuse_if_full
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner
-from wan_core.jobs.store import JobStore
-from wan_core.schema import ImageToVideoInput
-from wan_core.settings import DataFolder, Limits
+from wan_core.jobs.store import JobStore, NewJob
+from wan_core.schema import MAX_SEED, ImageToVideoInput
+from wan_core.settings import Limits
 
-__all__ = ["FINISHING_FIELDS", "Client", "JobOptions", "JobRecord", "JobService"]
-
-EXPANSIONS_AT_ONCE = 2
+MAX_EXPANSIONS = 2
 FINISHING_FIELDS = (
     "frames_per_second",
     "interpolator_model",
@@ -39,36 +42,56 @@ FINISHING_FIELDS = (
     "video_write_mode",
 )
 
+ReadPicture = Callable[[str | Path], Awaitable[Image.Image]]
+
 
 @dataclass(frozen=True)
-class JobOptions:
-    """How a request is to be carried out: what the page and presets choose, and HTTP leaves to the defaults."""
+class Submission:
+    """A request and how to carry it out. `uploads` are the files of picture fields that the page has received already.
 
-    engine: str
-    where: Where = "local"
-    prompt_in_file: bool = True
-    fal_key: SecretStr | None = None  # the visitor's own, for this one job
+    A job that has not begun after `start_within_s` fails with `request_timeout`.
+    """
+
+    inputs: ImageToVideoInput
+    options: JobOptions
+    uploads: Mapping[str, Path] = field(default_factory=dict)
+    endpoint: Endpoint = IMAGE_TO_VIDEO
+    start_within_s: float | None = None
+
+    def picture_sources(self) -> dict[str, str | Path]:
+        """What each picture field names, where it names something."""
+        named = {name: self.uploads.get(name) or getattr(self.inputs, name) for name in self.endpoint.picture_fields}
+        return {name: source for name, source in named.items() if source}
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture that lies in the file store."""
+
+    file_id: str
+    size: Size
 
 
 class JobService:
-    """`read_picture` is the one gate for pictures; `purse` pays fal.
+    """`read_picture` is the one gate for pictures. `budget` and `keys` pay fal; without them no job runs there.
 
-    `lane_of` says in which lane a job waits, by where it wishes to run and by its engine.
+    `pool_of` says in which pool a job waits, by where it is to run and by its engine.
     """
 
     def __init__(
         self,
         store: JobStore,
         runner: JobRunner,
-        data: DataFolder,
+        files: FileStore,
         limits: Limits,
-        read_picture: Callable[[str | Path], Awaitable[Image.Image]],
+        read_picture: ReadPicture,
         pool_of: Callable[[Where, str], str],
         *,
         per_client: bool,
         budget: FalBudget | None = None,
+        keys: FalKeys | None = None,
     ) -> None:
-        self.data = data
+        self.files = files
         self._store = store
         self._runner = runner
         self._limits = limits
@@ -76,30 +99,45 @@ class JobService:
         self._pool_of = pool_of
         self._per_client = per_client
         self._budget = budget
+        self._keys = keys
         self._mutex = threading.Lock()
-        self._expanding = 0
+        self._expansions = 0
 
-    async def submit(
-        self,
-        request: ImageToVideoInput,
-        client: Client,
-        options: JobOptions,
-        upload: Path | None = None,
-        start_within_s: float | None = None,
-    ) -> JobRecord:
-        """Accept `request` as a job. `upload` is the picture's file where the page has received it already.
-
-        A job that has not begun after `start_within_s` fails with `request_timeout`.
+    async def submit(self, submission: Submission, client: Client, fal_key: SecretStr | None = None) -> JobRecord:
+        """Accept a request as a job; `fal_key` is the visitor's own, for this job alone.
 
         Raises:
-            InputError: the picture cannot be used.
+            InputError: a picture cannot be used.
             BackendError: too many jobs, nobody pays fal, or no room on the disk.
         """
-        self._refuse_if_full(client)
-        if options.fal_key is None and self._pool_of(options.where, options.engine) == "fal":
-            self._require_budget().refuse_if_spent(request, client.id)
-        picture = await self._read_picture(upload or request.image_url)
-        return await asyncio.to_thread(self._accept, request, client, options, picture, start_within_s)
+        (record,) = await self.submit_many([submission], client, fal_key=fal_key)
+        return record
+
+    async def submit_many(
+        self,
+        submissions: Sequence[Submission],
+        client: Client,
+        *,
+        group: str | None = None,
+        fal_key: SecretStr | None = None,
+    ) -> list[JobRecord]:
+        """Accept all of `submissions` or none; each picture that several of them name is read and stored once.
+
+        `group` is the id they share. Raises as `submit` does.
+        """
+        self._refuse_if_full(client, len(submissions))
+        for submission in submissions if fal_key is None else ():
+            if self._pool(submission.options) == "fal":
+                self._require_budget().refuse_if_spent(submission.inputs, client.id)
+        pictures: dict[str | Path, StoredPicture] = {}
+        with self._delete_on_error(pictures):
+            for source in dict.fromkeys(s for each in submissions for s in each.picture_sources().values()):
+                pictures[source] = await self._store_picture(source)
+            jobs = [_job(submission, pictures) for submission in submissions]
+            if group is not None:
+                jobs = [replace(job, group=Group(group, place, len(jobs))) for place, job in enumerate(jobs)]
+            limits = [submission.start_within_s for submission in submissions]
+            return await asyncio.to_thread(self._queue, jobs, client, fal_key, limits)
 
     def finish_again(self, source: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
         """A new job that interpolates and encodes the kept frames of `source` with other settings.
@@ -114,16 +152,20 @@ class JobService:
                 raise InputError(name, "feature_not_supported", f"{name} cannot be changed without a new generation.")
         if not self.has_frames(source):
             raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
-        plain = source.job.request.model_dump() | {"image_url": source.job.request.image_url or "kept"}
+        job = source.job
         assert isinstance(source.outcome, Finished)
-        kept = {"image_url": source.job.request.image_url, "prompt": source.outcome.result.prompt}
-        request = schema.parse(plain | dict(changes)).model_copy(update=kept)
-        origin = source.job.frames_of or source.job.id
-        new_id = str(uuid.uuid4())
-        picture = self.data.picture(new_id)
-        shutil.copyfile(source.job.picture, picture)
-        job = replace(source.job, id=new_id, request=request, picture=picture, where="local", frames_of=origin)
-        return self._queue(job, client, "local")
+        kept = {name: getattr(job.inputs, name) for name in job.files} | {"prompt": source.outcome.result.prompt}
+        judged = IMAGE_TO_VIDEO.parse(job.inputs.model_dump() | dict.fromkeys(job.files, "kept") | dict(changes))
+        again = replace(
+            job,
+            id=str(uuid.uuid4()),
+            inputs=judged.model_copy(update=kept),
+            options=replace(job.options, where="local"),
+            frames_of=job.frames_of or job.id,
+            group=None,
+        )
+        (record,) = self._queue([again], client)
+        return record
 
     async def expand(self, source: str | Path, prompt: str) -> tuple[str, str]:
         """`prompt` rewritten for the picture in `source`, and a note (why it is unchanged, if it is).
@@ -132,18 +174,18 @@ class JobService:
             InputError: picture or prompt cannot be used, or the prompt is empty and none could be written.
             BackendError: two rewrites run already, or nobody is there to write.
         """
-        schema.parse({"image_url": str(source), "prompt": prompt, "enable_prompt_expansion": True})
-        if self._expanding >= EXPANSIONS_AT_ONCE:
+        IMAGE_TO_VIDEO.parse({"image_url": str(source), "prompt": prompt, "enable_prompt_expansion": True})
+        if self._expansions >= MAX_EXPANSIONS:
             raise BackendError("too_many_jobs", "Others are having a prompt written now. Try again in a moment.")
-        self._expanding += 1
-        path = self.data.picture(str(uuid.uuid4()))
+        self._expansions += 1
         try:
-            picture = await self._read_picture(source)
-            await asyncio.to_thread(picture.save, path, compress_level=1)
-            return await asyncio.to_thread(self._runner.expand, path, prompt)
+            picture = await self._store_picture(source)
+            try:
+                return await asyncio.to_thread(self._runner.expand, picture.file_id, prompt)
+            finally:
+                self.files.picture(picture.file_id).unlink(missing_ok=True)
         finally:
-            self._expanding -= 1
-            path.unlink(missing_ok=True)
+            self._expansions -= 1
 
     @property
     def waiting(self) -> int:
@@ -154,10 +196,16 @@ class JobService:
         """The job of that id, from memory: cheap enough to ask ten times a second."""
         return self._runner.records.get(job_id)
 
+    def result(self, record: JobRecord | None) -> Result | None:
+        """The result of a job that ended well and whose clip is still kept."""
+        if record is None or not isinstance(record.outcome, Finished):
+            return None
+        return record.outcome.result if self.files.clip(record.job.id).is_file() else None
+
     def has_frames(self, record: JobRecord) -> bool:
         """Whether the raw frames of a finished job are still kept."""
         over = isinstance(record.outcome, Finished)
-        return over and self.data.frames(record.job.frames_of or record.job.id).is_file()
+        return over and self.files.frames(record.job.frames_of or record.job.id).is_file()
 
     async def watch(self, record: JobRecord) -> AsyncIterator[Event]:
         """All events of a job from the first on, until it is over."""
@@ -171,70 +219,93 @@ class JobService:
         self._runner.cancel(record)
         return True
 
-    def _accept(
-        self,
-        request: ImageToVideoInput,
-        client: Client,
-        options: JobOptions,
-        picture: Image.Image,
-        start_within_s: float | None,
-    ) -> JobRecord:
-        job_id = str(uuid.uuid4())
-        size = geometry.frame_size(request.resolution, request.aspect_ratio, geometry.Size(*picture.size))
-        path = self.data.picture(job_id)
-        picture.save(path, compress_level=1)
-        own: dict[str, object] = {"seed": secrets.randbelow(schema.MAX_SEED + 1)} if request.seed is None else {}
-        if not request.image_url.startswith(("http://", "https://")):
-            own["image_url"] = ""  # the bytes lie beside the job; rows and recipes stay small
-        job = Job(
-            job_id,
-            request.model_copy(update=own),
-            path,
-            size,
-            options.engine,
-            options.where,
-            None,
-            options.prompt_in_file,
-        )
-        return self._queue(job, client, self._pool_of(options.where, options.engine), start_within_s, options.fal_key)
+    async def _store_picture(self, source: str | Path) -> StoredPicture:
+        picture, file_id = await self._read_picture(source), str(uuid.uuid4())
+        path = self.files.picture(file_id)
+        try:
+            await asyncio.to_thread(picture.save, path, compress_level=1)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return StoredPicture(file_id, Size(*picture.size))
 
     def _queue(
         self,
-        job: Job,
+        jobs: Sequence[Job],
         client: Client,
-        pool: str,
-        start_within_s: float | None = None,
         fal_key: SecretStr | None = None,
-    ) -> JobRecord:
+        start_within_s: Sequence[float | None] = (None,),
+    ) -> list[JobRecord]:
+        """Put the jobs on disk and in the queue, all or none."""
         context = contextvars.copy_context()
-        with self._mutex:  # others may have come while the picture was read
+        new = [
+            NewJob(job, client.id, self._pool(job.options), limit, job.options.where != "local" and fal_key is None)
+            for job, limit in zip(jobs, start_within_s, strict=True)
+        ]
+        with self._mutex:  # others may have come while the pictures were read
             try:
-                self._refuse_if_full(client)
-                owner_pays = job.where != "local" and fal_key is None
-                row = self._store.add(job, client.id, pool, start_within_s, owner_pays=owner_pays)
-                self._pay(job, pool, fal_key)
+                self._refuse_if_full(client, len(jobs))
+                rows = self._store.add(*new)
+                for each in new:
+                    self._pay(each, fal_key)
             except BackendError:
-                job.picture.unlink(missing_ok=True)
-                self._store.remove(job.id)
+                self._store.remove(*(job.id for job in jobs))
                 raise
-            record = JobRecord.from_row(row)
-            record.context = context
-            self._runner.add(record)
-        return record
+            records = [JobRecord.from_row(row) for row in rows]
+            for record in records:
+                record.context = context
+                self._runner.add(record)
+        return records
 
-    def _pay(self, job: Job, pool: str, fal_key: SecretStr | None) -> None:
+    def _pay(self, new: NewJob, fal_key: SecretStr | None) -> None:
         """Settle who pays for a job that runs on fal, or may have to."""
-        if job.where != "local" and fal_key is not None:
-            self._require_budget().lend(job.id, fal_key)
-        if pool == "fal":
-            self._require_budget().reserve(job)
+        if new.job.options.where != "local" and fal_key is not None:
+            self._require_budget()
+            assert self._keys is not None
+            self._keys.lend(new.job.id, fal_key)
+        if new.pool == "fal":
+            self._require_budget().reserve(new.job)
+
+    def _pool(self, options: JobOptions) -> str:
+        return self._pool_of(options.where, options.engine)
 
     def _require_budget(self) -> FalBudget:
         if self._budget is None:
             raise BackendError("engine_unavailable", "This server does not run jobs on fal.")
         return self._budget
 
-    def _refuse_if_full(self, client: Client) -> None:
-        refuse_if_full(list(self._runner.records.values()), client, self._limits, per_client=self._per_client)
-        if shutil.disk_usage(self.data.root).free < self._limits.free_disk_bytes:
+    def _refuse_if_full(self, client: Client, count: int = 1) -> None:
+        records = list(self._runner.records.values())
+        refuse_if_full(records, client, self._limits, per_client=self._per_client, count=count)
+        if shutil.disk_usage(self.files.root).free < self._limits.free_disk_bytes:
             raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
+
+    @contextmanager
+    def _delete_on_error(self, pictures: Mapping[str | Path, StoredPicture]) -> Iterator[None]:
+        """A request that is not accepted leaves no picture behind."""
+        try:
+            yield
+        except BaseException:
+            for picture in pictures.values():
+                with suppress(OSError):
+                    self.files.picture(picture.file_id).unlink(missing_ok=True)
+            raise
+
+
+def _job(submission: Submission, pictures: Mapping[str | Path, StoredPicture]) -> Job:
+    """The job of a request whose pictures are stored; the seed is drawn here if none was given."""
+    inputs = submission.inputs
+    stored = {name: pictures[source] for name, source in submission.picture_sources().items()}
+    settled: dict[str, object] = {
+        name: "" for name in stored if not str(getattr(inputs, name)).startswith(("http://", "https://"))
+    }  # the bytes lie in the file store; rows and recipes stay small
+    if inputs.seed is None:
+        settled["seed"] = secrets.randbelow(MAX_SEED + 1)
+    return Job(
+        str(uuid.uuid4()),
+        inputs.model_copy(update=settled),
+        geometry.frame_size(inputs.resolution, inputs.aspect_ratio, stored["image_url"].size),
+        submission.options,
+        {name: picture.file_id for name, picture in stored.items()},
+        submission.endpoint.id,
+    )

@@ -1,7 +1,8 @@
 """The jobs on disk: one SQLite table that survives a crash. Knows rows and states, not who runs them.
 
 A claim marks the row, it never deletes it, so that the job of a dead process can run again. The folder is locked while
-the app runs: whatever is `running` when it opens belongs to a process that is gone.
+the app runs: whatever is `running` when it opens belongs to a process that is gone. A row that cannot be read is moved
+to a table of its own and keeps nobody from starting.
 """
 
 import fcntl
@@ -10,36 +11,31 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
+from pydantic import TypeAdapter
+
+from wan_core.endpoints import ENDPOINTS
 from wan_core.errors import BackendError
-from wan_core.events import Finished, Job, Outcome, Status, Stopped, from_json, to_json
+from wan_core.events import JOB, OUTCOME, Finished, Job, LogLevel, Outcome, Status, Stopped
+from wan_core.jobs.migrations import MIGRATIONS, SPENDING, migrate, version
 
 log = logging.getLogger(__name__)
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, job TEXT NOT NULL, client TEXT NOT NULL, lane TEXT NOT NULL, status TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, started_at REAL, finished_at REAL,
-    logs TEXT NOT NULL DEFAULT '[]', outcome TEXT, remote TEXT, start_by REAL,
-    owner_pays INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at);
-CREATE TABLE IF NOT EXISTS spending (
-    job_id TEXT PRIMARY KEY, client TEXT NOT NULL, dollars REAL NOT NULL, at REAL NOT NULL
-) STRICT;
-"""
 SPENT = """
-SELECT count(*) AS jobs, total(dollars) AS dollars, count(*) FILTER (WHERE client = :client) AS own_jobs FROM spending
-WHERE at > :since AND job_id <> :job_id AND NOT EXISTS (
+SELECT count(*) AS jobs, total(dollars) AS dollars, count(*) FILTER (WHERE client = :client) AS own_jobs
+FROM fal.spending WHERE at > :since AND job_id <> :job_id AND NOT EXISTS (
     SELECT 1 FROM jobs WHERE id = job_id AND status IN ('failed', 'cancelled') AND remote IS NULL
 )
 """
 UNUSABLE = "This server cannot read or write its list of jobs: its disk may be full. Try again later."
+NEWER = "{path} was written by a newer version of this app. Update the app, or set WAN_DATA_DIR to another folder."
+UNOPENED = "{path} cannot be opened ({error}). Check the disk, or set WAN_DATA_DIR to another folder."
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 RETRY_AFTER_S = 600
 
 
@@ -48,8 +44,13 @@ class LogLine:
     """A line of a job's log; `at` is Unix time in seconds."""
 
     message: str
-    level: str
+    level: LogLevel
     at: float
+
+
+LOG_LINES: TypeAdapter[tuple[LogLine, ...]] = TypeAdapter(tuple[LogLine, ...])
+STATUS: TypeAdapter[Status] = TypeAdapter(Status)
+REMOTE: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Spent:
+class NewJob:
+    """A job to be added. `owner_pays`: if it comes to fal, it runs there with the owner's key."""
+
+    job: Job
+    client: str
+    pool: str
+    start_within_s: float | None = None
+    owner_pays: bool = False
+
+
+@dataclass(frozen=True)
+class Spending:
     """What the owner's key at fal was used for: all jobs, their dollars, and how many were one client's."""
 
     jobs: int
@@ -90,26 +102,39 @@ class JobStore:
         self._lock_file = _lock(path.with_suffix(".lock"))
         self._mutex = threading.Lock()
         self._now = now
-        self._db = _open(path)
+        try:
+            self._db = _open(path)
+        except BaseException:
+            self._lock_file.close()
+            raise
 
     def close(self) -> None:
         with self._mutex:
             self._db.close()
         self._lock_file.close()
 
-    def add(
-        self, job: Job, client: str, pool: str, start_within_s: float | None = None, *, owner_pays: bool = False
-    ) -> Row:
-        """A new job. `owner_pays`: if it comes to fal, it runs there with the owner's key."""
+    def add(self, *jobs: NewJob) -> list[Row]:
+        """New jobs, all of them or none."""
         created_at = self._now()
-        start_by = None if start_within_s is None else created_at + start_within_s
+        rows = [_queued_row(new, created_at) for new in jobs]
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO jobs (id, job, client, lane, status, created_at, start_by, owner_pays) "
+            db.executemany(
+                "INSERT INTO jobs (id, job, client, pool, status, created_at, start_by, owner_pays) "
                 "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?)",
-                (job.id, job.to_json(), client, pool, created_at, start_by, owner_pays),
+                [
+                    (
+                        new.job.id,
+                        JOB.dump_json(new.job).decode(),
+                        new.client,
+                        new.pool,
+                        created_at,
+                        row.start_by,
+                        new.owner_pays,
+                    )
+                    for new, row in zip(jobs, rows, strict=True)
+                ],
             )
-        return Row(job, client, pool, "queued", 0, created_at, None, None, (), None, None, start_by)
+        return rows
 
     def claim(self, job_id: str) -> int | None:
         """Mark a queued job as running; the number of this attempt, or `None` if it is queued no more."""
@@ -124,7 +149,7 @@ class JobStore:
     def requeue(self, job_id: str, pool: str) -> None:
         """Give a running job back, to the same lane or another."""
         with self._transaction() as db:
-            db.execute("UPDATE jobs SET status = 'queued', lane = ? WHERE id = ?", (pool, job_id))
+            db.execute("UPDATE jobs SET status = 'queued', pool = ? WHERE id = ?", (pool, job_id))
 
     def give_back(self, job_id: str) -> None:
         """The app closes on purpose: the job waits for the next start, and this attempt does not count."""
@@ -139,23 +164,36 @@ class JobStore:
             changed = db.execute(
                 "UPDATE jobs SET status = ?, finished_at = ?, outcome = ?, logs = ? "
                 "WHERE id = ? AND status IN ('queued', 'running')",
-                (status, self._now(), to_json(outcome), _logs_text(logs), job_id),
+                (status, self._now(), OUTCOME.dump_json(outcome).decode(), _logs_text(logs), job_id),
             ).rowcount
         return changed == 1
 
     def rows(self) -> list[Row]:
-        """All jobs, oldest first."""
+        """All jobs that can be read, oldest first; the others are set aside."""
         with self._transaction() as db:
-            return [_row(found) for found in db.execute("SELECT * FROM jobs ORDER BY created_at, rowid")]
+            found = db.execute("SELECT * FROM jobs ORDER BY created_at, rowid").fetchall()
+        rows = []
+        for each in found:
+            try:
+                rows.append(_row(each))
+            except (ValueError, TypeError) as error:
+                self._set_aside(each, error)
+        return rows
+
+    def set_aside_since(self, within_s: float) -> set[str]:
+        """The ids of the jobs that could not be read in the last `within_s` seconds: their files are still theirs."""
+        with self._transaction() as db:
+            found = db.execute("SELECT id FROM unreadable_jobs WHERE at > ?", (self._now() - within_s,)).fetchall()
+        return {row["id"] for row in found}
 
     def release_orphans(self) -> None:
         """At start: what was running under a dead process is queued again."""
         with self._transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued' WHERE status = 'running'")
 
-    def remove(self, job_id: str) -> None:
+    def remove(self, *job_ids: str) -> None:
         with self._transaction() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
         """Keep what fal gave us to find the job again; on the disk itself before anything else is done with it."""
@@ -196,18 +234,27 @@ class JobStore:
         """The owner's key pays for the job. The note outlives the job's row; a second one for a job changes nothing."""
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO fal.spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
                 (job_id, client, dollars, self._now()),
             )
 
-    def spent(self, client: str, within_s: float, *, without: str = "") -> Spent:
+    def spending(self, client: str, within_s: float, *, without: str = "") -> Spending:
         """What was spent in the last `within_s` seconds, by `client` and by all, the job `without` left out.
 
         Jobs that ended before they were sent to fal, or that fal refused, cost nothing and do not count.
         """
         facts = {"client": client, "since": self._now() - within_s, "job_id": without}
         with self._transaction() as db:
-            return Spent(**db.execute(SPENT, facts).fetchone())
+            return Spending(**db.execute(SPENT, facts).fetchone())
+
+    def _set_aside(self, found: sqlite3.Row, error: Exception) -> None:
+        log.error("job %s cannot be read and is set aside: %s", found["id"], type(error).__name__)
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO unreadable_jobs (id, row, reason, at) VALUES (?, ?, ?, ?)",
+                (found["id"], json.dumps(dict(found)), str(error), self._now()),
+            )
+            db.execute("DELETE FROM jobs WHERE id = ?", (found["id"],))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -237,47 +284,117 @@ def _lock(path: Path) -> TextIO:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """The database at `path`; a damaged one is put aside and a new one begun."""
+    """The database at `path`, brought to this version; a damaged one is set aside and a new one begun.
+
+    Raises:
+        SystemExit: it comes from a newer version, or cannot be opened at all.
+    """
+    spending = path.with_name("fal_spending.db")
     try:
-        return _connect(path)
-    except sqlite3.DatabaseError:
-        damaged = path.with_suffix(f".damaged-{int(time.time())}")
-        path.rename(damaged)
-        log.error("The job list was damaged; it was moved to %s and a new one begun.", damaged)
-        return _connect(path)
+        _refuse_newer(path)
+        return _connect(path, spending)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in DAMAGED:
+            raise SystemExit(UNOPENED.format(path=path, error=error)) from None
+    damaged = _rename_damaged(path if _is_damaged(path) else spending)
+    db = _connect(path, spending)
+    _copy_spending(damaged, db)
+    return db
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _refuse_newer(path: Path) -> None:
+    """Looks without writing."""
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        if version(db) > len(MIGRATIONS):
+            raise SystemExit(NEWER.format(path=path))
+
+
+def _connect(path: Path, spending: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=30, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.executescript(SCHEMA)
-        if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("quick_check failed")
-    except sqlite3.DatabaseError:
+        db.execute("ATTACH DATABASE ? AS fal", (str(spending),))
+        for schema in ("main", "fal"):
+            db.execute(f"PRAGMA {schema}.journal_mode = WAL")
+            db.execute(f"PRAGMA {schema}.synchronous = NORMAL")
+            _check(db, schema)
+        migrate(db)
+        db.execute(SPENDING)  # also where the spending's file is new beside an old database
+    except BaseException:
         db.close()
         raise
     return db
 
 
+def _check(db: sqlite3.Connection, schema: str) -> None:
+    if db.execute(f"PRAGMA {schema}.quick_check(1)").fetchone()[0] != "ok":
+        error = sqlite3.DatabaseError("quick_check failed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            _check(db, "main")
+    except sqlite3.DatabaseError:
+        return True
+    return False
+
+
+def _rename_damaged(path: Path) -> Path:
+    """Out of the way, with what belongs to it; nothing is deleted."""
+    damaged = path.with_suffix(f".damaged-{int(time.time())}")
+    for end in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + end)
+        if part.exists():
+            part.rename(damaged.with_name(damaged.name + end))
+    log.error("%s was damaged; it was moved to %s and a new one begun.", path.name, damaged)
+    return damaged
+
+
+def _copy_spending(damaged: Path, db: sqlite3.Connection) -> None:
+    """What a damaged database of an older version still tells of the owner's spending on fal."""
+    try:
+        with closing(sqlite3.connect(damaged)) as old:
+            rows = old.execute("SELECT job_id, client, dollars, at FROM spending").fetchall()
+        with db:
+            db.executemany("INSERT OR IGNORE INTO fal.spending VALUES (?, ?, ?, ?)", rows)
+    except sqlite3.DatabaseError as error:
+        log.info("%s tells nothing of spending on fal (%s)", damaged.name, error)
+
+
+def _queued_row(new: NewJob, created_at: float) -> Row:
+    start_by = None if new.start_within_s is None else created_at + new.start_within_s
+    return Row(new.job, new.client, new.pool, "queued", 0, created_at, None, None, (), None, None, start_by)
+
+
 def _row(found: sqlite3.Row) -> Row:
+    """Raises ValueError for what this version cannot read."""
+    job = JOB.validate_json(found["job"])
+    if job.endpoint not in ENDPOINTS:
+        raise ValueError(f"unknown endpoint {job.endpoint}")
+    outcome = OUTCOME.validate_json(found["outcome"]) if found["outcome"] else None
+    status = STATUS.validate_python(found["status"])
+    if (outcome is None) != (status in ("queued", "running")):
+        raise ValueError(f"{status}, but {'no' if outcome is None else 'an'} outcome")
     return Row(
-        job=Job.from_json(found["job"]),
+        job=job,
         client=found["client"],
-        pool=found["lane"],
-        status=found["status"],
+        pool=found["pool"],
+        status=status,
         attempts=found["attempts"],
         created_at=found["created_at"],
         started_at=found["started_at"],
         finished_at=found["finished_at"],
-        logs=tuple(LogLine(**line) for line in json.loads(found["logs"])),
-        outcome=cast(Outcome, from_json(found["outcome"])) if found["outcome"] else None,
-        remote=json.loads(found["remote"]) if found["remote"] else None,
+        logs=LOG_LINES.validate_json(found["logs"]),
+        outcome=outcome,
+        remote=REMOTE.validate_json(found["remote"]) if found["remote"] else None,
         start_by=found["start_by"],
     )
 
 
-def _logs_text(logs: list[LogLine]) -> str:
-    return json.dumps([asdict(line) for line in logs])
+def _logs_text(logs: Sequence[LogLine]) -> str:
+    return LOG_LINES.dump_json(tuple(logs)).decode()

@@ -4,15 +4,18 @@ Labels, help texts, bounds, choices and defaults come from the schema; nothing o
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from wan_core import prompting, schema
+from wan_core import prompting
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.schema import ImageToVideoInput
 
-PICTURE_IS_UPLOADED = "uploaded"  # stands in image_url where the picture came as a file
+PICTURE_IS_UPLOADED = "uploaded"  # stands in a picture field where the picture came as a file
+UPLOAD_BOXES = {"image_url": "picture"}  # the box beside each picture field, by its name in the form
 PLACEHOLDERS = {
     "seed": "random",
     "image_url": "https://…",
@@ -22,21 +25,21 @@ PLACEHOLDERS = {
 
 def control(field: str, value: object = None, **options: Any) -> Component:
     """The component of a request field; `value` is fal's default unless given."""
-    facts = schema.FIELDS[field]
-    default = schema.DEFAULTS.get(field)
+    facts = IMAGE_TO_VIDEO.fields[field]
+    default = IMAGE_TO_VIDEO.defaults.get(field)
     shared: dict[str, Any] = {
         "value": default if value is None else value,
         "label": facts.title,
         "info": facts.description,
         "elem_id": field,
     } | options
-    limits = schema.bounds(field)
-    if schema.choices(field):
-        return gr.Radio(list(schema.choices(field)), **shared)
+    limits = IMAGE_TO_VIDEO.bounds(field)
+    if IMAGE_TO_VIDEO.choices(field):
+        return gr.Radio(list(IMAGE_TO_VIDEO.choices(field)), **shared)
     if facts.annotation is bool:
         return gr.Checkbox(**shared)
     if limits and default is not None:
-        return gr.Slider(limits[0], limits[1], step=1 if schema.is_whole(field) else 0.1, **shared)
+        return gr.Slider(limits[0], limits[1], step=1 if IMAGE_TO_VIDEO.is_whole(field) else 0.1, **shared)
     return gr.Textbox(**{"placeholder": PLACEHOLDERS.get(field), "max_lines": 1} | shared)
 
 
@@ -84,12 +87,17 @@ def to_component_value(name: str, value: object) -> object:
 
 def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the form's values that is a request, as the schema judges it."""
-    fields = {name: values[name] for name in schema.FIELDS if name in values}
+    fields = {name: values[name] for name in IMAGE_TO_VIDEO.fields if name in values}
     fields["seed"] = str(fields.get("seed") or "").strip() or None
-    fields["image_url"] = str(fields.get("image_url") or "").strip()
-    if not fields["image_url"] and values.get("picture"):
-        fields["image_url"] = PICTURE_IS_UPLOADED
+    for name, box in UPLOAD_BOXES.items():
+        address = str(fields.get(name) or "").strip()
+        fields[name] = address or (PICTURE_IS_UPLOADED if values.get(box) else "")
     return fields
+
+
+def uploads_of(values: Mapping[str, Any]) -> dict[str, Path]:
+    """The uploaded files of the form, by picture field."""
+    return {name: Path(values[box]) for name, box in UPLOAD_BOXES.items() if values.get(box)}
 
 
 def request_of(values: Mapping[str, Any]) -> ImageToVideoInput:
@@ -98,12 +106,12 @@ def request_of(values: Mapping[str, Any]) -> ImageToVideoInput:
     Raises:
         InputError: the first field that cannot be used; the rest in `.others`.
     """
-    return schema.parse(fields_of(values))
+    return IMAGE_TO_VIDEO.parse(fields_of(values))
 
 
 def draft_of(values: Mapping[str, Any]) -> ImageToVideoInput:
     """The request as far as it goes: picture and prompt may still be missing. Raises InputError like `request_of`."""
     fields = fields_of(values)
-    return schema.parse(
+    return IMAGE_TO_VIDEO.parse(
         fields | {"image_url": fields["image_url"] or PICTURE_IS_UPLOADED, "prompt": fields.get("prompt") or "…"}
     )

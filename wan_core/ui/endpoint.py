@@ -1,7 +1,7 @@
 """The named endpoint `/image_to_video`, which is also the MCP tool: fal's 20 inputs by name, with fal's defaults.
 
-The signature is made from the schema, so it cannot differ from it. Gradio checks nothing here: `schema.parse` judges
-the values and `jobs.submit` the picture, which may be an address, a data URI, or a file the caller has uploaded.
+The signature is made from the schema, so it cannot differ from it. Gradio checks nothing here: the endpoint's `parse`
+judges the values and `jobs.submit` the picture, which may be an address, a data URI, or a file the caller has uploaded.
 """
 
 import inspect
@@ -12,18 +12,17 @@ from typing import Annotated, Any, get_args, get_origin
 import gradio as gr
 from gradio import events
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Failed
+from wan_core.events import Failed, JobOptions
 from wan_core.jobs.limits import client_of
-from wan_core.jobs.service import JobOptions, JobService
+from wan_core.jobs.service import JobService, Submission
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 from wan_core.ui.controls import PICTURE_IS_UPLOADED
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.pictures import copy_to_uploads
 from wan_core.ui.tool_answers import answer_in_parts
-from wan_core.ui.visit import result_of
 
 Answer = tuple[gr.FileData, str, int]
 DESCRIPTION = (
@@ -47,19 +46,21 @@ def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callabl
     async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
         *values, caller = given
         with as_gradio_error():
-            request, upload = _request(dict(zip(schema.FIELDS, values, strict=True)))
+            request, upload = _request(dict(zip(IMAGE_TO_VIDEO.fields, values, strict=True)))
             peer = caller.client.host if caller.client else None
             client = client_of(caller.headers, peer, settings, caller.username)
-            record = await jobs.submit(request, client, JobOptions(engine), upload)
+            uploads = {"image_url": upload} if upload else {}
+            record = await jobs.submit(Submission(request, JobOptions(engine), uploads), client)
             try:
                 async for _ in jobs.watch(record):
                     pass
             finally:
                 jobs.cancel(record)
-            result = result_of(record)
+            result = jobs.result(record)
             if result is None:
                 raise _why(record.outcome)
-        yield gr.FileData(path=copy_to_uploads(result.clip), mime_type="video/mp4"), result.prompt, result.seed
+            clip = copy_to_uploads(jobs.files.clip(record.job.id))
+        yield gr.FileData(path=clip, mime_type="video/mp4"), result.prompt, result.seed
 
     image_to_video.__signature__ = _signature()  # type: ignore[attr-defined]
     image_to_video.__annotations__ = {name: p.annotation for name, p in _signature().parameters.items()}
@@ -71,11 +72,11 @@ def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, Path | None]:
     """The request, and the path of the uploaded file if the picture came as one."""
     picture = values["image_url"]
     if not isinstance(picture, dict):
-        return schema.parse(values), None
+        return IMAGE_TO_VIDEO.parse(values), None
     path = str(picture.get("path") or "")
     if path.lower().startswith(("http://", "https://")):
-        return schema.parse(values | {"image_url": path}), None
-    request = schema.parse(values | {"image_url": PICTURE_IS_UPLOADED})
+        return IMAGE_TO_VIDEO.parse(values | {"image_url": path}), None
+    request = IMAGE_TO_VIDEO.parse(values | {"image_url": PICTURE_IS_UPLOADED})
     return request, Path(path)
 
 
@@ -92,10 +93,10 @@ def _signature() -> inspect.Signature:
         inspect.Parameter(
             name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=schema.DEFAULTS.get(name, inspect.Parameter.empty),
+            default=IMAGE_TO_VIDEO.defaults.get(name, inspect.Parameter.empty),
             annotation=_bare(field.annotation),
         )
-        for name, field in schema.FIELDS.items()
+        for name, field in IMAGE_TO_VIDEO.fields.items()
     ]
     caller = inspect.Parameter("caller", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request, default=None)
     return inspect.Signature([*parameters, caller], return_annotation=Answer)
@@ -111,11 +112,11 @@ def _bare(annotation: Any) -> Any:
 
 
 def _documentation() -> str:
-    lines = [f"    {name}: {_help(name)}" for name in schema.FIELDS]
+    lines = [f"    {name}: {_help(name)}" for name in IMAGE_TO_VIDEO.fields]
     returns = "    The mp4 file, the prompt that was used, and the seed."
     return "\n".join([DESCRIPTION, "", "Args:", *lines, "", "Returns:", returns])
 
 
 def _help(name: str) -> str:
-    words = schema.FIELDS[name].description or ""
+    words = IMAGE_TO_VIDEO.fields[name].description or ""
     return f"{words} {PICTURE_HELP}" if name == "image_url" else words

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import gradio as gr
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import UNEXPECTED, InputError, WanError
 
 log = logging.getLogger(__name__)
@@ -29,4 +29,4 @@ def as_gradio_error() -> Iterator[None]:
 
 
 def _title(field: str) -> str:
-    return schema.FIELDS[field].title or field if field in schema.FIELDS else "Not done"
+    return IMAGE_TO_VIDEO.fields[field].title or field if field in IMAGE_TO_VIDEO.fields else "Not done"

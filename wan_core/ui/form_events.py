@@ -13,7 +13,7 @@ from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
 from wan_core.profiles import Choice, Machine, profiles, why_not
 from wan_core.ui import chips, examples, picker, saved, strip
-from wan_core.ui.controls import Form
+from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import parse_link
 from wan_core.ui.pictures import copy_to_uploads
@@ -114,10 +114,15 @@ class FormEvents:
     def _settings_of(self, record: JobRecord) -> Filled:
         """Every input as it was for the job; the picture is the one that lies beside it."""
         job = record.job
-        picture = copy_to_uploads(job.picture) if job.picture.is_file() else None
-        page = {"picture": picture, "engine": self._runnable(job.engine), "where": job.where}
-        fields = job.request.model_dump() | page | {"prompt_in_file": job.prompt_in_file}
+        pictures = {UPLOAD_BOXES[name]: self._picture(picture) for name, picture in job.files.items()}
+        page = {**pictures, "engine": self._runnable(job.options.engine), "where": job.options.where}
+        fields = job.inputs.model_dump() | page | {"prompt_in_file": job.options.prompt_in_file}
         return self._form.show(fields) | {self._row: self._no_preset()}
+
+    def _picture(self, file_id: str) -> str | None:
+        """A picture of a job for its box on the page, if it is still kept."""
+        path = self._jobs.files.picture(file_id)
+        return copy_to_uploads(path) if path.is_file() else None
 
     def _no_preset(self) -> str:
         return picker.picker(None, self._choice.profile, self._machine)

@@ -6,12 +6,13 @@ Here uploads stay undecoded files of the upload folder, and no component fetches
 
 import shutil
 from pathlib import Path
-from uuid import uuid4
 
 import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
+
+from wan_core.files import atomic_write
 
 
 def uploads_folder() -> Path:
@@ -28,9 +29,8 @@ def copy_to_uploads(file: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / file.name
     if not copy.is_file():
-        part = folder / f"{uuid4()}.part"
-        shutil.copyfile(file, part)
-        part.replace(copy)
+        with atomic_write(copy) as part:
+            shutil.copyfile(file, part)
     return str(copy)
 
 

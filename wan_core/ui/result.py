@@ -2,14 +2,15 @@
 
 import json
 from html import escape
+from pathlib import Path
 
 from wan_core import recipe
 from wan_core.events import Result
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobService
 from wan_core.profiles import profiles
 from wan_core.ui.links import link_query
 from wan_core.ui.progress import duration
-from wan_core.ui.visit import result_of
 
 EMPTY_PLAYER = '<div class="stage empty"><p>Your clip appears here.</p></div>'
 
@@ -24,9 +25,9 @@ def clip_url(job_id: str) -> str:
     return f"files/{job_id}.mp4"
 
 
-def player(record: JobRecord | None) -> str:
+def player(jobs: JobService, record: JobRecord | None) -> str:
     """The video of a finished job, or the empty stage."""
-    result = result_of(record)
+    result = jobs.result(record)
     if record is None or result is None:
         return EMPTY_PLAYER
     size, url = result.size, clip_url(record.job.id)
@@ -34,13 +35,13 @@ def player(record: JobRecord | None) -> str:
         f'<div class="stage"><video id="clip" src="{url}" width="{size.width}" height="{size.height}" controls loop '
         f'muted playsinline preload="auto" title="The generated clip" data-job="{record.job.id}"></video></div>'
         f'<p class="row"><a class="button" id="download" href="{url}" download="wan-{record.job.id[:8]}.mp4">'
-        f"Download mp4 ({_megabytes(result)})</a></p>"
+        f"Download mp4 ({_megabytes(jobs.files.clip(record.job.id))})</a></p>"
     )
 
 
-def facts(record: JobRecord | None) -> str:
+def facts(jobs: JobService, record: JobRecord | None) -> str:
     """Notes, then seed, prompt, size, times and recipe of a finished job; empty without one."""
-    result = result_of(record)
+    result = jobs.result(record)
     if record is None or result is None:
         return ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
@@ -95,6 +96,6 @@ def _recipe(record: JobRecord) -> str:
     )
 
 
-def _megabytes(result: Result) -> str:
-    size = result.clip.stat().st_size
+def _megabytes(clip: Path) -> str:
+    size = clip.stat().st_size
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"

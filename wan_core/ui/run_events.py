@@ -6,25 +6,24 @@ laptop that was closed takes it up again; when the page goes away only the watch
 
 import base64
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from pydantic import SecretStr
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Finished, Preview
+from wan_core.events import Event, Finished, JobOptions, Preview
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.service import FINISHING_FIELDS, JobOptions, JobService
+from wan_core.jobs.service import FINISHING_FIELDS, JobService, Submission
 from wan_core.settings import Settings
-from wan_core.ui.controls import Form, request_of
+from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.progress import Progress, panel
 from wan_core.ui.screen import Screen
-from wan_core.ui.visit import Visit, result_of
+from wan_core.ui.visit import Visit
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
 GONE = "This clip is no longer kept here."
@@ -52,9 +51,9 @@ class RunEvents:
             if not given["picture"] and not str(given["image_url"] or "").strip():
                 raise InputError("image_url", "missing", NO_PICTURE)
             own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
-            options = JobOptions(str(given["engine"]), given["where"], bool(given["prompt_in_file"]), own_key)
-            upload = Path(given["picture"]) if given["picture"] else None
-            record = await self._jobs.submit(request_of(given), self._client(request), options, upload)
+            options = JobOptions(str(given["engine"]), given["where"], bool(given["prompt_in_file"]))
+            submission = Submission(request_of(given), options, uploads_of(given))
+            record = await self._jobs.submit(submission, self._client(request), own_key)
             return Visit.of(visit).with_job(record.job.id).plain
 
     def finish_again(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class RunEvents:
     def seed_of(self, visit: object) -> str:
         """The seed of the clip on show, for the form."""
         seen = Visit.of(visit)
-        result = result_of(self._jobs.get(seen.clip) if seen.clip else None)
+        result = self._jobs.result(self._jobs.get(seen.clip) if seen.clip else None)
         return str(result.seed) if result else ""
 
     def cancel(self, visit: object) -> None:
@@ -99,13 +98,14 @@ class RunEvents:
             progress.update(event)
             behind -= 1
             if behind <= 0 and not record.is_over:
-                yield {screen.status: panel(progress, record), **self._preview(event)}
+                yield {screen.status: panel(progress, record), **self._preview(event, record)}
         yield {screen.status: panel(progress, record), **screen.idle(), **self._end(record, visit)}
 
-    def _preview(self, event: Event) -> dict[Component, Any]:
-        if not isinstance(event, Preview) or not event.path.is_file():
+    def _preview(self, event: Event, record: JobRecord) -> dict[Component, Any]:
+        path = self._jobs.files.preview(record.job.id)
+        if not isinstance(event, Preview) or not path.is_file():
             return {}
-        picture = base64.b64encode(event.path.read_bytes()).decode()
+        picture = base64.b64encode(path.read_bytes()).decode()
         return {
             self._screen.preview: f'<img alt="Preview of the frames so far" src="data:image/webp;base64,{picture}">'
         }
@@ -127,5 +127,5 @@ def _faults(values: dict[str, Any]) -> dict[str, str]:
     try:
         request_of(given)
     except InputError as error:
-        return {fault.field: fault.message for fault in (error, *error.others) if fault.field in schema.FIELDS}
+        return {fault.field: fault.message for fault in (error, *error.others) if fault.field in IMAGE_TO_VIDEO.fields}
     return {}

@@ -9,7 +9,7 @@ from gradio.components import Component
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.ui import result, strip
-from wan_core.ui.visit import Visit, finished_records, result_of
+from wan_core.ui.visit import Visit, finished_records
 
 AGAIN = "Finish again with the current frame and encoding settings"
 
@@ -49,11 +49,11 @@ class Screen:
         record = jobs.get(visit.clip) if visit.clip else None
         return {
             self.visit: visit.plain,
-            self.player: result.player(record),
-            self.facts: result.facts(record),
+            self.player: result.player(jobs, record),
+            self.facts: result.facts(jobs, record),
             self.again: _again(jobs, record),
-            self.keep_seed: gr.update(visible=result_of(record) is not None),
-            self.strip: strip.strip(finished_records(jobs, visit), visit.clip),
+            self.keep_seed: gr.update(visible=jobs.result(record) is not None),
+            self.strip: strip.strip(finished_records(jobs, visit), visit.clip, jobs.files),
         }
 
 
@@ -72,7 +72,7 @@ def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button)
 
 def _again(jobs: JobService, record: JobRecord | None) -> Any:
     """The button that interpolates and encodes anew: there with a clip, usable while its frames are kept."""
-    if record is None or result_of(record) is None:
+    if record is None or jobs.result(record) is None:
         return gr.update(visible=False)
     kept = jobs.has_frames(record)
     return gr.update(visible=True, interactive=kept, value=AGAIN if kept else _why_not_again(record))

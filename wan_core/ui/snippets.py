@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from wan_core.schema import ENDPOINT, ImageToVideoInput
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.schema import ImageToVideoInput
 from wan_core.ui.controls import PICTURE_IS_UPLOADED
 
 FILE = "picture.jpg"
@@ -37,7 +38,7 @@ def _python(arguments: dict[str, Any]) -> str:
             "import fal_client",
             "",
             "result = fal_client.subscribe(",
-            f'    "{ENDPOINT}",',
+            f'    "{IMAGE_TO_VIDEO.id}",',
             "    arguments={",
             *lines,
             "    },",
@@ -64,7 +65,7 @@ def _javascript(arguments: dict[str, Any]) -> str:
             'import { fal } from "@fal-ai/client";',
             *(["", "// picture: a File or Blob, for example from an <input type=file>"] if uploaded else []),
             "",
-            f'const result = await fal.subscribe("{ENDPOINT}", {{',
+            f'const result = await fal.subscribe("{IMAGE_TO_VIDEO.id}", {{',
             "  input: {",
             *lines,
             "  },",
@@ -81,7 +82,7 @@ def _curl(arguments: dict[str, Any]) -> str:
     return "\n".join(
         [
             "curl --request POST \\",
-            f"  --url https://fal.run/{ENDPOINT} \\",
+            f"  --url https://fal.run/{IMAGE_TO_VIDEO.id} \\",
             '  --header "Authorization: Key $FAL_KEY" \\',
             '  --header "Content-Type: application/json" \\',
             f"  --data '{body}'",

@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from wan_core import schema
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
 from wan_core.jobs.record import JobRecord
 from wan_core.profiles import profiles
 from wan_core.timing import timing
@@ -19,12 +20,13 @@ watch('value', () => wan.strip(element));
 LONGEST = 40
 
 
-def strip(records: list[JobRecord], on_show: str | None) -> str:
+def strip(records: list[JobRecord], on_show: str | None, files: FileStore) -> str:
     """The cards, newest first; empty without clips."""
     if not records:
         return ""
     before: list[JobRecord | None] = [None, *records[:-1]]
-    cards = [_card(record, earlier, on_show) for record, earlier in zip(records, before, strict=True)]
+    pairs = zip(records, before, strict=True)
+    cards = [_card(record, differences(record, earlier, files), on_show) for record, earlier in pairs]
     hint = "Click a clip to play it and to get its settings back. Choose two to compare them."
     return (
         f'<h3>This visit\'s clips</h3><p class="small">{hint}</p>'
@@ -37,26 +39,30 @@ def chosen_clip(event: gr.EventData) -> str:
     return str(getattr(event, "clip", ""))
 
 
-def differences(record: JobRecord, earlier: JobRecord | None) -> list[str]:
+def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) -> list[str]:
     """What was set otherwise than for `earlier`, in the form's words; the prompt's beginning for the first clip."""
-    request = record.job.request
+    request = record.job.inputs
     if earlier is None:
         return [_shortened(request.prompt) or "No prompt"]
-    before = earlier.job.request
+    before = earlier.job.inputs
     said = [
         _difference(name, getattr(request, name))
-        for name in schema.FIELDS
+        for name in IMAGE_TO_VIDEO.fields
         if name != "image_url" and getattr(request, name) != getattr(before, name)
     ]
-    if record.job.engine != earlier.job.engine and record.job.engine in profiles():
-        said.append(profiles()[record.job.engine].title)
-    if not filecmp.cmp(record.job.picture, earlier.job.picture, shallow=False):
+    if record.job.options.engine != earlier.job.options.engine and record.job.options.engine in profiles():
+        said.append(profiles()[record.job.options.engine].title)
+    if not _same_picture(record.job.picture, earlier.job.picture, files):
         said.insert(0, "Another picture")
     return said or ["The same settings"]
 
 
+def _same_picture(one: str, other: str, files: FileStore) -> bool:
+    return one == other or filecmp.cmp(files.picture(one), files.picture(other), shallow=False)
+
+
 def _difference(name: str, value: Any) -> str:
-    title = schema.FIELDS[name].title or name
+    title = IMAGE_TO_VIDEO.fields[name].title or name
     if isinstance(value, bool):
         return f"{title}: {'on' if value else 'off'}"
     return f"{title}: {_shortened(str(value)) or 'empty'}"
@@ -66,10 +72,10 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
 
 
-def _card(record: JobRecord, earlier: JobRecord | None, on_show: str | None) -> str:
-    job_id, label = record.job.id, " · ".join(differences(record, earlier))
+def _card(record: JobRecord, differing: list[str], on_show: str | None) -> str:
+    job_id, label = record.job.id, " · ".join(differing)
     shown = ' aria-current="true"' if job_id == on_show else ""
-    words, fps = escape(label), timing(record.job.request).fps
+    words, fps = escape(label), timing(record.job.inputs).fps
     return (
         f'<div class="card" role="listitem"{shown}>'
         f'<button type="button" class="open" data-clip="{job_id}" title="Play this clip and restore its settings">'

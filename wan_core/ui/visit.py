@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from wan_core.events import Finished, Result
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 
@@ -56,17 +55,10 @@ def browser_state() -> gr.BrowserState:
     return gr.BrowserState(Visit().plain, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
 
 
-def result_of(record: JobRecord | None) -> Result | None:
-    """The result of a job that ended well and whose clip is still kept."""
-    if record is None or not isinstance(record.outcome, Finished):
-        return None
-    return record.outcome.result if record.outcome.result.clip.is_file() else None
-
-
 def finished_records(jobs: JobService, visit: Visit) -> list[JobRecord]:
     """The jobs of the visit's clips that are still kept, oldest first."""
     records = [jobs.get(clip_id) for clip_id in visit.clips]
-    return [record for record in records if record is not None and result_of(record) is not None]
+    return [record for record in records if record is not None and jobs.result(record) is not None]
 
 
 def _id(value: object) -> str | None:

@@ -23,11 +23,11 @@ from starlette.requests import Request
 from tests.support.jobs import NO_FLOOR, SHORT, a_request, grey_picture
 from wan_core import settings
 from wan_core.backends.zerogpu import ZeroGpuBackend
-from wan_core.events import Step
+from wan_core.events import JOB, JobOptions, Step
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, WorkerPool
-from wan_core.jobs.service import JobOptions, JobService
+from wan_core.jobs.service import JobService, Submission
 from wan_core.jobs.store import JobStore
 
 
@@ -40,7 +40,7 @@ async def one(jobs: JobService, page: gr.Blocks, number: int, mode: str, options
     LocalContext.request.set(visitor(number))
     LocalContext.blocks.set(page)
     values = SHORT | {"num_inference_steps": 20 if mode in ("cancel", "kill") else 2}
-    record = await jobs.submit(a_request(**values), Client.by_key(str(number)), options)
+    record = await jobs.submit(Submission(a_request(**values), options), Client.by_key(str(number)))
     acted = False
     async for event in jobs.watch(record):
         if isinstance(event, Step) and not acted and mode in ("cancel", "kill"):
@@ -73,12 +73,12 @@ def main() -> None:
     folder, mode, visitors = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1
     os.environ["WAN_DATA_DIR"] = folder
     host = settings.load()
-    host.data.root.mkdir(parents=True, exist_ok=True)
+    host.files.root.mkdir(parents=True, exist_ok=True)
     engine = host.engine or "miniature"
     backend = ZeroGpuBackend(host, engine)
-    store = JobStore(host.data.database)
+    store = JobStore(host.files.database)
     runner = JobRunner(store, {"local": WorkerPool(backend, concurrency=0)}, NO_FLOOR, per_client=True)
-    jobs = JobService(store, runner, host.data, NO_FLOOR, grey_picture, lambda where, engine: "local", per_client=True)
+    jobs = JobService(store, runner, host.files, NO_FLOOR, grey_picture, lambda where, engine: "local", per_client=True)
     with gr.Blocks() as page:
         gr.Markdown("ZeroGPU packs the weights when a page is launched.")
     page.queue(max_size=20).launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
@@ -92,8 +92,8 @@ def main() -> None:
         "attempts": [record.attempts for record in records],
         "stages": [list(record.stage_seconds()) for record in records],
         "asked": device_api.LOG,
-        "jobs": [record.job.to_json() for record in records],
-        "frames": [sha256_of(host.data.frames(record.job.id)) for record in records],
+        "jobs": [JOB.dump_json(record.job).decode() for record in records],
+        "frames": [sha256_of(host.files.frames(record.job.id)) for record in records],
         "packed_bytes": zero_torch.size(),
     }
     sys.stdout.write(json.dumps(report, default=asdict) + "\n")

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import fal_client
@@ -30,11 +29,13 @@ from wan_core.backends.fal.wire import (
     read_status,
 )
 from wan_core.encoding import EncodedClip
+from wan_core.endpoints import ENDPOINTS
 from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Finished, Heartbeat, Job, Log, LogLevel, Note, Queued, Result, Stage
+from wan_core.files import FileStore
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.profiles import MINIATURE
-from wan_core.settings import DataFolder, Limits
+from wan_core.settings import Limits
 
 __all__ = ["FalBackend"]
 
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 Handle = fal_client.SyncRequestHandle
 FAL = Hosts()
-PACE = Timeouts()
+TIMEOUTS = Timeouts()
 MODEL = "a14b"  # the engine that fal's endpoint runs
 MAX_LOG_LINES = 500
 DOWNLOAD_S = 600.0
@@ -51,7 +52,7 @@ LEVELS: dict[str, LogLevel] = {"ERROR": "ERROR", "WARN": "WARN", "WARNING": "WAR
 AT_ONCE = "Made on fal by the full model; the engine here would have been the miniature."
 
 
-class Notes(Protocol):
+class RemoteNotes(Protocol):
     """Where it is written what fal gave us to find a job again."""
 
     def remote(self, job_id: str) -> dict[str, str] | None: ...
@@ -61,69 +62,74 @@ class Notes(Protocol):
     def forget_remote(self, job_id: str) -> None: ...
 
 
-class FalBudget(Protocol):
-    """Whose key a job uses, and whether it may."""
+class Keys(Protocol):
+    """Whose key a job uses."""
 
     def key_for(self, job_id: str) -> SecretStr | None: ...
-
-    def reserve(self, job: Job) -> None: ...
 
     def forget(self, job_id: str) -> None: ...
 
 
+class Budget(Protocol):
+    """Whether a job may use the owner's key."""
+
+    def reserve(self, job: Job) -> None: ...
+
+
 class FalBackend:
-    """`hosts`, `fetcher`, `pace` and `now` (Unix seconds) are fal's and the world's own; tests give others."""
+    """`hosts`, `fetcher`, `timeouts` and `now` (Unix seconds) are fal's and the world's own; tests give others."""
 
     def __init__(
         self,
-        notes: Notes,
-        budget: FalBudget,
-        data: DataFolder,
+        notes: RemoteNotes,
+        keys: Keys,
+        budget: Budget,
+        files: FileStore,
         limits: Limits,
         *,
         hosts: Hosts = FAL,
         fetcher: Fetcher | None = None,
-        timeouts: Timeouts = PACE,
+        timeouts: Timeouts = TIMEOUTS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._notes, self._budget, self._data, self._limits = notes, budget, data, limits
+        self._notes, self._keys, self._budget, self._files, self._limits = notes, keys, budget, files, limits
         self._hosts, self._timeouts, self._now = hosts, timeouts, now
         over_tls = FetchLimits(total_s=DOWNLOAD_S, ports=frozenset({443}))
         fetcher = fetcher or Fetcher(limits=over_tls, hosts=hosts.media)
         self._clips = Collector(fetcher, hosts.media, limits.max_clip_bytes, timeouts)
-        self._stops: dict[str, CancelToken] = {}
+        self._tokens: dict[str, CancelToken] = {}
         self._closing = False
 
     def start(self) -> None:
         """Nothing is needed before the first job."""
 
     def run(self, job: Job) -> Iterator[Event]:
-        token = self._stops.setdefault(job.id, CancelToken())
+        token = self._tokens.setdefault(job.id, CancelToken())
         try:
             yield Stage("fal")  # whoever wished to stop before this is heard again now
-            if job.where == "fal_when_needed" and job.engine == MINIATURE:
+            if job.options.where == "fal_when_needed" and job.options.engine == MINIATURE:
                 yield Note(AT_ONCE)
             yield from self._run(job, token)
         finally:
-            self._stops.pop(job.id, None)
-            self._budget.forget(job.id)
+            self._tokens.pop(job.id, None)
+            self._keys.forget(job.id)
 
     def cancel(self, job_id: str) -> None:
-        token = self._stops.get(job_id)
+        token = self._tokens.get(job_id)
         if token is not None:
             token.at_fal = True
             token.requested.set()
 
-    def check(self, picture: Path, prompt: str) -> None:
+    def check(self, picture: str, prompt: str) -> None:
         """Nothing: fal checks while it makes the clip, if the request says so."""
 
-    def expand(self, picture: Path, prompt: str) -> tuple[str, str]:
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
         return prompt, "fal expands prompts only while it makes the clip."
 
     def close(self) -> None:
         """Look no longer; the jobs go on at fal and are taken up at the next start."""
         self._closing = True
-        for token in tuple(self._stops.values()):
+        for token in tuple(self._tokens.values()):
             token.requested.set()
 
     def _run(self, job: Job, token: CancelToken) -> Iterator[Event]:
@@ -137,14 +143,14 @@ class FalBackend:
                 last = yield from self._follow(handle, job, token)
                 answer = self._answer(handle, last, token)
                 yield Log("fal has finished; the clip is fetched.")
-                clip = self._clips.collect(answer.video.url, self._data.clip(job.id), token)
+                clip = self._clips.collect(answer.video.url, self._files.clip(job.id), token)
                 yield Finished(_result(job, answer, clip))
 
     def _key(self, job: Job, remote: dict[str, str] | None) -> SecretStr:
         """The key that pays for `job`; an error where there is none, or where a job was sent but not heard of."""
         if remote is not None and "request_id" not in remote:
             raise BackendError("downstream_service_unavailable", f"{fal_errors.INTERRUPTED} {fal_errors.OPEN}")
-        key = self._budget.key_for(job.id)
+        key = self._keys.key_for(job.id)
         if key is None and remote is not None:
             raise _with_request_id(BackendError("engine_unavailable", fal_errors.KEY_GONE), remote["request_id"])
         if key is None:
@@ -156,21 +162,27 @@ class FalBackend:
     def _submit(self, client: FalClient, job: Job, token: CancelToken) -> Handle:
         """Send the job: the note that it is being sent, one POST, the note of what fal answered, in this order."""
         self._budget.reserve(job)
-        address = image_url(
-            job.picture, lambda *picture: self._ask_fal(partial(client.upload_picture, *picture), token)
-        )
-        arguments = job.request.model_dump() | {"image_url": address}
+        endpoint = ENDPOINTS[job.endpoint]
+        arguments = job.inputs.model_dump(include=set(endpoint.fields)) | self._addresses(client, job, token)
         token.wait(0)
         remote = {"submitted_at": str(self._now())}
         self._notes.set_remote(job.id, remote)
         try:
-            handle = client.submit_once(arguments)
+            handle = client.submit_once(endpoint.id, arguments)
         except FalTrouble as trouble:
             if not fal_errors.may_have_accepted(trouble):
                 self._notes.forget_remote(job.id)
             raise fal_errors.explain(trouble, "sending") from trouble
         self._notes.set_remote(job.id, remote | handle_to_dict(handle))
         return handle
+
+    def _addresses(self, client: FalClient, job: Job, token: CancelToken) -> dict[str, str]:
+        """Each picture field with an address that fal can open."""
+
+        def upload(content: bytes, media_type: str) -> str:
+            return self._ask_fal(partial(client.upload_picture, content, media_type), token)
+
+        return {name: image_url(self._files.picture(picture), upload) for name, picture in job.files.items()}
 
     def _follow(self, handle: Handle, job: Job, token: CancelToken) -> Generator[Event, None, QueueStatus]:
         """News of the job until fal is done with it; stops it there on request, or when its time is over."""
@@ -237,11 +249,11 @@ class FalBackend:
 
 
 def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
-    seed = job.request.seed if answer.seed is None else answer.seed
+    seed = job.inputs.seed if answer.seed is None else answer.seed
     assert seed is not None, "a job always has its seed"
-    prompt = answer.prompt or job.request.prompt
+    prompt = answer.prompt or job.inputs.prompt
     fps = round(clip.fps)
-    return Result(clip.path, prompt, seed, clip.size, clip.frames, fps, MODEL, fal_url=answer.video.url)
+    return Result(prompt, seed, clip.size, clip.frames, fps, MODEL, fal_url=answer.video.url)
 
 
 @contextlib.contextmanager

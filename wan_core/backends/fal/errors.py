@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from wan_core.backends.fal.retry import FalTrouble
 from wan_core.backends.fal.wire import QueueStatus, Refusal, Unreached, Unreadable, one_line
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
-from wan_core.schema import FIELDS
 
 Moment = Literal["sending", "following"]
 """`sending`: fal has not said that it took the job. `following`: it has."""
@@ -120,7 +120,7 @@ def _fault(entry: object) -> Fault | None:
 
 
 def _input_error(fault: Fault) -> InputError:
-    field = next((str(part) for part in fault.loc if part in FIELDS), "body")
+    field = next((str(part) for part in fault.loc if part in IMAGE_TO_VIDEO.fields), "body")
     sentence = one_line(fault.msg).rstrip(".") or "it cannot be used"
     limits = {name: limit for name, limit in fault.ctx.items() if isinstance(limit, int | float | str)}
     subject = field if field != "body" else "the request"

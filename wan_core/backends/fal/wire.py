@@ -23,7 +23,6 @@ from fal_client.client import QUEUE_URL_FORMAT, REST_URL, USER_AGENT, BackupDoma
 from pydantic import BaseModel, Field, NonNegativeInt, SecretStr
 
 from wan_core.backends.fal.retry import FalTrouble, Timeouts
-from wan_core.schema import ENDPOINT
 
 MAX_ANSWER_BYTES = 8_000_000
 MAX_LINE_CHARS = 500
@@ -172,7 +171,7 @@ class FalClient(fal_client.SyncClient):
     def close(self) -> None:
         self._client.close()
 
-    def submit_once(self, arguments: dict[str, Any]) -> fal_client.SyncRequestHandle:
+    def submit_once(self, endpoint: str, arguments: dict[str, Any]) -> fal_client.SyncRequestHandle:
         """Submit a request: one POST.
 
         Raises:
@@ -180,10 +179,10 @@ class FalClient(fal_client.SyncClient):
             Unanswered, Unreadable: fal may have taken it.
         """
         with _read():
-            handle = self.submit(ENDPOINT, arguments)
+            handle = self.submit(endpoint, arguments)
             if not SOUND_ID.fullmatch(handle.request_id):
                 raise Unreadable
-            return handle if self._is_ours(handle) else self.get_handle(ENDPOINT, handle.request_id)
+            return handle if self._is_ours(handle) else self.get_handle(endpoint, handle.request_id)
 
     def resume(self, remote: Mapping[str, str]) -> fal_client.SyncRequestHandle:
         """The handle of a job from what `kept` made of it."""

@@ -11,12 +11,12 @@ from PIL import Image
 from tests.support.jobs import a_job, job_with_picture
 from tests.support.mp4 import comment_in
 from wan_core import encoding, frames
+from wan_core.clips import ClipMaker, IsCancelled
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Finished, FramesMade, Job, Note, Stage, Step
+from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, Note, Stage, Step
 from wan_core.expansion.expander import Expansion
-from wan_core.generate import ClipMaker
+from wan_core.files import FileStore
 from wan_core.interpolation import InterpolationPlan
-from wan_core.settings import DataFolder
 
 CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
 REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
@@ -26,19 +26,18 @@ REFUSED = InputError("prompt", "content_policy_violation", "The safety check ref
 class Spy:
     """Engine, checks and expander in one: writes down who was called, in order, and does what it is told."""
 
-    data: DataFolder
+    files: FileStore
     calls: list[str] = field(default_factory=list)
     refuse: str | None = None
     unavailable: str | None = None
     expansion: Expansion = field(default_factory=lambda: Expansion("rewritten"))
 
-    def make_frames(self, job: Job, prompt: str, between: InterpolationPlan) -> Iterator[Event]:
+    def make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
         self.calls.append(f"engine: {prompt}")
-        raw = self.data.frames(job.frames_of or job.id)
         if job.frames_of is None:
-            frames.write(raw, [CLIP], len(CLIP))
+            frames.write(self.files.frames(job.id), [CLIP], len(CLIP))
         yield Step("sampling", 1, 1)
-        yield FramesMade(raw)
+        yield FramesMade()
 
     def picture(self, picture: Image.Image) -> str | None:
         return self._check("picture")
@@ -62,17 +61,17 @@ class Spy:
 
 
 @pytest.fixture
-def spy(data: DataFolder) -> Spy:
+def spy(data: FileStore) -> Spy:
     return Spy(data)
 
 
 def run(spy: Spy, *, forced: bool = False, **values: Any) -> list[Event]:
-    return run_job(spy, job_with_picture(spy.data, **values), forced=forced)
+    return run_job(spy, job_with_picture(spy.files, **values), forced=forced)
 
 
 def run_job(spy: Spy, job: Job, *, forced: bool = False) -> list[Event]:
-    maker = ClipMaker(spy.make_frames, spy, spy, spy.data, forced)  # type: ignore[arg-type]
-    return [event for event in maker.run(job, lambda: False) if event.__class__.__name__ != "Beat"]
+    maker = ClipMaker(spy.make_frames, spy, spy, spy.files, forced)  # type: ignore[arg-type]
+    return [event for event in maker.run(job, lambda: False) if not isinstance(event, Heartbeat)]
 
 
 def result(events: list[Event]) -> Finished:
@@ -103,10 +102,10 @@ def test_the_engine_never_runs_after_a_refusal(spy: Spy, refused: str) -> None:
 
 def test_a_refused_result_leaves_no_clip(spy: Spy) -> None:
     spy.refuse = "frames"
-    job = job_with_picture(spy.data, enable_safety_checker=True)
+    job = job_with_picture(spy.files, enable_safety_checker=True)
     with pytest.raises(InputError):
         run_job(spy, job)
-    assert not spy.data.clip(job.id).exists()
+    assert not spy.files.clip(job.id).exists()
 
 
 def test_a_host_that_forces_safety_checks_requests_that_did_not_ask(spy: Spy) -> None:
@@ -129,16 +128,18 @@ def test_a_prompt_that_could_not_be_expanded_is_used_as_it_is_and_the_reason_tol
 
 
 def test_the_clip_has_the_promised_frames_rate_and_size_and_carries_its_recipe(spy: Spy) -> None:
-    job = job_with_picture(spy.data, num_interpolated_frames=2, interpolator_model="none", frames_per_second=30)
-    clip = encoding.probe(result(run_job(spy, job)).result.clip)
+    job = job_with_picture(spy.files, num_interpolated_frames=2, interpolator_model="none", frames_per_second=30)
+    run_job(spy, job)
+    clip = encoding.probe(spy.files.clip(job.id))
     assert (clip.frames, clip.fps, clip.size) == (17, 30, job.size)
     comment = comment_in(clip.path)
     assert '"prompt": "a walk"' in comment and job.id in comment
 
 
 def test_the_prompt_stays_out_of_the_file_when_the_visitor_says_so(spy: Spy) -> None:
-    job = replace(job_with_picture(spy.data), prompt_in_file=False)
-    assert "a walk" not in comment_in(result(run_job(spy, job)).result.clip)
+    job = job_with_picture(spy.files)
+    run_job(spy, replace(job, options=replace(job.options, prompt_in_file=False)))
+    assert "a walk" not in comment_in(spy.files.clip(job.id))
 
 
 def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_is_said(
@@ -147,8 +148,8 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
     monkeypatch.setattr(
         "wan_core.interpolation.plan_interpolation", lambda *_: InterpolationPlan("fallback", "No weights.")
     )
-    job = job_with_picture(spy.data, interpolator_model="film", num_interpolated_frames=1)
-    maker = ClipMaker(spy.make_frames, spy, spy, spy.data, forced=False)  # type: ignore[arg-type]
+    job = job_with_picture(spy.files, interpolator_model="film", num_interpolated_frames=1)
+    maker = ClipMaker(spy.make_frames, spy, spy, spy.files, forced=False)  # type: ignore[arg-type]
     events: list[Event] = []
     for event in maker.run(job, lambda: False):
         events.append(event)
@@ -159,15 +160,15 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
         list(range(1, 17))
     )
     assert result(events).result.frames == 33 and result(events).result.fps == 32
-    assert not spy.data.interpolated(job.id).exists(), "it is only kept until the clip is encoded"
+    assert not spy.files.interpolated_frames(job.id).exists(), "it is only kept until the clip is encoded"
 
 
 def test_finishing_again_uses_the_kept_frames_and_checks_and_expands_nothing(spy: Spy) -> None:
-    first = job_with_picture(spy.data, enable_safety_checker=True, enable_prompt_expansion=True)
+    first = job_with_picture(spy.files, enable_safety_checker=True, enable_prompt_expansion=True)
     run_job(spy, first)
     spy.calls.clear()
-    again = replace(a_job(frames_per_second=4, interpolator_model="none"), picture=first.picture, frames_of=first.id)
-    again = replace(again, request=again.request.model_copy(update={"enable_prompt_expansion": True}))
+    again = replace(a_job(frames_per_second=4, interpolator_model="none"), files=first.files, frames_of=first.id)
+    again = replace(again, inputs=again.inputs.model_copy(update={"enable_prompt_expansion": True}))
     finished = result(run_job(spy, again))
     assert spy.calls == ["engine: a walk"] and finished.result.fps == 4
 
@@ -177,7 +178,7 @@ def test_an_encoder_failure_keeps_the_frames(spy: Spy, monkeypatch: pytest.Monke
         raise BackendError("storage_full", "The clip could not be written: the disk is full.")
 
     monkeypatch.setattr("wan_core.encoding.encode", fail)
-    job = job_with_picture(spy.data)
+    job = job_with_picture(spy.files)
     with pytest.raises(BackendError):
         run_job(spy, job)
-    assert spy.data.frames(job.id).is_file()
+    assert spy.files.frames(job.id).is_file()

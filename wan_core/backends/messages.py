@@ -1,0 +1,101 @@
+"""What a worker is told and what it answers: one line of JSON each, made and read here alone.
+
+A line that is no message raises ValueError where it is read: whoever reads decides what that means.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from wan_core.events import Event, Job
+
+
+@dataclass(frozen=True)
+class Run:
+    job: Job
+    message: Literal["run"] = field(default="run", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    job_id: str
+    message: Literal["cancel"] = field(default="cancel", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Is this picture, named by its file id, with this prompt allowed? `id` is the question's own."""
+
+    id: str
+    picture: str
+    prompt: str
+    message: Literal["check"] = field(default="check", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Expand:
+    """The prompt rewritten for this picture, please. `id` is the question's own."""
+
+    id: str
+    picture: str
+    prompt: str
+    message: Literal["expand"] = field(default="expand", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event of the job `id`."""
+
+    id: str
+    event: Event
+    message: Literal["happened"] = field(default="happened", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The job or question `id` ended with an error, as `errors.to_plain` gives it."""
+
+    id: str
+    error: dict[str, Any]
+    message: Literal["raised"] = field(default="raised", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """The check `id` refused nothing."""
+
+    id: str
+    message: Literal["passed"] = field(default="passed", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """The answer to the expansion `id`; `note` says why the prompt is unchanged if it is."""
+
+    id: str
+    prompt: str
+    note: str
+    message: Literal["expanded"] = field(default="expanded", kw_only=True)
+
+
+Command = Annotated[Run | Cancel | Check | Expand, Field(discriminator="message")]
+Answer = Annotated[Happened | Raised | Passed | Expanded, Field(discriminator="message")]
+COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+
+
+def command_line(command: Command) -> str:
+    return COMMAND.dump_json(command).decode() + "\n"
+
+
+def answer_line(answer: Answer) -> str:
+    return ANSWER.dump_json(answer).decode() + "\n"
+
+
+def read_command(line: str) -> Command:
+    return COMMAND.validate_json(line)
+
+
+def read_answer(line: str) -> Answer:
+    return ANSWER.validate_json(line)

@@ -1,0 +1,230 @@
+"""The way of one clip, the same for every engine and machine: agree on the prompt → make frames → check → encode.
+
+`make_frames` is the one seam: ZeroGPU wraps exactly it, because only it needs a card. Checks, expansion, interpolation
+without a network and encoding stay outside. Knows no queue, no process border and no page.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from wan_core import encoding, frames, interpolation, recipe
+from wan_core.engine import loading, sampling
+from wan_core.engine.loading import Engine
+from wan_core.errors import BackendError
+from wan_core.events import Event, Finished, FramesMade, Job, Log, Note, Result, Stage, Step
+from wan_core.expansion.expander import Expander, Expansion, expander
+from wan_core.files import FileStore
+from wan_core.interpolation import InterpolationPlan
+from wan_core.profiles import profiles
+from wan_core.run_in_thread import Emit, run_in_thread
+from wan_core.safety.checks import Checks, checks
+from wan_core.settings import Settings
+from wan_core.timing import frames_between, timing
+
+T = TypeVar("T")
+EventsThen = Generator[Event, None, T]
+"""Events on the way to a value."""
+IsCancelled = Callable[[], bool]
+
+
+class MakeFrames(Protocol):
+    """A job, the prompt to use and what goes between its frames → events that end with `FramesMade`."""
+
+    def __call__(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]: ...
+
+
+class ClipWorker:
+    """Engine, checks and expansion of one process; one clip at a time, checks and expansions beside it.
+
+    Without `engine` each job's own is loaded, and the last one stays; a given one is never exchanged. `make_frames`
+    says where frames are made, if not right here.
+    """
+
+    def __init__(self, host: Settings, engine: Engine | None = None, make_frames: MakeFrames | None = None) -> None:
+        self._host = host
+        self._engine = engine
+        self._may_load = engine is None
+        self._checks = checks(host)
+        self._expander = expander(host)
+        self._make_frames = make_frames or self.make_frames
+
+    def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
+        """The events of `job`, see `ClipMaker.run`."""
+        host = self._host
+        maker = ClipMaker(self._make_frames, self._checks, self._expander, host.files, host.force_safety)
+        yield from maker.run(job, cancelled)
+
+    def check(self, picture: str, prompt: str) -> None:
+        """Raises InputError if the picture of that id or the prompt is refused."""
+        self._checks.picture(read_picture(self._host.files, picture))
+        self._checks.prompt(prompt)
+
+    def expand(self, picture: str, prompt: str) -> Expansion:
+        """`prompt` rewritten for the picture of that id."""
+        return self._expander.expand(read_picture(self._host.files, picture), prompt)
+
+    def make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
+        """Sample the frames of `job`, unless it finishes kept ones again, and let a network insert those between."""
+        if job.frames_of is None:
+            yield from run_in_thread(lambda emit: self._load(job.options.engine, emit), cancelled)
+            assert self._engine is not None
+            yield from sampling.sample(self._engine, job, prompt, self._host.files, cancelled)
+        if plan.is_network:
+            yield (yield from insert_frames(job, plan, self._host.files, cancelled))
+        else:
+            yield FramesMade()
+
+    def _load(self, name: str, emit: Emit) -> None:
+        profile = profiles()[name]
+        present = self._engine.for_profile(profile) if self._engine else None
+        if present is None and not self._may_load:
+            raise BackendError("engine_unavailable", f"{profile.title} is not loaded here.")
+        self._engine = None if present is None else present
+        if self._engine is None:
+            self._engine = loading.load(profile, self._host, emit)
+
+
+@dataclass(frozen=True)
+class ClipMaker:
+    """What a clip is made with. `forced`: the host wants every picture and prompt checked."""
+
+    make_frames: MakeFrames
+    checks: Checks
+    expander: Expander
+    files: FileStore
+    forced: bool
+
+    def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
+        """Make the clip of `job`; the last event is `Finished`. A job that finishes kept frames again skips the model.
+
+        Raises:
+            InputError: picture, prompt or clip are refused.
+            BackendError: the machine could not.
+            Cancelled: `cancelled()` became true.
+        """
+        checking = (self.forced or job.inputs.enable_safety_checker) and job.frames_of is None
+        prompt = yield from self._agree_on_prompt(job, checking, cancelled)
+        plan = yield from self._plan_interpolation(job, cancelled)
+        made = yield from self._make(job, prompt, plan, cancelled)
+        if checking:
+            yield Stage("checking", "Checking the finished frames.")
+            raw = self.files.frames(job.id)
+            yield from _note_if_unchecked(lambda: self.checks.frames(np.load(raw, mmap_mode="r")), cancelled)
+        yield Stage("encoding")
+        result = yield from _wait_for(lambda: encode(job, prompt, made, self.files, cancelled), cancelled)
+        self.files.interpolated_frames(job.id).unlink(missing_ok=True)
+        yield Finished(result)
+
+    def _agree_on_prompt(self, job: Job, checking: bool, cancelled: IsCancelled) -> EventsThen[str]:
+        """The prompt to use: checked, expanded if asked for, and checked again if it is new."""
+        prompt = job.inputs.prompt
+        if checking:
+            yield Stage("checking")
+            for picture in job.files.values():
+                image = read_picture(self.files, picture)
+                yield from _note_if_unchecked(lambda image=image: self.checks.picture(image), cancelled)  # type: ignore[misc]
+            yield from _note_if_unchecked(lambda: self.checks.prompt(prompt), cancelled)
+        if job.inputs.enable_prompt_expansion and job.frames_of is None:
+            yield Stage("expanding")
+            first = read_picture(self.files, job.picture)
+            expansion = yield from _wait_for(lambda: self.expander.expand(first, prompt), cancelled)
+            if expansion.note:
+                yield Note(expansion.note)
+            if checking and expansion.prompt != prompt:
+                yield from _note_if_unchecked(lambda: self.checks.prompt(expansion.prompt), cancelled)
+            prompt = expansion.prompt
+        return prompt
+
+    def _plan_interpolation(self, job: Job, cancelled: IsCancelled) -> EventsThen[InterpolationPlan]:
+        model, count = job.inputs.interpolator_model, frames_between(job.inputs)
+        folder = self.files.root / "interpolation"
+        if count:
+            yield Stage("loading", "Looking for the interpolator's weights.")
+        plan = yield from _wait_for(lambda: interpolation.plan_interpolation(model, count, folder), cancelled)
+        if plan.note:
+            yield Note(plan.note)
+        return plan
+
+    def _make(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> EventsThen[FramesMade]:
+        made: FramesMade | None = None
+        for event in self.make_frames(job, prompt, plan, cancelled):
+            if isinstance(event, FramesMade):
+                made = event
+            else:
+                yield event
+        assert made is not None, "make_frames ends with FramesMade"
+        if plan.used != "none" and not plan.is_network:
+            made = yield from insert_frames(job, plan, self.files, cancelled)
+        return made
+
+
+def needs_card(job: Job, plan: InterpolationPlan) -> bool:
+    """Whether making the frames of `job` runs a model."""
+    return job.frames_of is None or plan.is_network
+
+
+def insert_frames(
+    job: Job, plan: InterpolationPlan, files: FileStore, cancelled: IsCancelled
+) -> EventsThen[FramesMade]:
+    """Put the new frames between the raw ones into a file of their own, with an event for each pair."""
+    clip, raw = timing(job.inputs), raw_frames(job, files)
+
+    def work(emit: Emit) -> None:
+        def on_pair(done: int) -> None:
+            emit(Step("interpolating", done, clip.generated - 1))
+
+        count = frames_between(job.inputs)
+        finished = interpolation.iter_interpolated(frames.read(raw), count, plan, on_pair=on_pair)
+        frames.write(files.interpolated_frames(job.id), (frame[None] for frame in finished), clip.delivered)
+
+    yield Stage("interpolating")
+    yield Log(f"{clip.delivered - clip.generated} frames between {clip.generated}, by {plan.used}.")
+    yield from run_in_thread(work, cancelled)
+    return FramesMade(interpolated=True)
+
+
+def raw_frames(job: Job, files: FileStore) -> Path:
+    """Where the raw frames of `job` are: its own, or those it finishes again."""
+    return files.frames(job.frames_of or job.id)
+
+
+def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled: IsCancelled) -> Result:
+    """Write the mp4 of a job whose frames are made."""
+    inputs, clip = job.inputs, timing(job.inputs)
+    encoded = encoding.encode(
+        frames.read(files.interpolated_frames(job.id) if made.interpolated else raw_frames(job, files)),
+        files.clip(job.id),
+        size=job.size,
+        fps=clip.fps,
+        quality=inputs.video_quality,
+        write_mode=inputs.video_write_mode,
+        comment=recipe.to_comment(recipe.from_job(job), job.id),
+        cancelled=cancelled,
+    )
+    assert inputs.seed is not None, "a job always has its seed"
+    return Result(prompt, inputs.seed, encoded.size, encoded.frames, clip.fps, job.options.engine)
+
+
+def read_picture(files: FileStore, file_id: str) -> Image.Image:
+    """The RGB picture of that id."""
+    with Image.open(files.picture(file_id)) as picture:
+        return picture.convert("RGB")
+
+
+def _note_if_unchecked(check: Callable[[], str | None], cancelled: IsCancelled) -> EventsThen[None]:
+    """Make a check; the sentence that says it could not be made becomes a note of the result."""
+    sentence = yield from _wait_for(check, cancelled)
+    if sentence:
+        yield Note(sentence)
+
+
+def _wait_for(work: Callable[[], T], cancelled: IsCancelled) -> EventsThen[T]:
+    """What `work` returns, with heartbeats until it does."""
+    returned: list[T] = []
+    yield from run_in_thread(lambda emit: returned.append(work()), cancelled)
+    return returned[0]

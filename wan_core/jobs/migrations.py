@@ -1,0 +1,107 @@
+"""The versions of the jobs' database: `PRAGMA user_version` counts the steps below that it has taken.
+
+A step never changes once it is on somebody's disk; what is new becomes another step. Databases from before versions
+were counted are version 0, whatever columns they have. The owner's spending on fal lies in a file of its own, attached
+as `fal`, so that it outlives a jobs' database that had to be set aside.
+"""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+JOBS = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, job TEXT NOT NULL, client TEXT NOT NULL, lane TEXT NOT NULL, status TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, started_at REAL, finished_at REAL,
+    logs TEXT NOT NULL DEFAULT '[]', outcome TEXT, remote TEXT, start_by REAL,
+    owner_pays INTEGER NOT NULL DEFAULT 0
+) STRICT
+"""
+ADDED_COLUMNS = {"start_by": "REAL", "owner_pays": "INTEGER NOT NULL DEFAULT 0"}
+SPENDING = """
+CREATE TABLE IF NOT EXISTS fal.spending (
+    job_id TEXT PRIMARY KEY, client TEXT NOT NULL, dollars REAL NOT NULL, at REAL NOT NULL
+) STRICT
+"""
+SET_ASIDE = """
+CREATE TABLE unreadable_jobs (id TEXT PRIMARY KEY, row TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL) STRICT
+"""
+
+
+def _create_jobs(db: sqlite3.Connection) -> None:
+    """A new table, or an old one with the columns that it lacks."""
+    db.execute(JOBS)
+    db.execute("CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at)")
+    for name, kind in ADDED_COLUMNS.items():
+        if name not in columns(db, "jobs"):
+            db.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
+
+
+def _move_spending(db: sqlite3.Connection) -> None:
+    """Out of the jobs' database; the oldest kept a job's dollars in its row."""
+    db.execute(SPENDING)
+    if "dollars" in columns(db, "jobs"):
+        db.execute(
+            "INSERT OR IGNORE INTO fal.spending SELECT id, client, dollars, created_at FROM jobs "
+            "WHERE owner_pays AND dollars > 0"
+        )
+        db.execute("ALTER TABLE jobs DROP COLUMN dollars")
+    if columns(db, "spending"):
+        db.execute("INSERT OR IGNORE INTO fal.spending SELECT job_id, client, dollars, at FROM main.spending")
+        db.execute("DROP TABLE main.spending")
+
+
+def _name_files_by_id(db: sqlite3.Connection) -> None:
+    """Jobs name their pictures by id instead of by path, and tell inputs from options. Odd rows stay as they are."""
+    db.execute("ALTER TABLE jobs RENAME COLUMN lane TO pool")
+    for job_id, text in db.execute("SELECT id, job FROM jobs").fetchall():
+        try:
+            db.execute("UPDATE jobs SET job = ? WHERE id = ?", (_with_file_ids(text), job_id))
+        except (ValueError, TypeError, LookupError):
+            log.warning("job %s of an older version cannot be read", job_id)
+
+
+def _with_file_ids(text: str) -> str:
+    old = json.loads(text)
+    known = {"id", "request", "picture", "size", "engine", "where", "frames_of", "prompt_in_file"}
+    if not old.keys() <= known:
+        raise ValueError("unknown fields")
+    options = {name: old[name] for name in ("engine", "where", "prompt_in_file") if name in old}
+    files = {"image_url": Path(old["picture"]).stem}
+    new = {"id": old["id"], "inputs": old["request"], "size": old["size"], "options": options, "files": files}
+    return json.dumps(new | {"frames_of": old.get("frames_of")})
+
+
+def _add_unreadable_jobs(db: sqlite3.Connection) -> None:
+    db.execute(SET_ASIDE)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create_jobs,
+    _move_spending,
+    _name_files_by_id,
+    _add_unreadable_jobs,
+)
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Take the steps that `db` has not taken; each is whole or not at all."""
+    for number, step in enumerate(MIGRATIONS[version(db) :], start=version(db) + 1):
+        db.execute("BEGIN IMMEDIATE")
+        with db:
+            step(db)
+            db.execute(f"PRAGMA user_version = {number}")
+
+
+def version(db: sqlite3.Connection) -> int:
+    found: int = db.execute("PRAGMA main.user_version").fetchone()[0]
+    return found
+
+
+def columns(db: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table of the jobs' database; empty if there is no such table."""
+    return {row[1] for row in db.execute(f"PRAGMA main.table_info({table})")}
