@@ -35,6 +35,7 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideo
 from diffusers.hooks.first_block_cache import FBCHeadBlockHook
 from PIL import Image
 
+from benchmarks.one_job import make_job
 from wan_core import encoding
 from wan_core.engine import loading, quantizing
 from wan_core.engine.acceleration import THRESHOLDS, detect_acceleration
@@ -46,6 +47,7 @@ from wan_core.engine.preview import WAN
 from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.estimate import UNGUIDED_END, experts_of, tokens
 from wan_core.events import Job, Stage, Step
+from wan_core.files import FileStore
 from wan_core.frames import read
 from wan_core.geometry import LANDSCAPE, Size
 from wan_core.profiles import profiles
@@ -92,13 +94,11 @@ class Bench:
         return 17 if self.dry else FRAMES
 
     def job(self, folder: Path, steps: int, acceleration: str, guidance: float) -> Job:
-        picture = folder / "picture.png"
         noise = np.random.default_rng(0).integers(0, 255, (self.size.height, self.size.width, 3), np.uint8)
-        Image.fromarray(noise).save(picture)
         values = {"image_url": "data:", "prompt": PROMPT, "seed": 1, "num_frames": self.frames, "shift": 5}
         values |= {"num_inference_steps": steps, "acceleration": acceleration}
         request = ImageToVideoInput.model_validate(values | {"guidance_scale": guidance, "guidance_scale_2": guidance})
-        return Job("benchmark", request, picture, self.size, "a14b")
+        return make_job(FileStore(folder), Image.fromarray(noise), request, self.size, "a14b")
 
 
 def build(bench: Bench, settings: Settings) -> Engine:
@@ -174,7 +174,8 @@ def plain(engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
     size = {"width": bench.size.width, "height": bench.size.height, "num_frames": bench.frames}
     scales = {"guidance_scale": 3.5, "guidance_scale_2": 3.5, "num_inference_steps": STEPS}
     began = time.perf_counter()
-    engine.pipe(image=Image.open(asked.picture), **size, **scales, **embeds, callback_on_step_end=stamp)
+    with Image.open(FileStore(folder).picture(asked.picture)) as image:
+        engine.pipe(image=image, **size, **scales, **embeds, callback_on_step_end=stamp)
     wait(bench)
     seconds = [later - earlier for earlier, later in pairwise(stamps)]
     return {"steps": kinds(schedule, [False] * STEPS, seconds), "decode_s": time.perf_counter() - stamps[-1]} | {
@@ -199,9 +200,9 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
     skipped = [step % 3 == 2 for step in range(steps)] if "cache" in name else [False] * steps
     stamps: list[float] = []
     decoding: list[float] = []
-    target, began = folder / "frames.npy", time.perf_counter()
+    files, began = FileStore(folder), time.perf_counter()
     with forced(skipped, schedule) if any(skipped) else nothing_forced():
-        for event in sample(engine, asked, PROMPT, target, lambda: False, folder / "preview.webp"):
+        for event in sample(engine, asked, PROMPT, files, lambda: False):
             if isinstance(event, Step) and event.stage == "sampling":
                 stamps.append(time.perf_counter())
             if isinstance(event, Stage) and event.name == "decoding":
@@ -212,7 +213,7 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
         "steps": kinds(schedule, skipped, seconds),
         "decode_s": began + wall - decoding[-1],
         "first_frame_s": encode_seconds(engine, bench),
-        "encode_mp4_s": mp4_seconds(target, bench, folder),
+        "encode_mp4_s": mp4_seconds(files.frames(asked.id), bench, folder),
         "wall_s": wall,
     }
 

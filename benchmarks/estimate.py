@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.one_job import make_job
 from wan_core.engine import loading, sampling
 from wan_core.estimate import Calibration, estimate, learn
-from wan_core.events import Job, Stage
+from wan_core.events import Stage
+from wan_core.files import FileStore
 from wan_core.geometry import LANDSCAPE, SQUARE
 from wan_core.profiles import Machine, profiles
 from wan_core.schema import ImageToVideoInput
@@ -47,9 +49,10 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor"
 
 def clip(engine: loading.Engine, request: ImageToVideoInput, folder: Path) -> dict[str, Seconds]:
     """Seconds of each stage of a clip that is really made, by each clock."""
-    job = Job("benchmark", request, picture(folder), LANDSCAPE[request.resolution], PROFILE.name)
+    files = FileStore(folder)
+    job = make_job(files, picture(), request, LANDSCAPE[request.resolution], PROFILE.name)
     marks = [("", now())]
-    for event in sampling.sample(engine, job, request.prompt, folder / "frames.npy", lambda: False):
+    for event in sampling.sample(engine, job, request.prompt, files, lambda: False):
         if isinstance(event, Stage):
             marks.append((event.name, now()))
     marks.append(("", now()))
@@ -62,11 +65,11 @@ def now() -> Seconds:
     return {name: clock() for name, clock in CLOCKS.items()}
 
 
-def picture(folder: Path) -> Path:
-    path, size = folder / "picture.png", SQUARE["720p"]
+def picture() -> Image.Image:
+    """A new one each time: a cached first frame would flatter the clip."""
+    size = SQUARE["720p"]
     noise = np.random.default_rng(int(time.time())).integers(0, 255, (size.height, size.width, 3), np.uint8)
-    Image.fromarray(noise).save(path)  # a new one each time: a remembered first frame would flatter the clip
-    return path
+    return Image.fromarray(noise)
 
 
 def main() -> None:

@@ -21,9 +21,11 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.miniature import HEIGHT, WIDTH, data, db, photographs
+from benchmarks.one_job import make_job
 from wan_core.engine import loading, preview, sampling
 from wan_core.engine.preview import Colours, Previews
-from wan_core.events import Job, Preview
+from wan_core.events import Preview
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.profiles import profiles
 from wan_core.schema import ImageToVideoInput
@@ -58,7 +60,7 @@ def truth(engine: loading.Engine, colours: Colours) -> dict[str, float]:
     for name, picture in photographs(list(data.HELD_OUT)):
         still = data.to_tensor(picture)[None, :, None].expand(-1, -1, 5, -1, -1)
         with torch.no_grad():
-            latents = preview.normalised(vae, vae.encode(still).latent_dist.mode())
+            latents = preview.normalize(vae, vae.encode(still).latent_dist.mode())
         means = F.adaptive_avg_pool2d(still[0, :, 0], latents.shape[-2:]).permute(1, 2, 0).numpy()
         found[name] = db(colours.pictures(latents)[-1] / 255, (means + 1) / 2)
     return found
@@ -67,14 +69,12 @@ def truth(engine: loading.Engine, colours: Colours) -> dict[str, float]:
 def clip_seconds(engine: loading.Engine, options: argparse.Namespace, folder: Path) -> tuple[float, int]:
     """Seconds of sampling and decoding a clip, and how many previews it had."""
     picture = next(photographs(["cat"]))[1]
-    picture.save(folder / "picture.png")
     values = {"image_url": "data:", "prompt": "pan left", "seed": 1, "num_frames": options.frames}
     request = ImageToVideoInput.model_validate(values | {"num_inference_steps": options.steps})
-    job = Job("preview", request, folder / "picture.png", Size(WIDTH, HEIGHT), "miniature")
+    files = FileStore(folder)
+    job = make_job(files, picture, request, Size(WIDTH, HEIGHT), "miniature")
     began = time.perf_counter()
-    events = list(
-        sampling.sample(engine, job, request.prompt, folder / "clip.npy", lambda: False, folder / "preview.webp")
-    )
+    events = list(sampling.sample(engine, job, request.prompt, files, lambda: False))
     return time.perf_counter() - began, sum(isinstance(event, Preview) for event in events)
 
 

@@ -20,15 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from skimage.metrics import structural_similarity
 
 from benchmarks.miniature import HEIGHT, WIDTH, data, db, is_right, photographs, prompts, register
+from benchmarks.one_job import make_job
 from wan_core.engine import loading
 from wan_core.engine.acceleration import THRESHOLDS, Acceleration
 from wan_core.engine.guidance import StepSchedule, truncated
 from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.estimate import UNGUIDED_END
-from wan_core.events import Job
+from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.profiles import profiles
 from wan_core.schema import ImageToVideoInput
@@ -66,7 +68,7 @@ class Studio:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.engine = loading.load(profiles()["miniature"], Settings(), lambda event: None)
         self.engine.profile = replace(self.engine.profile, render_divisor=1)
-        self.options, self.folder = options, folder
+        self.options, self.files = options, FileStore(folder)
         self.passes: list[bool] = []
         for expert in (self.engine.pipe.transformer, self.engine.pipe.transformer_2):
             expert.register_forward_pre_hook(lambda *_: self.passes.append(False))
@@ -75,12 +77,12 @@ class Studio:
     def _ran_whole(self, *_: object) -> None:
         self.passes[-1] = True
 
-    def clip(self, picture: Path, prompt: str, acceleration: str) -> np.ndarray:
+    def clip(self, picture: Image.Image, prompt: str, acceleration: str) -> np.ndarray:
         """(T, H, W, 3) in [0, 1]."""
-        job = Job("quality", self.request(prompt, acceleration), picture, Size(WIDTH, HEIGHT), "miniature")
+        job = make_job(self.files, picture, self.request(prompt, acceleration), Size(WIDTH, HEIGHT), "miniature")
         self.passes.clear()
-        list(sample(self.engine, job, prompt, self.folder / "frames.npy", lambda: False))
-        return np.load(self.folder / "frames.npy") / 255
+        list(sample(self.engine, job, prompt, self.files, lambda: False))
+        return np.load(self.files.frames(job.id)) / 255
 
     def request(self, prompt: str, acceleration: str) -> ImageToVideoInput:
         values = {"image_url": "data:", "prompt": prompt, "seed": self.options.seed, "num_frames": self.options.frames}
@@ -103,12 +105,11 @@ def measure(studio: Studio) -> dict[str, list[Agreement]]:
     found: dict[str, list[Agreement]] = {name: [] for name in VARIANTS}
     options = studio.options
     for (name, picture), move in itertools.product(photographs(options.photographs), options.moves):
-        path, prompt = studio.folder / "picture.png", prompts.wordings(move)[1]
-        picture.save(path)
-        plain = studio.clip(path, prompt, "none")
+        prompt = prompts.wordings(move)[1]
+        plain = studio.clip(picture, prompt, "none")
         for variant, acceleration in VARIANTS.items():
             studio.engine.acceleration = acceleration
-            found[variant].append(compared(move, plain, studio.clip(path, prompt, "regular"), studio.skipped()))
+            found[variant].append(compared(move, plain, studio.clip(picture, prompt, "regular"), studio.skipped()))
             print(f"{name} {move}, {variant}: {described(found[variant][-1:])}", flush=True)
     return found
 
