@@ -41,3 +41,16 @@ def test_another_picture_and_another_length_are_encoded_anew(pipe: WanImageToVid
         for video in (torch.zeros(1, 3, 5, 16, 16), torch.ones(1, 3, 5, 16, 16), torch.zeros(1, 3, 9, 16, 16)):
             pipe.vae.encode(video)
     assert len(calls) == 2 + 2 + 3
+
+
+def test_two_videos_with_the_same_first_and_another_last_frame_are_two_videos(pipe: WanImageToVideoPipeline) -> None:
+    first, last = torch.rand(2, 3, 16, 16)
+    plain, ending = torch.zeros(1, 3, 5, 16, 16), torch.zeros(1, 3, 5, 16, 16)
+    plain[:, :, 0] = ending[:, :, 0] = first
+    ending[:, :, -1] = last
+    with torch.no_grad():
+        oracles = [pipe.vae.encode(video).latent_dist.mode() for video in (plain, ending)]
+        cache_first_frames(pipe.vae)
+        for video, oracle in zip((plain, ending), oracles, strict=True):
+            assert torch.equal(pipe.vae.encode(video).latent_dist.mode(), oracle)
+    assert not torch.equal(*oracles)

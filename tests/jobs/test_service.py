@@ -13,8 +13,9 @@ from PIL import Image
 from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for_stop
 from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Failed, Finished, Job, JobOptions, Log, Note, Queued, Stage, Step, Stopped
+from wan_core.events import Event, Failed, Finished, Group, Job, JobOptions, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.files import FileStore
+from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import Submission
@@ -387,15 +388,11 @@ def test_a_job_submitted_while_another_is_read_counts_too(data: FileStore) -> No
         house.outcome(running)
 
 
-def test_the_wish_travels_with_the_job(data: FileStore) -> None:
+def test_the_options_travel_with_the_job(data: FileStore) -> None:
     with a_house(data) as house:
         record = house.submit(options=replace(OPTIONS, where="fal_when_needed", prompt_in_file=False))
         job = record.job
-        assert (job.options.engine, job.options.where, job.options.prompt_in_file) == (
-            "miniature",
-            "fal_when_needed",
-            False,
-        )
+        assert job.options == JobOptions("miniature", "fal_when_needed", prompt_in_file=False)
 
 
 def test_a_host_that_forces_safety_checks_before_a_job_leaves_for_fal(data: FileStore) -> None:
@@ -433,3 +430,60 @@ def test_a_logged_in_user_is_one_client_wherever_they_sit() -> None:
 
     assert at("1.2.3.4", "ada") == at("5.6.7.8", "ada") != at("1.2.3.4", None)
     assert at("1.2.3.4", None) != at("5.6.7.8", None)
+
+
+def submissions(*seeds: int, **values: object) -> list[Submission]:
+    return [Submission(a_request(seed=seed, **values), OPTIONS) for seed in seeds]
+
+
+def test_jobs_that_are_accepted_together_share_one_picture_that_is_read_once(data: FileStore) -> None:
+    reads: list[str | Path] = []
+
+    async def counting(source: str | Path) -> Image.Image:
+        reads.append(source)
+        return Image.new("RGB", (640, 360))
+
+    with a_house(data, read_picture=counting) as house:
+        together = [*submissions(1, 2, 3), *submissions(4, image_url="https://example.com/b.png")]
+        records = asyncio.run(house.jobs.submit_many(together, Client.by_key("a"), group="sweep"))
+        assert reads == ["https://example.com/a.png", "https://example.com/b.png"]
+        assert [record.job.inputs.seed for record in records] == [1, 2, 3, 4]
+        assert (
+            len({record.job.picture for record in records[:3]}) == 1
+            and records[3].job.picture != records[0].job.picture
+        )
+        assert [record.job.group for record in records] == [Group("sweep", place, 4) for place in range(4)]
+        assert all(isinstance(house.outcome(record), Finished) for record in records)
+
+
+def test_the_limits_see_a_group_as_a_whole_and_nothing_of_it_is_kept_when_it_is_too_large(data: FileStore) -> None:
+    with a_house(data, limits=replace(NO_FLOOR, waiting_jobs=3)) as house:
+        with pytest.raises(BackendError, match="jobs are waiting already"):
+            asyncio.run(house.jobs.submit_many(submissions(1, 2, 3, 4), Client.by_key("a")))
+        assert house.store.rows() == [] and list(data.picture("any").parent.iterdir()) == []
+        assert len(asyncio.run(house.jobs.submit_many(submissions(1, 2, 3), Client.by_key("a")))) == 3
+
+
+def test_one_bad_picture_refuses_the_whole_group_and_leaves_no_file(data: FileStore) -> None:
+    async def one_is_bad(source: str | Path) -> Image.Image:
+        if "bad" in str(source):
+            raise InputError("image_url", "image_load_error", "The picture cannot be read.")
+        return Image.new("RGB", (640, 360))
+
+    with a_house(data, read_picture=one_is_bad) as house:
+        both = [*submissions(1), *submissions(2, image_url="https://example.com/bad.png")]
+        with pytest.raises(InputError):
+            asyncio.run(house.jobs.submit_many(both, Client.by_key("a")))
+        assert house.store.rows() == [] and list(data.picture("any").parent.iterdir()) == []
+
+
+def test_a_shared_picture_goes_with_the_last_job_that_has_it(data: FileStore) -> None:
+    with a_house(data) as house:
+        first, second = asyncio.run(house.jobs.submit_many(submissions(1, 2), Client.by_key("a")))
+        house.outcome(first)
+        house.outcome(second)
+        tidying = Housekeeping(house.runner, house.store, data, NO_FLOOR)
+        tidying._forget(first)
+        assert data.picture(second.job.picture).is_file()
+        tidying._forget(second)
+        assert not data.picture(second.job.picture).exists()

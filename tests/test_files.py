@@ -1,0 +1,31 @@
+"""A file is there whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from wan_core.files import FileStore, atomic_write
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    with atomic_write(target) as part:
+        part.write_bytes(b"half")
+        assert not target.exists()
+    assert target.read_bytes() == b"half" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_write(target) as part:
+        part.write_bytes(b"half")
+        raise RuntimeError
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_files_whose_id_nobody_knows_are_found(tmp_path: Path) -> None:
+    files = FileStore(tmp_path)
+    for path in (files.picture("a"), files.clip("a"), files.frames("b"), files.interpolated_frames("c")):
+        path.write_bytes(b"x")
+    assert sorted(path.name for path in files.unowned_files({"a"})) == ["b.npy", "c.interpolated.npy"]
