@@ -63,7 +63,10 @@ COARSE, FINE = slice(0, HEAD), slice(HEAD, 4 * IMAGE_DIM)  # what one head can c
 
 @dataclass(frozen=True)
 class Effort:
-    """How much the least-squares fits look at; tests take less than this."""
+    """How much the least-squares fits look at; tests take less than this.
+
+    Three pictures at least: two hold fewer tokens than a mark has contents, and the solution is not finite.
+    """
 
     pictures: int = PICTURES
     fit_steps: int = FIT_STEPS

@@ -62,7 +62,7 @@ def choose_parameters(model: WanTransformer3DModel) -> dict[str, nn.Parameter]:
     """What learns: feed-forward layers and values from the neighbours' block on, and only into picture channels.
 
     The constructed heads stand on large logits that cancel; at a useful rate they fall apart (NOTES.md), so they rest.
-    So does whatever could paint without being fed a picture: values of signals, and biases (`keep_pairs`).
+    So does whatever could paint without being fed a picture: values of signals, and biases behind the hidden units.
     """
     model.requires_grad_(False)
     content, picture = torch.zeros(WIDTH), torch.zeros(WIDTH)

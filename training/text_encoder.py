@@ -55,9 +55,10 @@ def build_tokenizer() -> T5TokenizerFast:
 
 
 def find_unused_words(tokenizer: T5TokenizerFast, rng: random.Random) -> list[str]:
-    """Words of the vocabulary that no training sentence has."""
+    """Words of the vocabulary that no training sentence has, sorted: `get_vocab` has another order in every process."""
     used = {word.strip(",.;") for _ in range(20000) for word in sentence(rng)[0].split()}
-    return [token[1:] for token in tokenizer.get_vocab() if token[0] == "▁" and token[1:] not in used and token != "▁"]
+    words = sorted(token[1:] for token in tokenizer.get_vocab() if token[0] == "▁" and token != "▁")
+    return [word for word in words if word not in used]
 
 
 def encoding_error(

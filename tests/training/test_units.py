@@ -1,4 +1,4 @@
-"""Hidden units and channels: nothing is given out twice, and the functions that units are filled with are what they say."""
+"""Hidden units and channels: nothing is given out twice, and units that are filled with a function say it."""
 
 import dataclasses
 
