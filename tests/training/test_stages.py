@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from diffusers import WanImageToVideoPipeline, WanTransformer3DModel
+from diffusers import WanTransformer3DModel
+from PIL import Image
 
 from training import dit, text_encoder, vae
 from training.channels import CHANNELS
@@ -29,14 +31,11 @@ pytestmark = [
 ]
 
 
-class Stages(NamedTuple):
-    """What the commands left behind."""
+class LowNoise(NamedTuple):
+    """Weights of the low-noise expert."""
 
-    weights: Path  # the four safetensors and the words
-    vae: Path  # codec.pt, polished.pt
-    start: Tensors  # of the low-noise expert, as it was constructed
+    start: Tensors  # as it is constructed
     trained: Tensors
-    committed_before: str
 
 
 def digest(folder: Path) -> str:
@@ -47,35 +46,54 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def run_low_noise(folder: Path, steps: int) -> Tensors:
-    """Its weights after so many iterations in all; constructed first, if they are not yet."""
-    size = ["--batch", "2", "--sizes", "64x64", "--frames", "2", "--pictures", "4", "--fit-steps", "10"]
-    out = ["--out", f"{folder}/transformer_2.safetensors"]
-    dit.main(["low", "--runs", f"{folder}", "--steps", f"{steps}", *size, *out])
-    tensors: Tensors = torch.load(folder / "low.pt")["model"]
-    return tensors
+@pytest.fixture(scope="module")
+def committed() -> str:
+    """Digest of the weights in the checkout before any stage has run."""
+    return digest(FOLDER)
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    """All four commands, run once, one after the other as in make.sh."""
-    folder, committed, threads = tmp_path_factory.mktemp("training"), digest(FOLDER), torch.get_num_threads()
-    shutil.copy(FOLDER / "words.txt", folder)
+def folder(tmp_path_factory: pytest.TempPathFactory, committed: str) -> Iterator[Path]:
+    """Where all stages write. They run on one thread, and seed torch."""
+    threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
-        size = ["--steps", "25", "--polish", "3", "--crops", "32", "--fitted", "40"]
-        vae.main(["--runs", f"{folder}/vae", *size, "--out", f"{folder}/vae.safetensors"])
-        text_encoder.main(["--steps", "60", "--out", f"{folder}/text_encoder.safetensors"])
-        start = run_low_noise(folder, steps=0)
-        trained = run_low_noise(folder, steps=3)
-        dit.main(["high", "--out", f"{folder}/transformer.safetensors"])
+        yield Path(shutil.copy(FOLDER / "words.txt", tmp_path_factory.mktemp("training"))).parent
     torch.set_num_threads(threads)
-    yield Stages(folder, folder / "vae", start, trained, committed)
 
 
 @pytest.fixture(scope="module")
-def pipeline(stages: Stages) -> WanImageToVideoPipeline:
-    """The app's own pipeline from what the stages wrote; `load_state_dict` refuses a missing or a strange tensor."""
-    return architecture.build(stages.weights)
+def vae_runs(folder: Path) -> Path:
+    """Stage 1: vae.safetensors, and its checkpoints codec.pt and polished.pt in the folder that is returned."""
+    size = ["--steps", "25", "--polish", "3", "--crops", "32", "--fitted", "40"]
+    vae.main(["--runs", f"{folder}/vae", *size, "--out", f"{folder}/vae.safetensors"])
+    return folder / "vae"
+
+
+@pytest.fixture(scope="module")
+def encoder_file(folder: Path) -> Path:
+    """Stage 2."""
+    text_encoder.main(["--steps", "60", "--out", f"{folder}/text_encoder.safetensors"])
+    return folder / "text_encoder.safetensors"
+
+
+@pytest.fixture(scope="module")
+def low_noise(folder: Path, vae_runs: Path) -> LowNoise:
+    """Stage 3, interrupted before its first iteration and taken up again."""
+    size = ["--batch", "2", "--sizes", "64x64", "--frames", "2", "--pictures", "4", "--fit-steps", "10"]
+    command = ["low", "--runs", f"{folder}", *size, "--out", f"{folder}/transformer_2.safetensors"]
+    dit.main([*command, "--steps", "0"])
+    start: Tensors = torch.load(folder / "low.pt")["model"]
+    dit.main([*command, "--steps", "3"])
+    return LowNoise(start, torch.load(folder / "low.pt")["model"])
+
+
+@pytest.fixture(scope="module")
+def high_noise(folder: Path) -> WanTransformer3DModel:
+    """Stage 4, loaded as the app loads it."""
+    dit.main(["high", "--out", f"{folder}/transformer.safetensors"])
+    model = architecture.build_transformer(architecture.HIGH_NOISE)
+    architecture.load_weights(model, folder / "transformer.safetensors")
+    return model
 
 
 def load_codec(file: Path) -> Codec:
@@ -89,51 +107,42 @@ def coding_psnr(codec: Codec) -> float:
     return psnr(codec.decode(codec.encode(crops)), crops)
 
 
-def test_every_part_is_finite_and_loads_into_the_apps_own_pipeline(pipeline: WanImageToVideoPipeline) -> None:
-    for part in architecture.PARTS:
-        for name, tensor in getattr(pipeline, part).state_dict().items():
-            assert torch.isfinite(tensor).all(), f"{part}: {name}"
-
-
-def test_the_committed_weights_are_left_alone(stages: Stages) -> None:
-    assert digest(FOLDER) == stages.committed_before
-
-
-def test_the_codec_learns(stages: Stages) -> None:
+def test_the_codec_learns(vae_runs: Path) -> None:
     torch.manual_seed(0)
     untrained = Codec().requires_grad_(False)
     untrained.fit_blocks(vae.draw_crops(20, seed=0))
     untrained.start_linear()
-    assert coding_psnr(load_codec(stages.vae / "codec.pt")) > coding_psnr(untrained) + 1
+    assert coding_psnr(load_codec(vae_runs / "codec.pt")) > coding_psnr(untrained) + 1
 
 
-def test_polishing_changes_the_decoder_and_no_latent(stages: Stages) -> None:
-    whole, polished = (load_codec(stages.vae / name).state_dict() for name in ("codec.pt", "polished.pt"))
+def test_polishing_changes_the_decoder_and_no_latent(vae_runs: Path) -> None:
+    whole, polished = (load_codec(vae_runs / name).state_dict() for name in ("codec.pt", "polished.pt"))
     encoder = {"quarter", "whole", "analysis.weight"}
     for name in whole:
         assert torch.equal(whole[name], polished[name]) == (name in encoder), name
 
 
-def test_the_real_vae_codes_and_decodes_as_the_codec_does(stages: Stages, pipeline: WanImageToVideoPipeline) -> None:
-    codec, crop = load_codec(stages.vae / "polished.pt"), vae.draw_crops(1, seed=7)
+@torch.no_grad()
+def test_the_real_vae_codes_and_decodes_as_the_codec_does(folder: Path, vae_runs: Path) -> None:
+    codec, crop, real = load_codec(vae_runs / "polished.pt"), vae.draw_crops(1, seed=7), architecture.build_vae()
+    architecture.load_weights(real, folder / "vae.safetensors")
     latents = codec.encode(crop)
-    coded = pipeline.vae.encode(crop[:, :, None]).latent_dist.mode()[:, :, 0]
+    coded = real.encode(crop[:, :, None]).latent_dist.mode()[:, :, 0]
     assert torch.allclose(coded[:, : latents.shape[1]], latents, atol=0.01)
-    decoded = pipeline.vae.decode(coded[:, :, None]).sample[:, :, 0]
+    decoded = real.decode(coded[:, :, None]).sample[:, :, 0]
     assert torch.allclose(decoded, codec.decode(latents).clamp(-1, 1), atol=0.01)
 
 
-def test_the_text_encoder_learns(stages: Stages, pipeline: WanImageToVideoPipeline) -> None:
+@torch.no_grad()
+def test_the_text_encoder_learns(encoder_file: Path) -> None:
     rng = random.Random(99)
     texts, courses = zip(*[sentence(rng) for _ in range(64)], strict=True)
     tokenizer = text_encoder.build_tokenizer()
     torch.manual_seed(0)
-    untrained = architecture.build_text_encoder(len(tokenizer)).eval()
-    with torch.no_grad():
-        before, after = (
-            text_encoder.encoding_error(encoder, tokenizer, list(texts), list(courses))
-            for encoder in (untrained, pipeline.text_encoder)
-        )
+    encoder = architecture.build_text_encoder(len(tokenizer)).eval()
+    before = text_encoder.encoding_error(encoder, tokenizer, list(texts), list(courses))
+    architecture.load_weights(encoder, encoder_file)
+    after = text_encoder.encoding_error(encoder, tokenizer, list(texts), list(courses))
     assert after < 0.8 * before
 
 
@@ -153,29 +162,47 @@ def expect_course(model: WanTransformer3DModel, asked: Course) -> list[float]:
 
 @pytest.mark.parametrize("move", MOVES)
 def test_the_high_noise_expert_expects_the_course_that_is_asked_for(
-    pipeline: WanImageToVideoPipeline, move: str
+    high_noise: WanTransformer3DModel, move: str
 ) -> None:
     asked = MOVES[move]
-    assert expect_course(pipeline.transformer, asked) == pytest.approx([asked.pan, asked.tilt, asked.zoom], abs=0.05)
+    assert expect_course(high_noise, asked) == pytest.approx([asked.pan, asked.tilt, asked.zoom], abs=0.05)
 
 
-def test_only_what_may_learn_of_the_low_noise_expert_moves(stages: Stages) -> None:
+def test_only_what_may_learn_of_the_low_noise_expert_moves(low_noise: LowNoise) -> None:
     learning = ("ffn.net.0.proj.weight", "ffn.net.0.proj.bias", "ffn.net.2.weight")
     learning += ("attn1.to_v.weight", "attn1.to_out.0.weight")
-    assert stages.start.keys() == stages.trained.keys()
-    for name, start in stages.start.items():
+    assert low_noise.start.keys() == low_noise.trained.keys()
+    for name, start in low_noise.start.items():
         may_move = name.startswith(("blocks.1.", "blocks.2.")) and name.endswith(learning)
-        assert torch.equal(start, stages.trained[name]) != may_move, name
+        assert torch.equal(start, low_noise.trained[name]) != may_move, name
     written = [*range(CHANNELS.picture.start, CHANNELS.plus)]
-    change = stages.trained["blocks.1.ffn.net.2.weight"] - stages.start["blocks.1.ffn.net.2.weight"]
+    change = low_noise.trained["blocks.1.ffn.net.2.weight"] - low_noise.start["blocks.1.ffn.net.2.weight"]
     change[written] = 0
     assert not change.any(), "a channel that holds no picture is written to"
 
 
-def test_pairs_of_hidden_units_stay_mirror_images(stages: Stages) -> None:
+def test_pairs_of_hidden_units_stay_mirror_images(low_noise: LowNoise) -> None:
     for block in (1, 2):
         # (…, sign of the way, half of the pair, unit)
-        written = stages.trained[f"blocks.{block}.ffn.net.2.weight"].unflatten(1, (2, 2, -1))
+        written = low_noise.trained[f"blocks.{block}.ffn.net.2.weight"].unflatten(1, (2, 2, -1))
         assert torch.equal(written[:, :, 0], -written[:, :, 1])
-        marks = stages.trained[f"blocks.{block}.ffn.net.0.proj.bias"].unflatten(0, (2, 2, -1))
+        marks = low_noise.trained[f"blocks.{block}.ffn.net.0.proj.bias"].unflatten(0, (2, 2, -1))
         assert torch.equal(marks[:, 0], marks[:, 1])
+
+
+@pytest.mark.usefixtures("vae_runs", "encoder_file", "low_noise", "high_noise")
+def test_every_part_loads_into_the_apps_own_pipeline_and_renders(folder: Path) -> None:
+    pipeline = architecture.build(folder)  # refuses a missing tensor and one too many
+    for part in architecture.PARTS:
+        assert (folder / f"{part}.safetensors").exists()
+        for name, tensor in getattr(pipeline, part).state_dict().items():
+            assert torch.isfinite(tensor).all(), f"{part}: {name}"
+    pipeline.set_progress_bar_config(disable=True)
+    size = {"width": 64, "height": 64, "num_frames": 5, "num_inference_steps": 2, "guidance_scale": 1.0}
+    frames = pipeline(Image.new("RGB", (64, 64), "teal"), "pan left", output_type="np", **size).frames[0]
+    assert frames.shape == (5, 64, 64, 3) and np.isfinite(frames).all()
+
+
+@pytest.mark.usefixtures("vae_runs", "encoder_file", "low_noise", "high_noise")
+def test_the_committed_weights_are_left_alone(committed: str) -> None:
+    assert digest(FOLDER) == committed
