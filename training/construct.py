@@ -91,8 +91,10 @@ def construct_low_noise(codec: Codec, effort: Effort = FULL_EFFORT) -> WanTransf
     """The expert that moves the picture along the expected course, in `codec`'s latents. Takes torch's global seed."""
     model = _start(architecture.LOW_NOISE, seed=12)
     put_places(model)
+    places = [read_place(direction) for direction in (CHANNELS.sideways, CHANNELS.upright)]
+    put_heads(model.blocks[0].attn1, [read_time(), copy_condition(COARSE), read_mean_course(), *places])
     put_movement(model.blocks[0], effort.fit_steps)
-    put_heads(model.blocks[1].attn1, [fetch_sideways(), copy_condition(FINE)])  # block 0 has no head left for these
+    put_heads(model.blocks[1].attn1, [fetch_sideways(), copy_condition(FINE)])  # block 0 has no head left for FINE
     put_shifts(model.blocks[1], codec, CHANNELS.sideways, effort.pictures)
     put_heads(model.blocks[2].attn1, [fetch_upright()])
     put_shifts(model.blocks[2], codec, CHANNELS.upright, effort.pictures)
@@ -208,15 +210,12 @@ def read_place(direction: Direction) -> Head:
 
 
 def put_places(model: WanTransformer3DModel) -> None:
-    """Block 0 gets its heads, and the embedding the zero of the places."""
-    directions = (CHANNELS.sideways, CHANNELS.upright)
-    for direction in directions:
+    """The embedding gets what `read_place` lacks."""
+    for direction in (CHANNELS.sideways, CHANNELS.upright):
         offset = PLACE_OFFSET[direction.axis] / PLACE_UNIT
         model.patch_embedding.bias[direction.place] = -0.5 * PLACE_SCALE - offset
         # frame 0 has no other frame to weigh; four places of a token add this
         model.patch_embedding.weight[direction.place, architecture.Z_DIM] = -0.125 * PLACE_SCALE
-    heads = [read_time(), copy_condition(COARSE), read_mean_course(), *map(read_place, directions)]
-    put_heads(model.blocks[0].attn1, heads)
 
 
 def put_movement(block: WanTransformerBlock, fit_steps: int) -> None:
@@ -242,7 +241,7 @@ def find_pan_way(points: torch.Tensor) -> torch.Tensor:
 
 
 def find_zoom_way(points: torch.Tensor) -> torch.Tensor:
-    """Of a zoom: (N, 3) of speed, place and time → (N,) normal pans gone, away from the middle for a push in."""
+    """Of a zoom: (N, 3) of speed, place and time → (N,) normal pans that the content at this place has gone."""
     return -ZOOM_SPEED * clip_softly(points[:, 0], FAST) * points[:, 1] * points[:, 2]
 
 
