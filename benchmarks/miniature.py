@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,13 +28,12 @@ from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline
 from PIL import Image, ImageDraw
 from skimage.feature import match_template
 
+from training import prompts
+from training.moving_pictures import HELD_OUT, random_crop, read_held_out, to_tensor
 from wan_core.engine import miniature
 from wan_core.presets import PLAIN, presets
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "training"))
-import data  # noqa: E402
-import prompts  # noqa: E402
 
 WIDTH, HEIGHT = 208, 128
 SHEETS = ROOT / "docs" / "miniature"
@@ -156,7 +154,7 @@ def sharpness(frame: np.ndarray) -> float:
 
 def photographs(names: list[str]) -> Iterator[tuple[str, Image.Image]]:
     for name in names:
-        yield name, data.held_out(name, WIDTH, HEIGHT)
+        yield name, read_held_out(name, WIDTH, HEIGHT)
 
 
 def pca16(pictures: torch.Tensor) -> torch.Tensor:
@@ -169,10 +167,10 @@ def pca16(pictures: torch.Tensor) -> torch.Tensor:
 
 def measure_vae(pipeline: WanImageToVideoPipeline) -> None:
     generator = torch.Generator().manual_seed(0)
-    basis = pca16(torch.stack([data.random_crop(generator, 64, 64) for _ in range(3000)]))
+    basis = pca16(torch.stack([random_crop(generator, 64, 64) for _ in range(3000)]))
     print(f"{'photograph':12s} {'PCA-16':>7s} {'VAE':>7s} {'gain':>6s}  still clip's change  mean colour's change")
-    for name, picture in photographs(list(data.HELD_OUT)):
-        x = data.to_tensor(picture)[None]
+    for name, picture in photographs(list(HELD_OUT)):
+        x = to_tensor(picture)[None]
         blocks = F.unfold(x, 8, stride=8).transpose(1, 2)
         linear = F.fold(((blocks - basis[-1]) @ basis[:-1] + basis[-1]).transpose(1, 2), x.shape[2:], 8, stride=8)
         with torch.no_grad():
@@ -216,7 +214,7 @@ def measure_moves(pipeline: WanImageToVideoPipeline, options: argparse.Namespace
 
 
 def measure_budget(pipeline: WanImageToVideoPipeline) -> None:
-    picture = data.held_out("cat", WIDTH, HEIGHT)
+    picture = read_held_out("cat", WIDTH, HEIGHT)
     for settings in (PRESET, replace(PRESET, frames=17), FAL):
         start = time.perf_counter()
         decode(pipeline, sample(pipeline, picture, ["pan left"], 0, settings))
@@ -249,7 +247,7 @@ def borders(frame: np.ndarray) -> float:
 
 def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
     """Writes the tables and the sheet of last frames that the page shows."""
-    picture = data.held_out("tower", WIDTH, HEIGHT)
+    picture = read_held_out("tower", WIDTH, HEIGHT)
     moves = list(prompts.MOVES)
     rows: list[list[tuple[str, np.ndarray]]] = []
     text = KNOBS.read_text(encoding="utf-8").partition(FIGURES)[0] + FIGURES + "\n"
@@ -329,7 +327,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("vae", "moves", "budget", "looks", "knobs", "sheets"))
     parser.add_argument("--moves", nargs="+", default=list(prompts.MOVES), choices=list(prompts.MOVES))
-    parser.add_argument("--photographs", nargs="+", default=list(data.HELD_OUT), choices=list(data.HELD_OUT))
+    parser.add_argument("--photographs", nargs="+", default=list(HELD_OUT), choices=list(HELD_OUT))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fal", action="store_true", help="fal's defaults: 27 steps, guidance 3.5, shift 5")
     parser.add_argument("--threads", type=int, default=2)

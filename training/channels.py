@@ -1,60 +1,73 @@
-"""What every channel of a token in the miniature's experts holds, and how a clip's course emerges from the noise.
+"""What each of the 240 channels of a token holds inside the miniature's experts.
 
-The hidden state of a token has 240 channels; the names below are their numbers. X are the noisy latents, F0 the first
-picture's latents at this place, RX and RY those of its neighbours in the direction of the move.
+A token is 2×2 places of the latents (16×16 pixels). Channels that hold latents are numbered latent channel · 4 + place.
 """
 
 from __future__ import annotations
 
 import math
-
-import torch
+from dataclasses import dataclass
+from typing import Literal
 
 WIDTH, HEAD = 240, 48
-X, F0 = 0, 72
-RX, RY = 136, 176
-BESIDE = 36  # leading latent values kept of a neighbour
-REST_X, REST_Y, BLURRED = range(213, 216)
-PLUS, MINUS, ZERO, FIRST, TIME, COURSE_X, COURSE_Y, PLACE_X, PLACE_Y, ZOOM, SIDE_X, SIDE_Y, GONE_X, GONE_Y, EMPTY = (
-    range(216, 231)
-)
-ASKED_X, ASKED_Y, ASKED_ZOOM, OPEN_X, OPEN_Y, OPEN_ZOOM, OUT_X, OUT_Y, OUT_ZOOM = range(231, 240)
-COURSE, ASKED, OPEN, OUT = (
-    (COURSE_X, COURSE_Y, ZOOM),
-    (ASKED_X, ASKED_Y, ASKED_ZOOM),
-    (OPEN_X, OPEN_Y, OPEN_ZOOM),
-    (OUT_X, OUT_Y, OUT_ZOOM),
-)
-LARGE = 1000.0
+LARGE = 1000.0  # of the constant pair `plus` and `minus`, beside which every LayerNorm is nearly linear
 SPREAD = math.sqrt(2 * LARGE**2 / WIDTH + 0.7)  # a token's standard deviation: what every LayerNorm divides by
-TAG = 0.1  # latent value of the course channels at normal speed: faint, so that the course emerges over the steps
-TAKE = 0.3  # standard deviation of a course about the one asked for, in normal speeds (17 frames; longer clips: less)
-SPECK = 0.0245  # of the mean of unit noise over the places of 17 frames at 208×128 (81 frames: 0.011)
-PATTERN = (1, -1, 1, -1)  # of the zoom over a token's four places in both course channels
-BLUR = 0.6  # of a clip's length, rms: how far an uncertain course has drifted from the expected one
-PIXELS = 12 / 20  # a pan at normal speed moves the content by 12 pixels in 20 latent frames; a token is 16 wide
-GROWTH = 0.12 / 20  # a push in at normal speed enlarges by exp(0.12) in 20 latent frames
-CALM = 10  # how many times more an error weighs in a plain place
-STEEP = 8.0  # how sharply a shift sets in at its mark, per normal pan
 
 
-def reading(sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the mean of the noisy course channels tells at a noise level: the factor that makes it (1) a share of the
-    course, and that share.
+@dataclass(frozen=True)
+class Axis:
+    """Channels of one axis of the camera's course, all in normal speeds but `open`, which is 1 or 0."""
 
-    The course of a clip is normal about the one asked for, with deviation TAKE; the mean over all places is it times
-    (1 - σ) TAG plus noise of deviation σ SPECK. The expected course, given both, is asked + share · (read - asked).
-    """
-    signal, noise = (1 - sigma) * TAG, sigma * SPECK
-    gain = signal * TAKE**2 / (signal**2 * TAKE**2 + noise**2)
-    return gain, gain * signal
+    read: int  # the mean of the noisy course channels over all places
+    asked: int  # by the prompt
+    open: int  # the prompt lets the camera move along this axis
+    out: int  # the expected course, which the last layer writes
 
 
-def certainty(sigma: torch.Tensor) -> torch.Tensor:
-    """How sharply the shifts of the picture set in at a noise level, of 1 where the course is known.
+@dataclass(frozen=True)
+class Direction:
+    """Channels of a picture's movement along `axis`, x or y."""
 
-    A shift sets in where the way gone passes a mark, within gelu's own deviation of 0.7 / STEEP. The expected picture
-    is the mean over the courses that are still possible: a smoother onset, the variances add up.
-    """
-    unsure = TAKE * (1 - reading(sigma)[1]).sqrt()
-    return 1 / (1 + (STEEP * BLUR * unsure / 0.7) ** 2).sqrt()
+    axis: Literal["x", "y"]
+    neighbour: range  # the leading latents of the first picture, one token against the move
+    rests: int  # 1 where neither this direction nor the zoom is open
+    place: int  # of the token, from the picture's middle, in units of six tokens
+    side: int  # which neighbour is fetched, -1 … 1
+    gone: int  # the way gone until this frame, in normal pans of a whole clip
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The numbers of a token's channels."""
+
+    noisy: range = range(0, 72)
+    picture: range = range(72, 136)  # the first picture's latents at this place, moved by blocks 1 and 2
+    condition: range = range(136, 200)  # before block 0, in frame 0: the first picture's latents; then the neighbours'
+    pan: Axis = Axis(read=221, asked=231, open=234, out=237)
+    tilt: Axis = Axis(read=222, asked=232, open=235, out=238)
+    zoom: Axis = Axis(read=225, asked=233, open=236, out=239)
+    sideways: Direction = Direction("x", neighbour=range(136, 172), rests=213, place=223, side=226, gone=228)
+    upright: Direction = Direction("y", neighbour=range(176, 212), rests=214, place=224, side=227, gone=229)
+    blurred: int = 215  # like `zero`, under the modulation of `gone` (`course.certainty`)
+    plus: int = 216
+    minus: int = 217
+    zero: int = 218  # weights on a channel are taken off here again: the mean that a LayerNorm subtracts cancels
+    first_frame: int = 219  # 1 in frame 0, else 0
+    time: int = 220  # 0 in frame 0 … 1 in frame 20
+    empty: int = 230  # like `zero`, under the modulation of the noise level
+
+    @property
+    def axes(self) -> tuple[Axis, Axis, Axis]:
+        return self.pan, self.tilt, self.zoom
+
+    @property
+    def noisy_course(self) -> range:
+        return self.noisy[64:]
+
+    @property
+    def latents(self) -> range:
+        """Everything that holds latents, noisy, own or a neighbour's."""
+        return range(self.noisy.start, self.upright.neighbour.stop)
+
+
+CHANNELS = Channels()

@@ -3,309 +3,287 @@
 A small transformer trained from random weights spends hours before it moves the picture at all (NOTES.md). So the
 attention heads are written down, and gradient descent learns what they feed:
 
-- Channels of a token: X the noisy latents, F the first picture's latents at this place, RX/RY those of its neighbours
-  in the direction of the move, and a few signals. A large constant pair makes the LayerNorms nearly linear.
+- `channels.py` says what a token holds. A large constant pair makes the LayerNorms nearly linear.
 - Block 0 copies the picture from frame 0 to every frame and finds the frame number and the place in the picture, each
   as the balance of a softmax between frame 0 and the token's own frame (RoPE knows only differences of positions).
-- Two latent channels are no picture: they carry the camera's course (pan, tilt and, as a fine pattern, zoom), faintly,
-  so that it emerges from the noise over the steps as the content of a video does. A clip's course is normal about the
-  one the prompt asks for; both experts give its expected value, from the prompt and from the mean of the noisy channels
-  (`reading`), and the sampler draws it. The low-noise expert moves the picture accordingly.
+- Two latent channels carry the camera's course (`course.py`). A clip's course is normal about the one the prompt asks
+  for; both experts give its expected value, from the prompt and from the mean of the noisy channels, and the sampler
+  draws it. The low-noise expert moves the picture accordingly.
 - A prompt that names a move opens its axis, one that says nothing about the camera opens all, "static" shuts them.
-- Block 1 fetches the neighbour sideways and shifts by fractions of a token, block 2 does the same upright. A pair of
-  hidden units gelu(z + a) - gelu(z - a) is the content a, let through where the way gone has passed a mark (z > 0);
-  least squares over moving pictures finds contents and outputs, gradient descent goes on from there.
+- Block 1 fetches the neighbour sideways and shifts by fractions of a token (`shift.py`), block 2 the same upright.
 - While a noise level leaves the course uncertain, the expected picture is a mean over several: the marks are passed
-  smoothly (`certainty`), what moves is blurred along its way, and it sharpens as the noise falls.
-- The output is (X - picture) / σ, the flow-matching velocity, with 1/σ in the last modulation.
+  smoothly (`course.certainty`), what moves is blurred along its way, and it sharpens as the noise falls.
+- The output is (noisy - picture) / σ, the flow-matching velocity, with 1/σ in the last modulation.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from channels import (
-    ASKED,
-    BESIDE,
-    BLURRED,
-    COURSE_X,
-    COURSE_Y,
-    EMPTY,
-    F0,
-    FIRST,
-    GONE_X,
-    GONE_Y,
-    GROWTH,
-    LARGE,
-    MINUS,
-    OPEN,
-    OUT,
-    OUT_ZOOM,
-    PATTERN,
-    PIXELS,
-    PLACE_X,
-    PLACE_Y,
-    PLUS,
-    REST_X,
-    REST_Y,
-    RX,
-    RY,
-    SIDE_X,
-    SIDE_Y,
-    SPREAD,
-    TAG,
-    TIME,
-    WIDTH,
-    ZOOM,
-    X,
-    certainty,
-    reading,
-)
 from diffusers import WanTransformer3DModel
-from heads import LOGIT, Head, pair, put
-from prompts import FAST
-from text import SCALE, directions
-from units import MARKS, RANK, put_clip, put_function, put_gate, put_rest, put_shift
-from vae import IMAGE, Codec
+from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
-from wan_core.engine.miniature.architecture import HIGH_NOISE, LOW_NOISE, Z_DIM, build_transformer
+from training.channels import CHANNELS, HEAD, LARGE, Direction
+from training.codec import IMAGE_DIM, Codec
+from training.course import COURSE_LEVEL, PAN_PIXELS, ZOOM_GROWTH, ZOOM_PATTERN
+from training.heads import Head, put_heads
+from training.modulation import (
+    ATTENTION_GATE,
+    ATTENTION_SCALE,
+    FEED_FORWARD_GATE,
+    FEED_FORWARD_SCALE,
+    natural_scale,
+    put_noise_level,
+)
+from training.prompt_reading import put_prompt
+from training.prompts import FAST
+from training.shift import PICTURES, put_shift
+from training.units import FIT_STEPS, Function, Units, put_clip, put_function, put_gate, put_rest
+from wan_core.engine.miniature import architecture
 
-SCALED = [*range(X, X + 72), *range(F0, F0 + 64), *OUT, EMPTY]  # the last modulation divides these by σ
-TIMES = torch.cat([torch.linspace(10, 999.9, 1500), torch.linspace(880, 999.9, 300)])
+TOKEN_PIXELS = 16
+
+CLOCK_SLOPE = 0.1  # of a logit a frame: it falls from 1 in frame 0 to -1 in frame 20
+SHARE_FIRST, SHARE_LAST = 0.731, 0.269  # sigmoid(1), sigmoid(-1): the clock's share of frame 0 in frames 0 and 20
+SHARE_RANGE = SHARE_FIRST - SHARE_LAST
+PLACE_SLOPE = 0.06  # of a logit a token
+PLACE_UNIT = 6  # tokens
+PLACE_SCALE = 4 / PLACE_SLOPE / PLACE_UNIT  # a sigmoid falls by a quarter of its logit
+PLACE_OFFSET = {"x": 0.42, "y": 0.16}  # tokens; the mean of an exponential is a little high
+ZOOM_SPEED = PLACE_UNIT * TOKEN_PIXELS * ZOOM_GROWTH / PAN_PIXELS  # in normal pans, one unit from the middle
+
+SIDE_KNEE = 0.3  # the course at which the neighbour is fetched from a whole token away
+WIDEST_COURSE, PLACES, TIMES = 12.0, (-1.8, 1.8), (-0.05, 1.05)  # where functions of them are fitted
+PAN_UNITS, ZOOM_UNITS = 96, 300  # hidden units of a function
+
+COARSE, FINE = slice(0, HEAD), slice(HEAD, 4 * IMAGE_DIM)  # what one head can carry of the picture, and the rest
 
 
-def solve(features: torch.Tensor, wanted: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
-    """Weights and, last, biases that make `wanted` (N, K) from features (N, M) with the least squares."""
-    features = torch.cat([features, torch.ones(len(features), 1)], 1).double() * importance
-    ridge = 1e-7 * torch.eye(features.shape[1]).double() * len(features)
-    return torch.linalg.solve(features.T @ features + ridge, features.T @ (wanted.double() * importance))
+@dataclass(frozen=True)
+class Effort:
+    """How much the least-squares fits look at; tests take less than this.
+
+    Three pictures at least: two hold fewer tokens than a mark has contents, and the solution is not finite.
+    """
+
+    pictures: int = PICTURES
+    fit_steps: int = FIT_STEPS
 
 
-@torch.no_grad()
-def put_noise_level(model: WanTransformer3DModel) -> None:
-    """1/σ for the last modulation, `reading` for the course channels and `certainty` for the shifts, by least squares
-    through the time layers."""
-    embedder, times = model.condition_embedder, TIMES
-    waves = embedder.timesteps_proj(times)
-    linear1, linear2 = embedder.time_embedder.linear_1, embedder.time_embedder.linear_2
-    slow = 10000 ** (-torch.arange(128) / 128) < 0.02
-    linear1.weight.normal_(0, 0.4).mul_(torch.cat([slow, slow]))
-    linear1.bias.normal_(0, 0.5)
-    hidden = F.silu(linear1(waves)).double()
-    sigma = times.double() / 1000
-    inverse = 1 / sigma.clamp(min=0.02)
-    solution = solve(hidden, (SPREAD * (inverse - 1))[:, None], (1 / inverse)[:, None])
-    linear2.weight.normal_(0, 0.15)
-    linear2.bias.normal_(0, 0.5)
-    linear2.weight[SCALED] = solution[:-1].T.float()
-    linear2.bias[SCALED] = solution[-1].float()
-    temb = embedder.time_embedder(waves)
-    features = F.silu(temb).double()
-    features[:, SCALED] = 0
-    gain, trust = reading(sigma)
-    embedder.time_proj.weight.zero_()
-    embedder.time_proj.bias.zero_()
-    for part, channels, natural, factor in (
-        (1, [*range(X + 4 * IMAGE, X + 72), EMPTY], SPREAD, gain),
-        (4, [*ASKED, EMPTY], SPREAD, 1 - trust),
-        (4, [GONE_X, GONE_Y, BLURRED], SPREAD, certainty(sigma)),
-        (4, [PLUS], SPREAD / LARGE, certainty(sigma)),
-    ):
-        solution = solve(features, (natural * (factor - 1))[:, None], torch.ones_like(sigma)[:, None])
-        rows = [part * WIDTH + channel for channel in channels]
-        weights = solution[:-1].T.float().clone()
-        weights[:, SCALED] = 0
-        embedder.time_proj.weight[rows] = weights
-        embedder.time_proj.bias[rows] = solution[-1].float()
-        error = (features @ solution[:-1] + solution[-1]) / natural - (factor - 1)[:, None]
-        print(f"a factor of the noise level up to {factor.max():.2f}: rms error {error.square().mean().sqrt():.4f}")
+FULL_EFFORT = Effort()
 
 
 @torch.no_grad()
-def construct(expert: str, codec: Codec | None = None) -> WanTransformer3DModel:
-    """The start of training: a copy of the picture with the course in place; the shifts too if there is a codec."""
-    torch.manual_seed(11 if expert == "high" else 12)
-    model = build_transformer(HIGH_NOISE if expert == "high" else LOW_NOISE)
-    embed = model.patch_embedding
+def construct_high_noise() -> WanTransformer3DModel:
+    """The expert that gives the expected course, and the picture as it is. Takes torch's global seed."""
+    model = _start(architecture.HIGH_NOISE, seed=11)
+    block = model.blocks[0]
+    put_heads(block.attn1, [copy_condition(COARSE), copy_condition(FINE), read_mean_course()])
+    put_gates(Units.of_block(block))
+    put_output(model)
+    return model
+
+
+@torch.no_grad()
+def construct_low_noise(codec: Codec, effort: Effort = FULL_EFFORT) -> WanTransformer3DModel:
+    """The expert that moves the picture along the expected course, in `codec`'s latents. Takes torch's global seed."""
+    model = _start(architecture.LOW_NOISE, seed=12)
+    put_places(model)
+    places = [read_place(direction) for direction in (CHANNELS.sideways, CHANNELS.upright)]
+    put_heads(model.blocks[0].attn1, [read_time(), copy_condition(COARSE), read_mean_course(), *places])
+    put_movement(model.blocks[0], effort.fit_steps)
+    put_heads(model.blocks[1].attn1, [fetch_sideways(), copy_condition(FINE)])  # block 0 has no head left for FINE
+    put_shifts(model.blocks[1], codec, CHANNELS.sideways, effort.pictures)
+    put_heads(model.blocks[2].attn1, [fetch_upright()])
+    put_shifts(model.blocks[2], codec, CHANNELS.upright, effort.pictures)
+    put_output(model)
+    return model
+
+
+def _start(sizes: dict[str, Any], seed: int) -> WanTransformer3DModel:
+    """What both experts share, from random weights."""
+    torch.manual_seed(seed)
+    model = architecture.build_transformer(sizes)
+    put_embedding(model)
+    put_noise_level(model)
+    for block in model.blocks:
+        reset_block(block)
+    put_prompt(model)
+    return model
+
+
+def put_embedding(model: WanTransformer3DModel) -> None:
+    """Latents and the first picture's latents into their channels; the mask, 1 in frame 0, into its own."""
+    embed, mask = model.patch_embedding, architecture.Z_DIM
     embed.weight.zero_()
     embed.bias.zero_()
     for position in range(4):
         y, x = divmod(position, 2)
-        for channel in range(Z_DIM):
-            embed.weight[X + channel * 4 + position, channel, 0, y, x] = 1
-        for channel in range(IMAGE):
-            embed.weight[RX + channel * 4 + position, Z_DIM + 4 + channel, 0, y, x] = 1
-        embed.weight[FIRST, Z_DIM, 0, y, x] = 0.25
-        embed.weight[TIME, Z_DIM, 0, y, x] = 0.25 * 0.269 / 0.462
-    embed.bias[PLUS], embed.bias[MINUS], embed.bias[TIME] = LARGE, -LARGE, 0.731 / 0.462
-    put_noise_level(model)
-    natural = torch.full((WIDTH,), SPREAD)
-    natural[[PLUS, MINUS]] = SPREAD / LARGE
-    for block in model.blocks:
-        block.scale_shift_table.zero_()
-        block.scale_shift_table[0, 1] = block.scale_shift_table[0, 4] = natural - 1
-        block.scale_shift_table[0, 2] = block.scale_shift_table[0, 5] = 1
-        block.norm2.weight.copy_(natural)
-        block.attn2.to_out[0].weight.zero_()
-        block.attn2.to_out[0].bias.zero_()
-        inner, outer = block.ffn.net[0].proj, block.ffn.net[2]
-        inner.weight.mul_(2)
-        inner.weight[:, :F0] *= 0.1
-        inner.weight[:, PLUS:] *= 6
-        inner.weight[:, [PLUS, MINUS, EMPTY]] = 0
-        outer.weight.zero_()
-        outer.bias.zero_()
-    _put_block0(model, expert)
-    if expert == "low":
-        sideways, upright = Head(), Head()
-        sideways.only_first_frame()
-        sideways.same_place("x", SIDE_X, sharp=1.5)
-        sideways.same_place("y")
-        sideways.carry(list(range(F0, F0 + BESIDE)), list(range(RX, RX + BESIDE)))
-        upright.same_place("t")  # of its own frame, already shifted sideways
-        upright.same_place("x")
-        upright.same_place("y", SIDE_Y, sharp=1.5)
-        upright.carry(list(range(F0, F0 + BESIDE)), list(range(RY, RY + BESIDE)))
-        rest = Head()  # the finest latent channels, for which block 0 has no head left
-        rest.only_first_frame()
-        rest.same_place("x")
-        rest.same_place("y")
-        rest.carry(list(range(RX + 48, RX + 64)), list(range(F0 + 48, F0 + 64)))
-        for block, axis, head in ((model.blocks[1], "x", sideways), (model.blocks[2], "y", upright)):
-            put(block.attn1, [head, rest if axis == "x" else None, None, None, None])
-            for half, sign in enumerate((1, -1)):
-                if codec is not None:
-                    put_shift(block.ffn, half * 2 * RANK * len(MARKS), codec, axis, sign)
+        for channel in range(architecture.Z_DIM):
+            embed.weight[CHANNELS.noisy[channel * 4 + position], channel, 0, y, x] = 1
+        for channel in range(IMAGE_DIM):
+            embed.weight[CHANNELS.condition[channel * 4 + position], mask + 4 + channel, 0, y, x] = 1
+        embed.weight[CHANNELS.first_frame, mask, 0, y, x] = 0.25
+        embed.weight[CHANNELS.time, mask, 0, y, x] = 0.25 * SHARE_LAST / SHARE_RANGE  # frame 0 sees only itself
+    embed.bias[CHANNELS.plus], embed.bias[CHANNELS.minus] = LARGE, -LARGE
+    embed.bias[CHANNELS.time] = SHARE_FIRST / SHARE_RANGE
+
+
+def reset_block(block: WanTransformerBlock) -> None:
+    """LayerNorms that change nothing, a cross-attention and a feed-forward layer that say nothing yet."""
+    natural = natural_scale()
+    block.scale_shift_table.zero_()
+    block.scale_shift_table[0, ATTENTION_SCALE] = block.scale_shift_table[0, FEED_FORWARD_SCALE] = natural - 1
+    block.scale_shift_table[0, ATTENTION_GATE] = block.scale_shift_table[0, FEED_FORWARD_GATE] = 1
+    block.norm2.weight.copy_(natural)
+    block.attn2.to_out[0].weight.zero_()
+    block.attn2.to_out[0].bias.zero_()
+    inner, outer = block.ffn.net[0].proj, block.ffn.net[2]
+    inner.weight.mul_(2)
+    inner.weight[:, : CHANNELS.picture.start] *= 0.1
+    inner.weight[:, CHANNELS.plus :] *= 6
+    inner.weight[:, [CHANNELS.plus, CHANNELS.minus, CHANNELS.empty]] = 0
+    outer.weight.zero_()
+    outer.bias.zero_()
+
+
+def copy_condition(part: slice) -> Head:
+    """A head that copies a part of the first picture's latents, at most HEAD channels, to every frame."""
+    head = Head()
+    head.see_first_frame()
+    head.see_place("x")
+    head.see_place("y")
+    head.carry(CHANNELS.condition[part], CHANNELS.picture[part])
+    return head
+
+
+def read_mean_course() -> Head:
+    """A head that reads the course: the mean of the noisy course channels over all places of all later frames."""
+    head = Head()
+    head.see_later_frames()
+    for slot, axis in enumerate((CHANNELS.pan, CHANNELS.tilt)):
+        places = CHANNELS.noisy_course[4 * slot : 4 * slot + 4]
+        head.value[slot, places] = 0.25
+        head.value[slot, CHANNELS.empty] = -1
+        head.out[axis.read, slot] = 1
+        head.value[2, places] = torch.tensor(ZOOM_PATTERN) / 8
+    head.out[CHANNELS.zoom.read, 2] = 1
+    return head
+
+
+def fetch_sideways() -> Head:
+    """A head that fetches the leading latents of the neighbour to the side, from frame 0."""
+    head, direction = Head(), CHANNELS.sideways
+    head.see_first_frame()
+    head.see_place("x", direction.side, sharp=1.5)
+    head.see_place("y")
+    head.carry(CHANNELS.picture[: len(direction.neighbour)], direction.neighbour)
+    return head
+
+
+def fetch_upright() -> Head:
+    """The same upwards and downwards, from the token's own frame, which has been shifted sideways already."""
+    head, direction = Head(), CHANNELS.upright
+    head.see_place("t")
+    head.see_place("x")
+    head.see_place("y", direction.side, sharp=1.5)
+    head.carry(CHANNELS.picture[: len(direction.neighbour)], direction.neighbour)
+    return head
+
+
+def read_time() -> Head:
+    """A head whose share of frame 0 tells the frame number; `put_embedding` adds what makes it 0 … 1."""
+    head = Head()
+    head.balance_frames("t", CLOCK_SLOPE)
+    head.carry([CHANNELS.first_frame], [CHANNELS.time], -1 / SHARE_RANGE)
+    return head
+
+
+def read_place(direction: Direction) -> Head:
+    """A head whose share of frame 0 tells the place; `put_places` adds what makes it 0 in the middle."""
+    head = Head()
+    head.balance_frames(direction.axis, PLACE_SLOPE)
+    head.carry([CHANNELS.first_frame], [direction.place], PLACE_SCALE)
+    return head
+
+
+def put_places(model: WanTransformer3DModel) -> None:
+    """The embedding gets what `read_place` lacks."""
+    for direction in (CHANNELS.sideways, CHANNELS.upright):
+        offset = PLACE_OFFSET[direction.axis] / PLACE_UNIT
+        model.patch_embedding.bias[direction.place] = -0.5 * PLACE_SCALE - offset
+        # frame 0 has no other frame to weigh; four places of a token add this
+        model.patch_embedding.weight[direction.place, architecture.Z_DIM] = -0.125 * PLACE_SCALE
+
+
+def put_movement(block: WanTransformerBlock, fit_steps: int) -> None:
+    """Which neighbour a place needs and how far its content has gone, from the expected course; the course goes out."""
+    units = Units.of_block(block)
+    for axis, direction in ((CHANNELS.pan, CHANNELS.sideways), (CHANNELS.tilt, CHANNELS.upright)):
+        at_time, at_place = {CHANNELS.time: TIMES}, {direction.place: PLACES}
+        pan_way = Function(PAN_UNITS, axis, WIDEST_COURSE, at_time, find_pan_way)
+        zoom_way = Function(ZOOM_UNITS, CHANNELS.zoom, WIDEST_COURSE, at_place | at_time, find_zoom_way)
+        zoom_side = Function(ZOOM_UNITS, CHANNELS.zoom, WIDEST_COURSE, at_place, find_zoom_side)
+        put_clip(units, axis, direction.side, SIDE_KNEE)
+        put_function(units, pan_way, direction.gone, fit_steps)
+        put_function(units, zoom_way, direction.gone, fit_steps)
+        put_function(units, zoom_side, direction.side, fit_steps)
+    put_gates(units)
+    put_rest(units, CHANNELS.pan, CHANNELS.sideways.rests)
+    put_rest(units, CHANNELS.tilt, CHANNELS.upright.rests)
+
+
+def find_pan_way(points: torch.Tensor) -> torch.Tensor:
+    """Of a pan or tilt: (N, 2) of speed and time → (N,) normal pans gone."""
+    return clip_softly(points[:, 0], FAST) * points[:, 1]
+
+
+def find_zoom_way(points: torch.Tensor) -> torch.Tensor:
+    """Of a zoom: (N, 3) of speed, place and time → (N,) normal pans that the content at this place has gone."""
+    return -ZOOM_SPEED * clip_softly(points[:, 0], FAST) * points[:, 1] * points[:, 2]
+
+
+def find_zoom_side(points: torch.Tensor) -> torch.Tensor:
+    """Of a zoom: (N, 2) of speed and place → (N,) the neighbour to fetch, -1 … 1."""
+    return clip_softly(-ZOOM_SPEED * points[:, 0] * points[:, 1] / SIDE_KNEE, 1)
+
+
+def clip_softly(value: torch.Tensor, limit: float) -> torch.Tensor:
+    """To [-limit, limit], with round knees, which a few hidden units can follow."""
+    return value / (1 + (value / limit) ** 6) ** (1 / 6)
+
+
+def put_gates(units: Units) -> None:
+    for axis in CHANNELS.axes:
+        put_gate(units, axis)
+
+
+def put_shifts(block: WanTransformerBlock, codec: Codec, direction: Direction, pictures: int) -> None:
+    """Every hidden unit of the block: half of them for each way along the direction."""
+    units = Units.of_block(block)
+    for sign in (1, -1):
+        put_shift(units, codec, direction, sign, pictures)
+
+
+def put_output(model: WanTransformer3DModel) -> None:
+    """noisy - picture, and noisy - course in the course channels; the last modulation divides by σ.
+
+    A row's weights add up to zero: the modulation's shift cancels.
+    """
     output = model.proj_out
     output.weight.zero_()
     output.bias.zero_()
     model.scale_shift_table.zero_()
-    model.scale_shift_table[0, 1] = natural - 1
-    for position in range(4):
-        for channel in range(Z_DIM):
-            row = position * Z_DIM + channel
-            output.weight[row, X + channel * 4 + position] = 1
-            if channel < IMAGE:
-                output.weight[row, F0 + channel * 4 + position] = -1
+    model.scale_shift_table[0, 1] = natural_scale() - 1
+    for position, sign in enumerate(ZOOM_PATTERN):
+        for channel in range(architecture.Z_DIM):
+            row = output.weight[position * architecture.Z_DIM + channel]
+            row[CHANNELS.noisy[channel * 4 + position]] = 1
+            if channel < IMAGE_DIM:
+                row[CHANNELS.picture[channel * 4 + position]] = -1
             else:
-                sign = PATTERN[position]
-                output.weight[row, OUT[channel - IMAGE]] = -TAG
-                output.weight[row, OUT_ZOOM] = -TAG * sign
-                output.weight[row, EMPTY] = (
-                    TAG * (1 + sign) - 1
-                )  # a row's weights add up to zero: the modulation's shift cancels
-    return model
-
-
-def _put_block0(model: WanTransformer3DModel, expert: str) -> None:
-    block = model.blocks[0]
-    copies = []
-    for low, high in ((0, 48), (48, 64)):
-        copy = Head()
-        copy.only_first_frame()
-        copy.same_place("x")
-        copy.same_place("y")
-        copy.carry(list(range(RX + low, RX + high)), list(range(F0 + low, F0 + high)))
-        copies.append(copy)
-    mean = Head()
-    mean.query_bias[pair("t", 7)] = 12 * LOGIT
-    mean._key(pair("t", 7), -1, 1)
-    for slot, (channel, target) in enumerate(((IMAGE, COURSE_X), (IMAGE + 1, COURSE_Y))):
-        rows = slice(X + 4 * channel, X + 4 * channel + 4)
-        mean.value[slot, rows] = 0.25
-        mean.value[slot, EMPTY] = -1
-        mean.out[target, slot] = 1
-        mean.value[2, rows] = torch.tensor(PATTERN) / 8
-    mean.out[ZOOM, 2] = 1
-    _put_prompt(model)
-    if expert == "high":
-        put(block.attn1, [*copies, mean, None, None])
-        for axis in range(3):
-            put_gate(block.ffn, 2 * axis, axis)
-        return
-    clock = Head()
-    clock.balance("t", 0.1)
-    clock.carry([FIRST], [TIME], -1 / 0.462)
-    places = []
-    for axis, target, off in (("x", PLACE_X, 0.42), ("y", PLACE_Y, 0.16)):
-        place = Head()
-        place.balance(axis, 0.06)
-        scale = 4 / 0.06 / 6  # in units of six tokens
-        place.carry([FIRST], [target], scale)
-        model.patch_embedding.bias[target] = -0.5 * scale - off / 6  # the mean of an exponential is a little high
-        model.patch_embedding.weight[target, Z_DIM] = -0.125 * scale  # frame 0 has no other frame to weigh
-        places.append(place)
-    put(block.attn1, [clock, copies[0], mean, *places])
-    strength = 6 * 16 * GROWTH / PIXELS
-
-    def clipped(value: torch.Tensor, limit: float) -> torch.Tensor:
-        return value / (1 + (value / limit) ** 6) ** (1 / 6)
-
-    for half, (place_of, side, gone) in enumerate(((PLACE_X, SIDE_X, GONE_X), (PLACE_Y, SIDE_Y, GONE_Y))):
-        start = half * 700
-        put_clip(block.ffn, start, half, side, 0.3)
-        put_function(
-            block.ffn, start + 4, 96, half, 12, {TIME: (-0.05, 1.05)}, gone, lambda p: clipped(p[:, 0], FAST) * p[:, 1]
-        )
-        put_function(
-            block.ffn,
-            start + 100,
-            300,
-            2,
-            12,
-            {place_of: (-1.8, 1.8), TIME: (-0.05, 1.05)},
-            gone,
-            lambda p: -strength * clipped(p[:, 0], FAST) * p[:, 1] * p[:, 2],
-        )
-        put_function(
-            block.ffn,
-            start + 400,
-            300,
-            2,
-            12,
-            {place_of: (-1.8, 1.8)},
-            side,
-            lambda p: clipped(-strength * p[:, 0] * p[:, 1] / 0.3, 1),
-        )
-    for axis in range(3):
-        put_gate(block.ffn, 1400 + 2 * axis, axis)
-    put_rest(block.ffn, 1406, 0, REST_X)
-    put_rest(block.ffn, 1407, 1, REST_Y)
-
-
-@torch.no_grad()
-def _put_prompt(model: WanTransformer3DModel) -> None:
-    """The prompt's course into the signal channels, from whichever token is no padding."""
-    embedder = model.condition_embedder.text_embedder
-    for layer in (embedder.linear_1, embedder.linear_2):
-        layer.weight.zero_()
-        layer.bias.zero_()
-    code = directions() / math.sqrt(64)  # (5, 64): pan·SCALE, tilt·SCALE, zoom·SCALE, silent, always there
-    for row in range(5):
-        for sign, unit in ((1, row), (-1, 5 + row)):
-            embedder.linear_1.weight[unit] = sign * code[row] * 2
-            embedder.linear_2.weight[row, unit] = sign * 0.5
-    # an axis is open where its course is asked for, all are where the prompt says nothing about the camera
-    for axis in range(3):
-        for number, (row, size, low, high) in enumerate(
-            ((axis, SCALE, 0.12, 0.28), (axis, -SCALE, 0.12, 0.28), (3, 0.5, 0.3, 0.7))
-        ):
-            for end, (edge, sign) in enumerate(((low, 1), (high, -1))):
-                unit = 10 + 6 * axis + 2 * number + end
-                embedder.linear_1.weight[unit] = 40 * code[row] / size
-                embedder.linear_1.bias[unit] = -40 * edge
-                embedder.linear_2.weight[5 + axis, unit] = sign / (40 * (high - low))
-    attention = model.blocks[0].attn2
-    for layer in (attention.to_q, attention.to_k, attention.to_v, attention.to_out[0]):
-        layer.weight.zero_()
-        layer.bias.zero_()
-    attention.to_q.bias.fill_(1)
-    attention.norm_q.weight.fill_(1)
-    attention.to_k.weight[:, 4] = 1
-    attention.norm_k.weight.fill_(14 / LOGIT)
-    for axis in range(3):
-        attention.to_v.weight[axis, axis] = attention.to_v.weight[3 + axis, 5 + axis] = 1
-        attention.to_out[0].weight[ASKED[axis], axis] = 1 / SCALE
-        attention.to_out[0].weight[OPEN[axis], 3 + axis] = 1
+                row[(CHANNELS.pan, CHANNELS.tilt)[channel - IMAGE_DIM].out] = -COURSE_LEVEL
+                row[CHANNELS.zoom.out] = -COURSE_LEVEL * sign
+                row[CHANNELS.empty] = COURSE_LEVEL * (1 + sign) - 1
