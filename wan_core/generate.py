@@ -1,7 +1,7 @@
 """The recipe of one clip, the same for every engine of this machine: agree on the prompt → make frames → encode.
 
-`make_frames` is the one seam: the worker calls it directly, ZeroGPU wraps exactly it. Checks, expansion, the fallback
-of interpolation and encoding stay outside. Knows no queue, no process border and no page.
+`make_frames` is the one seam: the worker calls it directly, ZeroGPU wraps exactly it. Checks, expansion,
+interpolation on the CPU and encoding stay outside. Knows no queue, no process border and no page.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -99,7 +99,7 @@ class ClipMaker:
             else:
                 yield event
         assert made is not None, "make_frames ends with FramesMade"
-        if between.used == "fallback":
+        if between.is_cpu_work:
             made = yield from insert(job, made.raw, between, self.data, cancelled)
         return made
 
