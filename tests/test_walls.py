@@ -17,6 +17,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["frames"],
     ["events"],
     ["run_in_thread"],
+    ["download_progress"],
     ["hub"],
     ["interpolation"],
     ["profiles"],

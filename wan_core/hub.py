@@ -11,7 +11,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import ENOSPC
@@ -19,11 +18,12 @@ from fnmatch import fnmatch
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from pydantic import SecretStr
 
+from wan_core.download_progress import Progress, Report
 from wan_core.events import Event, Log, Stage, Step
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,10 @@ HARMLESS_FILES = ("*.safetensors", "*.json", "*.txt")
 RETRY_S = 600.0  # after a failure; a job every few seconds must not mean a download attempt every few seconds
 QUESTION_S = 10.0
 SILENCE_S = 60.0  # the hub's client tells of every 10 MB
-POLL_S = 0.05
 GB = 10**9
 
 Model = TypeVar("Model")
 T = TypeVar("T")
-Report = Callable[[Event], None]
 
 
 class Unavailable(Exception):
@@ -220,17 +218,31 @@ def _download(pin: Pin, hub: Hub, report: Report) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise Unavailable("HF_HUB_OFFLINE is set")
-    patience_s = min(QUESTION_S, hub.silence_s)
-    total = Progress(1).watch(lambda: _missing_bytes(pin, hub, patience_s), patience_s)
+    total = _ask_size(pin, hub)
     _check_disk(total, hub)
     report(Stage("loading", f"Downloading {pin.title or pin.repo}: {total / GB:.1f} GB, once."))
     progress = Progress(total)
-    place: dict[str, Any] = {"allow_patterns": list(pin.files), "cache_dir": hub.folder()}
-    place["tqdm_class"] = progress.bar_class()
-    folder = Path(progress.watch(lambda: snapshot_download(**hub.options(pin), **place), hub.silence_s, report))
+    place: dict[str, Any] = {
+        "allow_patterns": list(pin.files),
+        "cache_dir": hub.folder(),
+        "tqdm_class": progress.bar_class(),
+    }
+    folder = Path(_watch(progress, lambda: snapshot_download(**hub.options(pin), **place), hub.silence_s, report))
     report(Step("loading", 100, 100, 0))
     report(Log(f"{pin.title or pin.repo} is revision {folder.name[:12]} of {pin.repo}."))
     return folder
+
+
+def _ask_size(pin: Pin, hub: Hub) -> int:
+    patience_s = min(QUESTION_S, hub.silence_s)
+    return _watch(Progress(), lambda: _missing_bytes(pin, hub, patience_s), patience_s, _ignore)
+
+
+def _watch(progress: Progress, client: Callable[[], T], silence_s: float, report: Report) -> T:
+    try:
+        return progress.watch(lambda: _call(client), silence_s, report)
+    except TimeoutError:
+        raise Unavailable(f"nothing came from the hub for {silence_s:g} s") from None
 
 
 def _missing_bytes(pin: Pin, hub: Hub, timeout_s: float) -> int:
@@ -254,71 +266,13 @@ def _check_disk(needed: int, hub: Hub) -> None:
         raise NotStored(needed=needed, free=free)
 
 
-class Progress:
-    """What the bars of the hub library tell while they download `total` bytes: how many came, and when the last did."""
-
-    def __init__(self, total: int) -> None:
-        self._total = max(total, 1)
-        self._began = self._last = time.monotonic()
-        self._bytes = 0.0
-        self._told = 0
-        self._stopped = False
-
-    def watch(self, work: Callable[[], T], silence_s: float, report: Report = _ignore) -> T:
-        """What `work` returns in a thread of its own, which stops at its next byte if it is given up here.
-
-        Raises:
-            Unavailable: it failed, or nothing came for `silence_s`.
-            Exception: what `report` raises.
-        """
-        outcome: Future[T] = Future()
-        Thread(target=_settle, args=(outcome, work), daemon=True, name="download").start()
-        try:
-            while not wait([outcome], POLL_S).done:
-                self._report(report)
-                if time.monotonic() - self._last > silence_s:
-                    raise Unavailable(f"nothing came from the hub for {silence_s:g} s")
-        finally:
-            self._stopped = not outcome.done()
-        if error := outcome.exception():
-            log.warning("Downloading failed: %s", error)
-            raise _unavailable(error) from error
-        return outcome.result()
-
-    def bar_class(self) -> type[Any]:
-        """A mute progress bar for the hub library, which tells it of every piece that arrives."""
-        from huggingface_hub.utils.tqdm import tqdm
-
-        class Bar(tqdm):
-            def __init__(bar, *args: Any, **options: Any) -> None:
-                bar.counts_bytes = options.get("unit") == "B"
-                super().__init__(*args, **options | {"disable": True})  # type: ignore[no-untyped-call]
-
-            def update(bar, n: float | None = 1) -> None:
-                bar.n += n or 0
-                self._hear(bar.n if bar.counts_bytes else 0)
-
-        return Bar
-
-    def _hear(self, count: float) -> None:
-        """A bar stands at `count` bytes. There are several that count the same bytes; the furthest is right."""
-        if self._stopped:
-            raise Unavailable("it was given up")
-        self._last = time.monotonic()
-        self._bytes = max(self._bytes, count)
-
-    def _report(self, report: Report) -> None:
-        percent = int(min(99, 100 * self._bytes / self._total))
-        if percent > self._told:
-            self._told = percent
-            report(Step("loading", percent, 100, (time.monotonic() - self._began) * (100 / percent - 1)))
-
-
-def _settle(outcome: "Future[T]", work: Callable[[], T]) -> None:
+def _call(client: Callable[[], T]) -> T:
+    """What the hub's client returns; what it raises, in our words."""
     try:
-        outcome.set_result(work())
-    except Exception as error:  # noqa: BLE001  (httpx's errors, httpx2's or Xet's, by the library's version)
-        outcome.set_exception(error)
+        return client()
+    except Exception as error:  # httpx's errors, httpx2's or Xet's, by the library's version
+        log.warning("The hub's client failed: %s", error)
+        raise _unavailable(error) from error
 
 
 def _unavailable(error: BaseException) -> Unavailable:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from wan_core import hub
+from wan_core.download_progress import Report
 from wan_core.errors import BackendError
-from wan_core.hub import GB, Hub, NotOffered, NotStored, Pin, Report, Unavailable, WrongFile, missing_shards
+from wan_core.hub import GB, Hub, NotOffered, NotStored, Pin, Unavailable, WrongFile, missing_shards
 from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
 
