@@ -1,4 +1,4 @@
-"""FILM: the better pictures, slowly. The network is in `_film_network.py`."""
+"""FILM "Style": made for large motion, and slow. Network: `_film_network.py`."""
 
 from pathlib import Path
 
