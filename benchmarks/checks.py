@@ -24,8 +24,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -45,10 +43,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from wan_core.expansion import local
 from wan_core.expansion.expander import QWEN3_VL, small
 from wan_core.expansion.instructions import REWRITE
+from wan_core.hub import find_cached
 from wan_core.safety import eva02, models
 from wan_core.safety.checks import FALCONSAI, FREEPIK, QWEN3_GUARD
 from wan_core.schema import EXAMPLE_PROMPT
-from wan_core.weights import HARMLESS_FILES, Pin
 
 PICTURE = Image.effect_noise((1280, 720), 80).convert("RGB")
 GUARD_POLICY_TOKENS = 330  # of the chat template of Qwen3Guard-Gen
@@ -76,7 +74,7 @@ def main() -> None:
 def report(name: str, times: int) -> None:
     pin, load, save_random, answer_tokens = MODELS[name]
     with tempfile.TemporaryDirectory() as spare:
-        folder, weights = cached(pin), "real"
+        folder, weights = find_cached(pin), "real"
         if folder is None:
             save_random(Path(spare))
             folder, weights = Path(spare), "random"
@@ -98,16 +96,6 @@ def measured(ask: Callable[[], object], times: int) -> tuple[float, float]:
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
     return statistics.median(walls), statistics.median(cpus)
-
-
-def cached(pin: Pin) -> Path | None:
-    try:
-        folder = snapshot_download(
-            pin.repo, revision=pin.revision, allow_patterns=HARMLESS_FILES, local_files_only=True
-        )
-    except LocalEntryNotFoundError:
-        return None
-    return Path(folder)
 
 
 def processor() -> str:

@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from wan_core.geometry import LANDSCAPE, Size
 from wan_core.interpolation import Frame, InterpolationPlan, iter_interpolated
-from wan_core.interpolation._weights import PUBLISHED
 
 SIZES = {"480p": LANDSCAPE["480p"], "720p": LANDSCAPE["720p"]}
 
@@ -98,7 +97,7 @@ def child(used: str, device: str, size: str, frames: int) -> dict[str, float]:
 def measure(used: str, device: str, size: str, frames: str) -> dict[str, float]:
     """One run over `frames` frames with one new frame a pair; on a card after a first pair that warms it up."""
     with tempfile.TemporaryDirectory() as folder:
-        interpolation = InterpolationPlan(used, weights=random_weights(used, Path(folder)))  # type: ignore[arg-type]
+        interpolation = InterpolationPlan(used, weights=random_weights(used, Path(folder)))
         run(interpolation, device, SIZES[size], 2 if device == "cuda" or used == "rife" else 1)
         start, used_before = time.perf_counter(), cpu_seconds()
         run(interpolation, device, SIZES[size], int(frames))
@@ -132,11 +131,11 @@ def film(size: Size, frames: int) -> Iterator[Frame]:
 
 
 def random_weights(used: str, folder: Path) -> Path | None:
-    if used not in PUBLISHED:
+    if used == "fallback":
         return None
     from safetensors.torch import save_file
 
-    network = import_module(f"wan_core.interpolation.{used}").network()
+    network = import_module(f"wan_core.interpolation._{used}_network").network()
     save_file(network.state_dict(), folder / f"{used}.safetensors")
     return folder / f"{used}.safetensors"
 

@@ -27,6 +27,14 @@ def data(tmp_path: Path) -> FileStore:
 
 
 @pytest.fixture
+def reachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client speaks to loopback servers even where HF_HUB_OFFLINE is set."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without any weights and without a network; the folder where the hub would keep them."""
     import huggingface_hub.constants

@@ -1,8 +1,11 @@
 """Making a clip: what is refused is refused before the model runs, and what could not be done is said."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,13 +13,16 @@ from PIL import Image
 
 from tests.support.jobs import a_job, job_with_picture
 from tests.support.mp4 import comment_in
-from wan_core import encoding, frames
+from wan_core import encoding, estimate, frames, interpolation
 from wan_core.clips import ClipMaker, IsCancelled
 from wan_core.errors import BackendError, InputError
+from wan_core.estimate import Calibration
 from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, Note, Stage, Step
 from wan_core.expansion.expander import Expansion
 from wan_core.files import FileStore
 from wan_core.interpolation import InterpolationPlan
+from wan_core.profiles import Machine
+from wan_core.schema import ImageToVideoInput
 
 CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
 REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
@@ -161,6 +167,44 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
     )
     assert result(events).result.frames == 33 and result(events).result.fps == 32
     assert not spy.files.interpolated_frames(job.id).exists(), "it is only kept until the clip is encoded"
+
+
+class ToyInput(ImageToVideoInput):
+    """The request with one more word."""
+
+    interpolator_model: Literal["none", "film", "rife", "toy"] = "toy"  # type: ignore[assignment]
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An interpolator of a few lines: it repeats the left frame. It has no weights and no speed on a card."""
+    module = ModuleType("wan_core.interpolation.toy")
+
+    def load(weights: Path | None, device: str | None = None) -> interpolation.Interpolator:
+        assert weights is None
+        return lambda pairs, count: ([left] * count for left, _ in pairs)
+
+    module.__dict__.update(TITLE="Toy", WEIGHTS=None, SECONDS_PER_PIXEL={"cpu": 2e-9}, load=load)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_a_new_interpolator_is_one_module_and_one_word(
+    spy: Spy, toy: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_core.interpolation.fetch", lambda *_, **__: pytest.fail("asked the hub"))
+    assert interpolation.plan_interpolation("toy", 2, spy.files.root) == InterpolationPlan("toy")
+    assert [interpolation.seconds_per_pixel("toy", kind) for kind in ("cpu", "cuda")] == [2e-9, 2e-9]
+    job = job_with_picture(spy.files)
+    request = ToyInput(**job.inputs.model_dump() | {"interpolator_model": "toy", "num_interpolated_frames": 2})
+    job = replace(job, inputs=request)
+    estimated = estimate.of_job(job, Machine(), Calibration()).stages["interpolating"]
+    assert estimated == pytest.approx(2e-9 * 256 * 128 * 32), "16 pairs at the miniature's 208×128, padded to 64"
+    events = run_job(spy, job)
+    assert [event for event in events if isinstance(event, Note)] == []
+    clip = encoding.probe(spy.files.clip(job.id))
+    assert (clip.frames, clip.fps, clip.size) == (49, 48, job.size)
+    assert '"interpolator_model": "toy"' in comment_in(clip.path)
 
 
 def test_finishing_again_uses_the_kept_frames_and_checks_and_expands_nothing(spy: Spy) -> None:

@@ -20,9 +20,9 @@ from wan_core.expansion.answers import NotAPrompt, prompt_in
 from wan_core.expansion.expander import INVENT, REWRITE, Expander, Expansion
 from wan_core.expansion.local import LocalModel, chat
 from wan_core.expansion.server import SERVED_MODEL, Server
+from wan_core.hub import Pin, Unavailable
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.settings import Settings
-from wan_core.weights import Pin, Unavailable
 
 RED = Image.new("RGB", (60, 40), (220, 20, 20))
 BLUE = Image.new("RGB", (60, 40), (20, 20, 220))
@@ -30,7 +30,7 @@ UNUSED = "Yours was used as it is."
 
 
 @pytest.fixture
-def server() -> Iterator[ChatServer]:
+def server(reachable_hub: None) -> Iterator[ChatServer]:
     with chat_server.running() as desk:
         yield desk
     for thread in [thread for thread in threads() if thread.name == "expansion"]:

@@ -13,11 +13,11 @@ from PIL import Image
 
 from tests.checks_support import tiny_models
 from wan_core.errors import BackendError, InputError
+from wan_core.hub import Pin, Unavailable
 from wan_core.safety import checks as safety
 from wan_core.safety import eva02, models
 from wan_core.safety.checks import FALCONSAI, FREEPIK, QWEN3_GUARD, Checks, PictureModel
 from wan_core.settings import Settings
-from wan_core.weights import Pin, Unavailable
 
 GREY = Image.new("RGB", (64, 48), (128, 128, 128))
 NOWHERE = Pin("nobody/nothing", "0" * 40, {"model.safetensors": "0" * 64})

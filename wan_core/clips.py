@@ -158,7 +158,7 @@ class ClipMaker:
             else:
                 yield event
         assert made is not None, "make_frames ends with FramesMade"
-        if plan.used != "none" and not plan.is_network:
+        if plan.is_cpu_work:
             made = yield from insert_frames(job, plan, self.files, cancelled)
         return made
 

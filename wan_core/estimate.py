@@ -17,6 +17,7 @@ from statistics import median
 from wan_core import geometry
 from wan_core.events import Job, StageName
 from wan_core.geometry import Size
+from wan_core.interpolation import seconds_per_pixel
 from wan_core.profiles import EngineProfile, Machine, profiles
 from wan_core.schema import ImageToVideoInput, InterpolatorModel, Resolution, VideoWriteMode
 from wan_core.settings import Limits
@@ -231,7 +232,7 @@ def interpolating_s(request: ImageToVideoInput, rendered: Size, new_frames: int,
         return 0.0
     kind = "cuda" if machine.zero_gpu or machine.vram_bytes else "cpu"
     pixels = _padded(rendered.width) * _padded(rendered.height)
-    return INTERPOLATE_S_PER_PIXEL[request.interpolator_model, kind] * pixels * new_frames
+    return seconds_per_pixel(request.interpolator_model, kind) * pixels * new_frames
 
 
 def _padded(side: int) -> int:

@@ -1,6 +1,7 @@
 """The Lightning LoRAs, with small ones of random numbers in the published key format: on, off, and honest."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,31 +108,27 @@ def test_a_pickle_by_the_name_of_safetensors_is_refused(saved: Path, loras: Path
 
 
 def test_the_published_files_are_asked_for_at_one_revision_and_known_to_the_last_bit(
-    saved: Path, loras: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path, loras: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
-
-    def fetch(repo: str, revision: str | None, *_: object) -> Path:
-        asked.append((repo, revision))
-        return loras
-
-    monkeypatch.setattr(turbo, "fetch", fetch)
+    assert len(turbo.REVISION) == 40
+    cached = empty_cache / "models--lightx2v--Wan2.2-Distill-Loras" / "snapshots" / turbo.REVISION
+    shutil.copytree(loras, cached)
     with pytest.raises(BackendError, match="not the published one"):
         load(TURBO, Settings(model=str(saved)), [].append)
+    shutil.copytree(loras, cached, dirs_exist_ok=True)
     digests = {name: hashlib.sha256((loras / name).read_bytes()).hexdigest() for name in turbo.SHA256}
     monkeypatch.setattr(turbo, "SHA256", digests)
     assert turbo.is_loaded(load(TURBO, Settings(model=str(saved)), [].append).pipe)
-    assert asked == [("lightx2v/Wan2.2-Distill-Loras", turbo.REVISION)] * 2 and len(turbo.REVISION) == 40
 
 
 def test_the_hosts_own_source_is_asked_for_as_it_is_named(
     saved: Path, loras: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(turbo, "fetch", lambda repo, revision, *_: asked.append((repo, revision)) or loras)
+    monkeypatch.setattr(turbo, "fetch", lambda pin, *_: asked.append((pin.repo, pin.revision, pin.sha256)) or loras)
     load(TURBO, Settings(model=str(saved), lightning="me/loras"), [].append)
     load(TURBO, Settings(model=str(saved), lightning_revision="main"), [].append)
-    assert asked == [("me/loras", None), ("lightx2v/Wan2.2-Distill-Loras", "main")]
+    assert asked == [("me/loras", None, {}), ("lightx2v/Wan2.2-Distill-Loras", "main", {})]
 
 
 @pytest.mark.parametrize(

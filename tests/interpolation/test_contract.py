@@ -1,10 +1,13 @@
 """What holds for every interpolator: this file finds each public module of the room by itself."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import count as numbers
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import wan_core.interpolation as room
-from wan_core.interpolation import Interpolator, insert_frames
-from wan_core.interpolation._weights import PUBLISHED
+from wan_core.interpolation import Interpolator, find_declaration, insert_frames, seconds_per_pixel
+from wan_core.schema import InterpolatorModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,12 +31,12 @@ def interpolators(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], I
 
     def of(name: str) -> Interpolator:
         module = import_module(f"wan_core.interpolation.{name}")
-        if name not in PUBLISHED:
+        if getattr(module, "WEIGHTS", None) is None:
             return module.load(None, "cpu")  # type: ignore[no-any-return]
         weights = tmp_path_factory.getbasetemp() / f"{name}.safetensors"
         if not weights.exists():
             torch.manual_seed(0)
-            save_file(module.network().state_dict(), weights)
+            save_file(import_module(f"wan_core.interpolation._{name}_network").network().state_dict(), weights)
         return module.load(weights, "cpu")  # type: ignore[no-any-return]
 
     return of
@@ -46,6 +49,31 @@ def interpolate(request: pytest.FixtureRequest, interpolators: Callable[[str], I
 
 def test_the_room_has_its_three_interpolators() -> None:
     assert {"film", "rife", "fallback"} <= set(NAMES)
+
+
+def test_every_word_of_the_schema_is_declared() -> None:
+    for word in set(get_args(InterpolatorModel)) - {"none"}:
+        declared = find_declaration(word)
+        assert declared.TITLE and all(seconds > 0 for seconds in declared.SECONDS_PER_PIXEL.values())
+        assert seconds_per_pixel(word, "cpu") == declared.SECONDS_PER_PIXEL["cpu"]
+
+
+def test_what_is_downloaded_is_one_safetensors_file_at_a_commit() -> None:
+    for pin in [find_declaration(name).WEIGHTS for name in NAMES if name != "fallback"]:
+        if pin is not None:
+            (file,) = pin.files
+            assert len(pin.revision or "") == 40 and file.endswith(".safetensors"), "no pickle"
+            assert pin.bytes[file] > 0 and len(pin.sha256[file] or "0" * 64) == 64
+
+
+def test_looking_an_interpolator_up_loads_no_torch() -> None:
+    look = f"for name in {NAMES}: room.find_declaration(name)"
+    check = f"import sys, wan_core.interpolation as room\n{look}\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_no_new_frames_take_no_time() -> None:
+    assert seconds_per_pixel("none", "cpu") == seconds_per_pixel("none", "cuda") == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4])

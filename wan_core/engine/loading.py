@@ -19,8 +19,8 @@ from wan_core.engine import acceleration, memory, preview, quantizing, turbo
 from wan_core.engine.acceleration import Acceleration
 from wan_core.engine.embedding_cache import Recent, cache_first_frames
 from wan_core.engine.memory import GIB, Plan
+from wan_core.engine.model_folder import find_model
 from wan_core.engine.preview import Colours
-from wan_core.engine.weights import folder_of
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage, Step
 from wan_core.geometry import Size
@@ -116,7 +116,7 @@ def cores() -> int:
 
 def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     """A14B, or whatever WAN_MODEL names, arranged for this card."""
-    folder = folder_of(profile, settings, report)
+    folder = find_model(profile, settings, report)
     card, plan = first_plan(detect_card(settings), settings)
     _check_host_memory(folder, plan, profile.title)
     try:

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from wan_core.engine.weights import fetch
+from wan_core.engine.model_folder import fetch
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage
+from wan_core.hub import Pin
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
-from wan_core.weights import sha256_of
 
 REPO = "lightx2v/Wan2.2-Distill-Loras"
 HIGH_NOISE = "wan2.2_i2v_A14b_high_noise_lora_rank64_lightx2v_4step_1022.safetensors"
 LOW_NOISE = "wan2.2_i2v_A14b_low_noise_lora_rank64_lightx2v_4step_1022.safetensors"
 REVISION = "570044187a5219776ef30a5c60c6f76428a3a10a"
-SHA256 = {
+SHA256: dict[str, str | None] = {
     HIGH_NOISE: "887c3bdeb74e83859c920438e16ca31f39ab18ce189abc5f0e36f8348c5bbb19",
     LOW_NOISE: "8833bd4fd7c8eabebf0bc8ee5cfaf47f4f310ce116928a02c1adf8941dd4b0f1",
 }
@@ -91,8 +91,9 @@ def fault_of(tensors: Mapping[str, torch.Tensor], expert: Any) -> str | None:
     return None if len(changed) == len(expert.blocks) else f"it changes {len(changed)} of {len(expert.blocks)} blocks"
 
 
-def _unusable(file: Path, fault: str, advice: str = "Check WAN_LIGHTNING.") -> BackendError:
-    return BackendError("engine_unavailable", f"{file.name} is no Lightning LoRA of this model: {fault}. {advice}")
+def _unusable(file: Path, fault: str) -> BackendError:
+    message = f"{file.name} is no Lightning LoRA of this model: {fault}. Check WAN_LIGHTNING."
+    return BackendError("engine_unavailable", message)
 
 
 def is_loaded(pipe: Any) -> bool:
@@ -118,16 +119,18 @@ def lora_misfit(request: ImageToVideoInput) -> str | None:
 
 
 def _folder(settings: Settings, report: Callable[[Event], None]) -> Path:
-    """The folder with both files; ours are known to the last bit, others are the host's own choice."""
-    name = settings.lightning or REPO
-    ours = name == REPO and settings.lightning_revision in (None, REVISION)
-    folder = Path(name)
-    if not folder.is_dir():
-        revision = REVISION if ours else settings.lightning_revision
-        folder = fetch(name, revision, [HIGH_NOISE, LOW_NOISE], TITLE, settings, report)
-    for file in (HIGH_NOISE, LOW_NOISE):
+    """The folder with both files."""
+    pin = _pin(settings)
+    folder = fetch(pin, settings, report)
+    for file in pin.files:
         if not (folder / file).is_file():
-            raise BackendError("engine_unavailable", f"{name} holds no {file}. Check WAN_LIGHTNING.")
-        if ours and sha256_of(folder / file) != SHA256[file]:
-            raise _unusable(folder / file, "its content is not the published one", "Delete it and load it again.")
+            raise BackendError("engine_unavailable", f"{pin.repo} holds no {file}. Check WAN_LIGHTNING.")
     return folder
+
+
+def _pin(settings: Settings) -> Pin:
+    """Ours are known to the last bit; others are the host's own choice."""
+    name, revision = settings.lightning or REPO, settings.lightning_revision
+    if name == REPO and revision in (None, REVISION):
+        return Pin(REPO, REVISION, SHA256, files=(HIGH_NOISE, LOW_NOISE), title=TITLE)
+    return Pin(name, revision, files=(HIGH_NOISE, LOW_NOISE), title=TITLE)

@@ -18,8 +18,8 @@ from PIL import Image
 from wan_core.errors import InputError
 from wan_core.expansion.answers import NotAPrompt, prompt_in
 from wan_core.expansion.instructions import INVENT, REWRITE
+from wan_core.hub import Pin, Unavailable
 from wan_core.settings import Settings
-from wan_core.weights import Pin, Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from threading import Lock
 
 from PIL import Image
 
-from wan_core.weights import LoadedOnce, Pin, Unavailable
+from wan_core.hub import LoadedOnce, Pin, Unavailable
 
 ANSWER_TOKENS = 512  # Wan's own limit
 

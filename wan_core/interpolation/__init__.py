@@ -1,50 +1,90 @@
-"""New frames between the old ones. Importing this loads no torch; `interpolated` does when a network runs.
+"""New frames between the old ones. Importing this loads no torch; `iter_interpolated` does when a network runs.
 
-`choose` says before the first frame which interpolator will run and, if it is not the one asked for, why in one
-sentence. `interpolated` runs it, lazily and frame by frame. film, rife and fallback are siblings: a module here with
-`interpolator(weights, device) -> Interpolate` and, if it has weights, `network()` and a row in `_weights.PUBLISHED`.
+`plan_interpolation` says before the first frame which interpolator will run and, if it is not the one asked for, why in
+one sentence. `iter_interpolated` runs it, lazily and frame by frame. An interpolator is a module here that a request
+names by its word and that declares what `Declaration` says; `rife.py` is an example. `fallback` has only `load`.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Literal, cast
+from typing import Protocol, cast
 
+from wan_core.hub import Hub, Notes, Pin, Unavailable, fetch
 from wan_core.interpolation._cuts import is_cut
 from wan_core.interpolation._pairs import Frame, Interpolator, Pair
-from wan_core.interpolation._weights import PUBLISHED, Hub, Shelf, obtain
-from wan_core.schema import InterpolatorModel
-from wan_core.weights import Unavailable
 
-__all__ = ["Frame", "Interpolate", "Interpolation", "choose", "insert_frames", "interpolated", "is_cut"]
+__all__ = [
+    "Declaration",
+    "Frame",
+    "InterpolationPlan",
+    "Interpolator",
+    "find_declaration",
+    "insert_frames",
+    "is_cut",
+    "iter_interpolated",
+    "plan_interpolation",
+    "seconds_per_pixel",
+]
 
-Used = Literal["none", "film", "rife", "fallback"]
+
+class Declaration(Protocol):
+    """What a module of this room declares at its top; importing it loads no torch."""
+
+    TITLE: str
+    WEIGHTS: Pin | None
+    """One file; None: it runs without any, on the CPU and outside of any GPU call."""
+    SECONDS_PER_PIXEL: Mapping[str, float]
+    """Of each new frame, sides padded to 64; by "cpu" and "cuda", which may be left out where there are no weights."""
+
+    def load(self, weights: Path | None, device: str | None) -> Interpolator:
+        """Ready to run on `device` (torch's name; None: the CUDA card if there is one)."""
+        ...
 
 
 @dataclass(frozen=True)
 class InterpolationPlan:
-    """What will run between the frames; where it is not what was asked, `note` is the sentence for page and result."""
+    """What will run between the frames: "none", "fallback" or the word that was asked for.
 
-    used: Used
+    Where it is not what was asked, `note` is the sentence for page and result.
+    """
+
+    used: str
     note: str = ""
     weights: Path | None = None
 
     @property
     def is_network(self) -> bool:
-        """Whether it runs on the card; the fallback is ffmpeg's work, outside any GPU call."""
+        """Whether it runs on the card, beside the model."""
         return self.weights is not None
+
+    @property
+    def is_cpu_work(self) -> bool:
+        """Whether it runs on the CPU, after the model and outside of any GPU call."""
+        return self.used != "none" and not self.is_network
 
 
 def _ignore(done: int) -> None:
     """Nobody wants to know."""
 
 
-def plan_interpolation(
-    model: InterpolatorModel, count: int, folder: Path, shelf: Shelf | None = None
-) -> InterpolationPlan:
+def find_declaration(model: str) -> Declaration:
+    """The module of this room that the request's word `model` names."""
+    return cast(Declaration, import_module(f"{__name__}.{model}"))
+
+
+def seconds_per_pixel(model: str, device: str) -> float:
+    """Seconds for a pixel of each new frame, sides padded to 64; loading left out. `device`: "cpu" or "cuda"."""
+    if model == "none":
+        return 0.0
+    seconds = find_declaration(model).SECONDS_PER_PIXEL
+    return seconds.get(device, seconds["cpu"])
+
+
+def plan_interpolation(model: str, count: int, folder: Path, hub: Hub | None = None) -> InterpolationPlan:
     """What serves `model` with `count` new frames here and now; downloads weights that are missing (no torch).
 
     `folder` keeps failures and checksums. Weights that are there are used, on a CPU too; where they cannot be had the
@@ -52,10 +92,14 @@ def plan_interpolation(
     """
     if model == "none" or count == 0:
         return InterpolationPlan("none")
+    found = find_declaration(model)
+    if found.WEIGHTS is None:
+        return InterpolationPlan(model)
+    (file,) = found.WEIGHTS.files
     try:
-        return InterpolationPlan(model, weights=obtain(model, folder, shelf or Hub()))
+        return InterpolationPlan(model, weights=fetch(found.WEIGHTS, notes=Notes(folder / model), hub=hub) / file)
     except Unavailable as error:
-        missing = f"{PUBLISHED[model].title}'s weights could not be downloaded ({error})"
+        missing = f"{found.TITLE}'s weights could not be downloaded ({error})"
         return InterpolationPlan("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
 
 
@@ -66,14 +110,13 @@ def iter_interpolated(
     device: str | None = None,
     on_pair: Callable[[int], None] = _ignore,
 ) -> Iterator[Frame]:
-    """`frames` with `count` new ones between each pair, by what `choose` chose; see `insert_frames`.
+    """`frames` with `count` new ones between each pair, as planned; see `insert_frames`.
 
     `device` is torch's name; without one a network takes the CUDA card if there is one.
     """
     if interpolation.used == "none":
         return iter(frames)
-    module = import_module(f"{__name__}.{interpolation.used}")
-    interpolate = cast(Interpolator, module.load(interpolation.weights, device))
+    interpolate = find_declaration(interpolation.used).load(interpolation.weights, device)
     return insert_frames(frames, count, interpolate, on_pair)
 
 

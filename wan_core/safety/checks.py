@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wan_core.errors import BackendError, InputError
+from wan_core.hub import LoadedOnce, Pin, Unavailable
 from wan_core.settings import Settings
-from wan_core.weights import LoadedOnce, Pin, Unavailable
 
 Rate = Callable[[Image.Image], list[float]]
 """A picture → the probability of each level of the model, in the model's order; they add up to 1."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.hub import REVISION, Hub, serving
+from tests.support.hub import REVISION, Hub, serving
 
 REPO = "somebody/wan"
 FETCH = f"""
 import json, shutil, sys
 from types import SimpleNamespace
-from wan_core.engine.weights import folder_of
+from wan_core.engine.model_folder import find_model
 from wan_core.errors import BackendError
 from wan_core.events import to_json
 from wan_core.profiles import EngineProfile
@@ -26,7 +26,7 @@ free = int(sys.argv[2])
 shutil.disk_usage = lambda path: SimpleNamespace(free=free)
 profile = EngineProfile("tiny", "Tiny Wan", "", repo="{REPO}", revision=sys.argv[1])
 try:
-    folder = folder_of(profile, Settings(), lambda event: print(to_json(event)))
+    folder = find_model(profile, Settings(), lambda event: print(to_json(event)))
     print(json.dumps({{"folder": str(folder), "torch": "torch" in sys.modules}}))
 except BackendError as error:
     print(json.dumps({{"type": error.type, "message": error.message}}))
@@ -104,7 +104,6 @@ def test_where_the_host_forbids_the_network_the_sentence_says_so(fetch: Fetch) -
     assert "cannot be reached" in str(answer["message"])
 
 
-@pytest.mark.fault  # the hub's client tries for 25 s
 def test_without_a_network_the_sentence_says_so(fetch: Fetch) -> None:
     answer = fetch(url="http://127.0.0.1:9")[-1]
     assert answer["type"] == "engine_unavailable"

@@ -1,10 +1,11 @@
 """A Hugging Face Hub on loopback: one repository at one revision out of a folder, as the hub's client asks for it.
 
-It can be told to lose files after a number of bytes. Only what `snapshot_download` uses is there.
+It can be told to lose files halfway, or to fall silent there. Only what a download asks is there.
 """
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +18,20 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `folder` as `repo`. `asked` lists the files that were downloaded; `breaks` cuts off every shard."""
+    """Serves `folder` as `repo`. `asked` lists the files that were downloaded, `questions` counts who asked for a list.
+
+    `breaks` cuts off every shard, `stalls` sends half of each file and the rest when it is `over`.
+    """
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, repo: str) -> None:
+    def __init__(self, folder: Path, repo: str, revision: str = REVISION) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
-        self.folder, self.repo = folder, repo
+        self.folder, self.repo, self.revision = folder, repo, revision
         self.asked: list[str] = []
-        self.breaks = False
+        self.questions = 0
+        self.breaks = self.stalls = False
+        self.over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -33,6 +39,9 @@ class Hub(ThreadingHTTPServer):
 
     def tree(self) -> list[dict[str, Any]]:
         return [self._entry(path) for path in sorted(self.folder.rglob("*")) if path.is_file()]
+
+    def siblings(self) -> list[dict[str, Any]]:
+        return [{"rfilename": entry["path"], "size": entry["size"]} for entry in self.tree()]
 
     def _entry(self, path: Path) -> dict[str, Any]:
         content = path.read_bytes()
@@ -59,33 +68,44 @@ class Answers(BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         path = unquote(urlsplit(self.path).path).lstrip("/")
         hub = self.server
-        if path.startswith(f"api/models/{hub.repo}/tree/") and path.endswith(REVISION):
+        model = f"api/models/{hub.repo}"
+        if path == f"{model}/tree/{hub.revision}":
             self._json(200, hub.tree())
-        elif path in (f"api/models/{hub.repo}", f"api/models/{hub.repo}/revision/main"):
-            self._json(200, {"id": hub.repo, "sha": REVISION, "siblings": []})
-        elif path.startswith(f"{hub.repo}/resolve/{REVISION}/"):
-            self._file(hub.folder / path.split(f"{REVISION}/", 1)[1], body)
-        elif path.startswith(f"api/models/{hub.repo}/"):
+        elif path in (model, f"{model}/revision/main", f"{model}/revision/{hub.revision}"):
+            hub.questions += 1
+            self._json(200, {"id": hub.repo, "sha": hub.revision, "siblings": hub.siblings()})
+        elif path.startswith(f"{hub.repo}/resolve/{hub.revision}/"):
+            self._file(path.split(f"{hub.revision}/", 1)[1], body)
+        elif path.startswith(f"{model}/"):
             self._json(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
         else:
             self._json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
 
-    def _file(self, path: Path, body: bool) -> None:
+    def _file(self, name: str, body: bool) -> None:
+        hub, path = self.server, self.server.folder / name
         content = path.read_bytes()
         self.send_response(200)
-        for name, value in {
-            "X-Repo-Commit": REVISION,
+        for header, value in {
+            "X-Repo-Commit": hub.revision,
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "Content-Length": str(len(content)),
         }.items():
-            self.send_header(name, value)
+            self.send_header(header, value)
         self.end_headers()
-        if body and self.server.breaks and path.suffix == ".safetensors":
-            self.wfile.write(content[: len(content) // 2])
+        if body:
+            self._send(name, content)
+
+    def _send(self, name: str, content: bytes) -> None:
+        hub, half = self.server, len(content) // 2
+        if hub.breaks and name.endswith(".safetensors"):
+            self.wfile.write(content[:half])
             self.close_connection = True
-        elif body:
-            self.server.asked.append(path.name)
-            self.wfile.write(content)
+            return
+        hub.asked.append(name)
+        self.wfile.write(content[:half])
+        if hub.stalls:
+            hub.over.wait(20)
+        self.wfile.write(content[half:])
 
     def _json(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
         text = json.dumps(content).encode()
@@ -104,13 +124,22 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path, repo: str) -> Iterator[Hub]:
-    hub = Hub(folder, repo)
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+def serving(folder: Path, repo: str, revision: str = REVISION) -> Iterator[Hub]:
+    hub = Hub(folder, repo, revision)
+    thread = threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield hub
     finally:
+        hub.over.set()
         hub.shutdown()
         hub.server_close()
         thread.join()
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """An address where every connection is refused: a port that is bound and not listened on."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{nobody.getsockname()[1]}"
