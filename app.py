@@ -4,9 +4,11 @@ import logging
 import signal
 from functools import partial
 
-from wan_core import api, estimate, intake, profiles, settings, ui
+from wan_core import api, intake, profiles, settings, ui
 from wan_core.backends import fal
 from wan_core.backends.local import LocalBackend
+from wan_core.calibration import Calibration
+from wan_core.estimator import Estimator
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.runner import JobRunner, WorkerPool
@@ -20,7 +22,7 @@ def main() -> None:
     host = settings.load()
     machine, apart = profiles.detect(host), not host.listens_on_loopback
     choice = profiles.choose(host, machine)
-    known = {"machine": machine, "calibration": estimate.Calibration(host.data.calibration)}
+    estimator = Estimator(machine, Calibration(host.data.calibration))
     store = JobStore(host.data.database)
     budget = FalBudget(store, host, per_client=apart)
     if machine.zero_gpu:
@@ -28,20 +30,18 @@ def main() -> None:
 
         here = WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0)
     else:
-        here = WorkerPool(
-            LocalBackend(host.limits, partial(estimate.wall_limit_s, **known, limits=host.limits)), concurrency=1
-        )
+        here = WorkerPool(LocalBackend(host.limits, partial(estimator.wall_limit_s, limits=host.limits)), concurrency=1)
     pools = {"local": here, "fal": WorkerPool(fal.FalBackend(store, budget, host.data, host.limits), concurrency=4)}
-    told = {"on_local_clip": partial(estimate.learn_from, **known), "checks_fal_jobs": host.force_safety}
+    told = {"on_local_clip": estimator.learn_from, "checks_fal_jobs": host.force_safety}
     runner = JobRunner(store, pools, host.limits, per_client=apart, **told)
     own_file = api.local_file(host.data)
     read = partial(intake.read, fetch=intake.Fetcher(), local=own_file, uploads=ui.uploads_folder())
     jobs = JobService(store, runner, host.data, host.limits, read, profiles.pool_of, per_client=apart, budget=budget)
 
-    page = ui.build(jobs, host, **known, choice=choice, fal=budget.access, expand=jobs.expand)
+    page = ui.build(jobs, host, estimator, choice, fal=budget.access, expand=jobs.expand)
     enter = partial(zerogpu.enter, page) if machine.zero_gpu else api.no_context
-    options, seconds_of = JobOptions(choice.profile.name), partial(estimate.seconds_of, **known)
-    http = api.build(jobs, host, options, seconds_of=seconds_of, enter=enter)
+    options = JobOptions(choice.profile.name)
+    http = api.build(jobs, host, options, seconds_of=estimator.seconds_of, enter=enter)
     housekeeping = Housekeeping(runner, store, host.data, host.limits, also=http.tidy)
     served = {"routes": http.routes, "middleware": http.middleware}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C

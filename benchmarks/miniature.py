@@ -30,6 +30,7 @@ from PIL import Image, ImageDraw
 from skimage.feature import match_template
 
 from wan_core.engine import miniature
+from wan_core.engine.miniature.build import build_pipeline
 from wan_core.presets import PLAIN, presets
 
 ROOT = Path(__file__).parent.parent
@@ -335,7 +336,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    pipeline = miniature.build()
+    pipeline = build_pipeline()
     pipeline.set_progress_bar_config(disable=True)
     if options.what == "vae":
         measure_vae(pipeline)

@@ -25,12 +25,11 @@ from skimage.metrics import structural_similarity
 from benchmarks.miniature import HEIGHT, WIDTH, data, db, is_right, photographs, prompts, register
 from wan_core.engine import loading
 from wan_core.engine.acceleration import THRESHOLDS, Acceleration
-from wan_core.engine.guidance import StepSchedule, truncated
 from wan_core.engine.sampling import prepare_scheduler, sample
-from wan_core.estimate import UNGUIDED_END
 from wan_core.events import Job
 from wan_core.geometry import Size
 from wan_core.profiles import profiles
+from wan_core.schedule import UNGUIDED_END, StepSchedule, truncated
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from wan_core.profiles import profiles
+
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a room may import the rooms before it
     ["errors"],
@@ -18,8 +20,13 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["frames"],
     ["events"],
     ["run_in_thread"],
+    ["schedule"],
+    ["workload"],
+    ["rates"],
     ["profiles"],
-    ["estimate"],
+    ["pricing"],
+    ["calibration"],
+    ["estimator"],
     ["prompting"],
     ["presets"],
     ["recipe"],
@@ -34,6 +41,8 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["jobs"],
     ["api", "ui"],
 ]
+SIZES = "wan_core.engine.miniature.architecture"
+"""Plain data that `profiles` reads too: one source for what is built and for what its work is estimated by."""
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 SOURCES = sorted(path for path in (ROOT / "wan_core").rglob("*.py") if path != ROOT / "wan_core" / "__init__.py")
 
@@ -55,7 +64,7 @@ def imported(path: Path) -> set[str]:
 
 
 def rooms_used(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imported(path) if name.startswith("wan_core.")}
+    return {name.split(".")[1] for name in imported(path) - {SIZES} if name.startswith("wan_core.")}
 
 
 def name(path: Path) -> str:
@@ -82,6 +91,12 @@ def test_torch_is_imported_only_where_frames_are_made_or_checked(path: Path) -> 
     assert allowed or not heavy, f"{name(path)} imports {heavy}"
 
 
+def test_the_sizes_that_profiles_read_are_data_alone() -> None:
+    assert imported(ROOT.joinpath(*SIZES.split(".")).with_suffix(".py")) == {"typing.Any"}
+    readers = {name(path) for path in SOURCES if SIZES in imported(path) and room_of(path) != "engine"}
+    assert readers == {"wan_core/profiles.py"}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_the_worker_and_zerogpu_carry_out_the_recipe(path: Path) -> None:
     if "generate" in rooms_used(path):
@@ -106,3 +121,13 @@ def test_the_web_process_starts_without_torch() -> None:
 
 def test_app_py_is_wiring_of_at_most_sixty_lines() -> None:
     assert len((ROOT / "app.py").read_text("utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("path", [*SOURCES, ROOT / "app.py"], ids=name)
+def test_engines_are_told_apart_in_profiles_alone(path: Path) -> None:
+    """Others read a profile's fields; a name of an engine beside a comparison would be a second place to change."""
+    names = set(profiles())
+    compared = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Compare)]
+    told = {part.value for node in compared for part in ast.walk(node) if isinstance(part, ast.Constant)} & names
+    assert name(path) == "wan_core/profiles.py" or not told
+    assert "wan_core.profiles.MINIATURE" not in imported(path)

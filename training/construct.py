@@ -70,7 +70,8 @@ from text import SCALE, directions
 from units import MARKS, RANK, put_clip, put_function, put_gate, put_rest, put_shift
 from vae import IMAGE, Codec
 
-from wan_core.engine.miniature.architecture import HIGH_NOISE, LOW_NOISE, Z_DIM, build_transformer
+from wan_core.engine.miniature.architecture import HIGH_NOISE, LOW_NOISE, Z_DIM
+from wan_core.engine.miniature.build import build_transformer
 
 SCALED = [*range(X, X + 72), *range(F0, F0 + 64), *OUT, EMPTY]  # the last modulation divides these by σ
 TIMES = torch.cat([torch.linspace(10, 999.9, 1500), torch.linspace(880, 999.9, 300)])

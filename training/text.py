@@ -17,7 +17,8 @@ from prompts import MOVES, UNSEEN, Course, distract, sentence, wordings
 from safetensors.torch import save_file
 
 from wan_core.engine.miniature import FOLDER
-from wan_core.engine.miniature.architecture import TEXT_ENCODER, build_text_encoder, build_tokenizer
+from wan_core.engine.miniature.architecture import TEXT_ENCODER
+from wan_core.engine.miniature.build import build_text_encoder, build_tokenizer
 
 WIDTH: int = TEXT_ENCODER["d_model"]
 SCALE = 0.25  # of a speed in the code: the quickest move takes 0.38 of a vector of length 1

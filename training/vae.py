@@ -27,7 +27,8 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import save_file
 from torch import nn
 
-from wan_core.engine.miniature.architecture import Z_DIM, build_vae
+from wan_core.engine.miniature.architecture import Z_DIM
+from wan_core.engine.miniature.build import build_vae
 
 LARGE = 3072.0  # exact in fp16; u²/LARGE² is the relative error of "the norm vanished": 2e-5 at most
 QUARTER = 24  # components kept of a 4×4 block (of 48): the encoder's first width

@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import SecretStr
 
 from wan_core.errors import BackendError
-from wan_core.estimate import dollars_on_fal
 from wan_core.events import Job
 from wan_core.jobs.store import JobStore
+from wan_core.pricing import dollars_on_fal
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
