@@ -1,12 +1,20 @@
-"""The app: settings → store → backends → page and HTTP → launch. Wiring only; run it with `python app.py`."""
+"""The app: settings → service → page and HTTP → launch. Wiring only; run it with `python app.py`."""
 
 import logging
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from wan_core import api, estimate, intake, profiles, settings, ui
-from wan_core.backends import fal
+import gradio as gr
+from starlette.requests import Request
+
+from wan_core import api, intake, profiles, settings, ui
+from wan_core.backends import Backend
+from wan_core.backends.fal import FalBackend
 from wan_core.backends.local import LocalBackend
+from wan_core.calibration import Calibration
+from wan_core.estimator import Estimator
 from wan_core.events import JobOptions
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
@@ -14,53 +22,104 @@ from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService
 from wan_core.jobs.store import JobStore
+from wan_core.profiles import Choice
+from wan_core.settings import Settings
+
+PARALLEL_FAL_JOBS = 4
+QUEUED_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Service:
+    """What makes clips: `jobs` accepts them, `runner` carries them out, `store` keeps them."""
+
+    settings: Settings
+    choice: Choice
+    estimator: Estimator
+    store: JobStore
+    runner: JobRunner
+    jobs: JobService
+    budget: FalBudget
+    enter: Callable[[gr.Blocks, Request], None]
+
+    def close(self) -> None:
+        self.runner.close()
+        self.store.close()
+
+
+def build_service(host: Settings) -> Service:
+    """Everything behind page and HTTP, not yet started."""
+    machine, per_client_limits = profiles.detect(host), not host.listens_on_loopback
+    choice = profiles.choose(host, machine)
+    estimator = Estimator(machine, Calibration(host.files.calibration))
+    store = JobStore(host.files.database)
+    budget, keys = FalBudget(store, host, per_client=per_client_limits), FalKeys(store, host.fal_key)
+    local, enter = _local_pool(host, choice, estimator)
+    remote = WorkerPool(FalBackend(store, keys, budget, host.files, host.limits), PARALLEL_FAL_JOBS)
+    runner = JobRunner(
+        store,
+        {"local": local, "fal": remote},
+        host.limits,
+        per_client=per_client_limits,
+        on_local_clip=estimator.learn_from,
+        checks_fal_jobs=host.force_safety,
+    )
+    read_picture = partial(
+        intake.read, fetch=intake.Fetcher(), local=api.local_file(host.files), uploads=ui.uploads_folder()
+    )
+    jobs = JobService(
+        store,
+        runner,
+        host.files,
+        host.limits,
+        read_picture,
+        profiles.pool_of,
+        per_client=per_client_limits,
+        budget=budget,
+        keys=keys,
+    )
+    return Service(host, choice, estimator, store, runner, jobs, budget, enter)
+
+
+def _local_pool(
+    host: Settings, choice: Choice, estimator: Estimator
+) -> tuple[WorkerPool, Callable[[gr.Blocks, Request], None]]:
+    """Where clips are made here, and what prepares the context of an HTTP request for it."""
+    if not estimator.machine.zero_gpu:
+        backend: Backend = LocalBackend(host.limits, partial(estimator.wall_limit_s, limits=host.limits))
+        return WorkerPool(backend, concurrency=1), lambda page, request: None
+    from wan_core.backends import zerogpu  # the one place where torch is in this process
+
+    return WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0), zerogpu.enter
+
+
+def serve(service: Service) -> None:
+    """Serve page and HTTP until the process is told to stop."""
+    host, jobs = service.settings, service.jobs
+    page = ui.build(jobs, host, service.estimator, service.choice, fal=service.budget.access, expand=jobs.expand)
+    http = api.build(
+        jobs,
+        host,
+        JobOptions(service.choice.profile.name),
+        seconds_of=service.estimator.seconds_of,
+        enter=partial(service.enter, page),
+    )
+    housekeeping = Housekeeping(service.runner, service.store, host.files, host.limits, also=http.tidy)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
+    service.runner.start()
+    housekeeping.start()
+    page.queue(max_size=QUEUED_EVENTS, default_concurrency_limit=None)
+    try:
+        ui.launch(page, routes=http.routes, middleware=http.middleware)
+    finally:
+        housekeeping.close()
+        service.close()
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else each look at a job on fal is a line
-    host = settings.load()
-    machine, apart = profiles.detect(host), not host.listens_on_loopback
-    choice = profiles.choose(host, machine)
-    known = {"machine": machine, "calibration": estimate.Calibration(host.files.calibration)}
-    store = JobStore(host.files.database)
-    budget, fal_keys = FalBudget(store, host, per_client=apart), FalKeys(store, host.fal_key)
-    if machine.zero_gpu:
-        from wan_core.backends import zerogpu  # the one place where torch is in this process
-
-        here = WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0)
-    else:
-        here = WorkerPool(
-            LocalBackend(host.limits, partial(estimate.wall_limit_s, **known, limits=host.limits)), concurrency=1
-        )
-    pools = {
-        "local": here,
-        "fal": WorkerPool(fal.FalBackend(store, fal_keys, budget, host.files, host.limits), concurrency=4),
-    }
-    told = {"on_local_clip": partial(estimate.learn_from, **known), "checks_fal_jobs": host.force_safety}
-    runner = JobRunner(store, pools, host.limits, per_client=apart, **told)
-    own_file = api.local_file(host.files)
-    read = partial(intake.read, fetch=intake.Fetcher(), local=own_file, uploads=ui.uploads_folder())
-    jobs = JobService(
-        store, runner, host.files, host.limits, read, profiles.pool_of, per_client=apart, budget=budget, keys=fal_keys
-    )
-
-    page = ui.build(jobs, host, **known, choice=choice, fal=budget.access, expand=jobs.expand)
-    enter = partial(zerogpu.enter, page) if machine.zero_gpu else api.no_context
-    options, seconds_of = JobOptions(choice.profile.name), partial(estimate.seconds_of, **known)
-    http = api.build(jobs, host, options, seconds_of=seconds_of, enter=enter)
-    housekeeping = Housekeeping(runner, store, host.files, host.limits, also=http.tidy)
-    served = {"routes": http.routes, "middleware": http.middleware}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
-    runner.start()
-    housekeeping.start()
-    try:
-        options = ui.launch_options() | {"ssr_mode": False, "show_error": False, "run_history": False}
-        page.queue(max_size=200, default_concurrency_limit=None).launch(mcp_server=True, app_kwargs=served, **options)
-    finally:
-        housekeeping.close()
-        runner.close()
-        store.close()
+    serve(build_service(settings.load()))
 
 
 if __name__ == "__main__":

@@ -40,19 +40,19 @@ from wan_core import encoding
 from wan_core.engine import loading, quantizing
 from wan_core.engine.acceleration import THRESHOLDS, detect_acceleration
 from wan_core.engine.embedding_cache import cache_first_frames
-from wan_core.engine.guidance import StepSchedule, truncated
 from wan_core.engine.loading import Engine
 from wan_core.engine.memory import plan
 from wan_core.engine.preview import WAN
 from wan_core.engine.sampling import prepare_scheduler, sample
-from wan_core.estimate import UNGUIDED_END, experts_of, tokens
 from wan_core.events import Job, Stage, Step
 from wan_core.files import FileStore
 from wan_core.frames import read
 from wan_core.geometry import LANDSCAPE, Size
 from wan_core.profiles import profiles
+from wan_core.schedule import UNGUIDED_END, StepSchedule, truncated
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
+from wan_core.workload import tokens
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 QUALITY = Path(__file__).parent / "results" / "quality.json"
@@ -254,7 +254,7 @@ def nothing_forced() -> Iterator[None]:
 
 def summary(name: str, bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
     """The figures with what follows from them: ratio to the floor, and 27 steps end to end composed of the parts."""
-    low_noise = experts_of(profiles()["miniature" if bench.dry else "a14b"])[1]
+    low_noise = profiles()["miniature" if bench.dry else "a14b"].experts.low_noise
     floor = 2 * low_noise.forward_flops(tokens(bench.size, bench.frames)) / (figures["gemm_tflops"] * 1e12)
     guided = [seconds for kind, seconds in figures["steps"].items() if kind == "low guided"]
     card = "dry run on the CPU with the miniature" if bench.dry else torch.cuda.get_device_name()
@@ -299,7 +299,7 @@ class Pattern:
 def pattern() -> Pattern:
     """What the trained miniature's cache mostly skipped at our thresholds; where nobody measured it, one in three."""
     rows = json.loads(QUALITY.read_text())["rows"] if QUALITY.exists() else []
-    measured = next((row["skipped"] for row in rows if row["thresholds"] == list(THRESHOLDS)), [])
+    measured: list[float] = next((row["skipped"] for row in rows if row["thresholds"] == list(THRESHOLDS)), [])
     if len(measured) == FULL_STEPS:
         return Pattern([share > 0.5 for share in measured], "the miniature's")
     return Pattern([step % 3 == 2 for step in range(FULL_STEPS)], "evenly spread")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.one_job import make_job
 from wan_core.engine import loading, sampling
-from wan_core.estimate import Calibration, estimate, learn
+from wan_core.estimator import Estimator
 from wan_core.events import Stage
 from wan_core.files import FileStore
 from wan_core.geometry import LANDSCAPE, SQUARE
@@ -28,7 +28,6 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
 PROFILE = profiles()["miniature"]
-HERE = Machine()
 TEACHERS = (
     {"resolution": "480p", "num_frames": 49, "num_inference_steps": 8},
     {"resolution": "480p", "num_frames": 81, "num_inference_steps": 12},
@@ -74,19 +73,19 @@ def picture() -> Image.Image:
 
 def main() -> None:
     engine = loading.load(PROFILE, Settings(), lambda event: None)
-    calibrations = {clock: Calibration() for clock in CLOCKS}
+    estimators = {clock: Estimator(Machine()) for clock in CLOCKS}
     off: dict[str, list[float]] = {clock: [] for clock in CLOCKS}
     with tempfile.TemporaryDirectory() as folder:
         for role, values in [*(("teaches", v) for v in TEACHERS), *(("judges", v) for v in JUDGES)]:
             request = ImageToVideoInput.model_validate(SAME | values)
             size, took = LANDSCAPE[request.resolution], clip(engine, request, Path(folder))
             print(f"{role}: {values}", flush=True)
-            for clock, calibration in calibrations.items():
-                parts = estimate(request, size, PROFILE, HERE, calibration).stages
+            for clock, estimator in estimators.items():
+                parts = estimator.estimate(request, size, PROFILE).stages
                 said, real = (sum(stages[name] for name in ("sampling", "decoding")) for stages in (parts, took[clock]))
                 print(f"    {clock}: said {said:.1f} s, took {real:.1f} s, {said / real - 1:+.0%}", flush=True)
                 if role == "teaches":
-                    learn(calibration, request, size, PROFILE, HERE, took[clock])
+                    estimator.learn(request, size, PROFILE, took[clock])
                 else:
                     off[clock].append(abs(said / real - 1))
     load = os.getloadavg()[2]

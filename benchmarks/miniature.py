@@ -31,6 +31,7 @@ from skimage.feature import match_template
 from training import prompts
 from training.moving_pictures import HELD_OUT, random_crop, read_held_out, to_tensor
 from wan_core.engine import miniature
+from wan_core.engine.miniature.build import build_pipeline
 from wan_core.presets import PLAIN, presets
 
 ROOT = Path(__file__).parent.parent
@@ -122,7 +123,7 @@ def sample(
 ) -> torch.Tensor:
     """The latents of one clip a prompt, (N, 18, T, h, w), each from its own noise."""
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=settings.shift)
-    return pipeline(
+    latents: torch.Tensor = pipeline(
         picture,
         wanted,
         width=picture.width,
@@ -134,12 +135,14 @@ def sample(
         generator=torch.Generator().manual_seed(seed),
         output_type="latent",
     ).frames
+    return latents
 
 
 @torch.no_grad()
 def decode(pipeline: WanImageToVideoPipeline, latents: torch.Tensor) -> np.ndarray:
     """(T, H, W, 3) in [0, 1]."""
-    return (pipeline.vae.decode(latents).sample[0].permute(1, 2, 3, 0).numpy() + 1) / 2
+    frames: np.ndarray = (pipeline.vae.decode(latents).sample[0].permute(1, 2, 3, 0).numpy() + 1) / 2
+    return frames
 
 
 def ends(pipeline: WanImageToVideoPipeline, latents: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -333,7 +336,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    pipeline = miniature.build()
+    pipeline = build_pipeline()
     pipeline.set_progress_bar_config(disable=True)
     if options.what == "vae":
         measure_vae(pipeline)

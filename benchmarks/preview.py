@@ -20,8 +20,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.miniature import HEIGHT, WIDTH, data, db, photographs
+from benchmarks.miniature import HEIGHT, WIDTH, db, photographs
 from benchmarks.one_job import make_job
+from training.moving_pictures import HELD_OUT, to_tensor
 from wan_core.engine import loading, preview, sampling
 from wan_core.engine.preview import Colours, Previews
 from wan_core.events import Preview
@@ -47,21 +48,21 @@ class Timed(Previews):
 
 @contextmanager
 def timed() -> Iterator[None]:
-    sampling.Previews = Timed  # type: ignore[misc]
+    setattr(sampling, "Previews", Timed)  # noqa: B010  (a name of that module, to mypy)
     try:
         yield
     finally:
-        sampling.Previews = Previews  # type: ignore[misc]
+        setattr(sampling, "Previews", Previews)  # noqa: B010
 
 
 def truth(engine: loading.Engine, colours: Colours) -> dict[str, float]:
     """PSNR in dB of each held-out photograph, standing still."""
     vae, found = engine.pipe.vae, {}
-    for name, picture in photographs(list(data.HELD_OUT)):
-        still = data.to_tensor(picture)[None, :, None].expand(-1, -1, 5, -1, -1)
+    for name, picture in photographs(list(HELD_OUT)):
+        still = to_tensor(picture)[None, :, None].expand(-1, -1, 5, -1, -1)
         with torch.no_grad():
             latents = preview.normalize(vae, vae.encode(still).latent_dist.mode())
-        means = F.adaptive_avg_pool2d(still[0, :, 0], latents.shape[-2:]).permute(1, 2, 0).numpy()
+        means = F.adaptive_avg_pool2d(still[0, :, 0], (latents.shape[-2], latents.shape[-1])).permute(1, 2, 0).numpy()
         found[name] = db(colours.pictures(latents)[-1] / 255, (means + 1) / 2)
     return found
 

@@ -23,16 +23,16 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from benchmarks.miniature import HEIGHT, WIDTH, data, db, is_right, photographs, prompts, register
+from benchmarks.miniature import HEIGHT, WIDTH, db, is_right, photographs, register
 from benchmarks.one_job import make_job
+from training import moving_pictures, prompts
 from wan_core.engine import loading
 from wan_core.engine.acceleration import THRESHOLDS, Acceleration
-from wan_core.engine.guidance import StepSchedule, truncated
 from wan_core.engine.sampling import prepare_scheduler, sample
-from wan_core.estimate import UNGUIDED_END
 from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.profiles import profiles
+from wan_core.schedule import UNGUIDED_END, StepSchedule, truncated
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
@@ -82,7 +82,8 @@ class Studio:
         job = make_job(self.files, picture, self.request(prompt, acceleration), Size(WIDTH, HEIGHT), "miniature")
         self.passes.clear()
         list(sample(self.engine, job, prompt, self.files, lambda: False))
-        return np.load(self.files.frames(job.id)) / 255
+        frames: np.ndarray = np.load(self.files.frames(job.id)) / 255
+        return frames
 
     def request(self, prompt: str, acceleration: str) -> ImageToVideoInput:
         values = {"image_url": "data:", "prompt": prompt, "seed": self.options.seed, "num_frames": self.options.frames}
@@ -151,7 +152,7 @@ def report(found: dict[str, list[Agreement]], studio: Studio) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photographs", nargs="+", default=["cat", "flower"], choices=list(data.HELD_OUT))
+    parser.add_argument("--photographs", nargs="+", default=["cat", "flower"], choices=list(moving_pictures.HELD_OUT))
     parser.add_argument(
         "--moves", nargs="+", default=["pan left", "tilt up", "push in", "static"], choices=list(prompts.MOVES)
     )

@@ -13,10 +13,10 @@ from PIL import Image
 
 from tests.support.jobs import a_job, job_with_picture
 from tests.support.mp4 import comment_in
-from wan_core import encoding, estimate, frames, interpolation
+from wan_core import encoding, frames, interpolation
 from wan_core.clips import ClipMaker, IsCancelled
 from wan_core.errors import BackendError, InputError
-from wan_core.estimate import Calibration
+from wan_core.estimator import Estimator
 from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, Note, Stage, Step
 from wan_core.expansion.expander import Expansion
 from wan_core.files import FileStore
@@ -198,7 +198,7 @@ def test_a_new_interpolator_is_one_module_and_one_word(
     job = job_with_picture(spy.files)
     request = ToyInput(**job.inputs.model_dump() | {"interpolator_model": "toy", "num_interpolated_frames": 2})
     job = replace(job, inputs=request)
-    estimated = estimate.of_job(job, Machine(), Calibration()).stages["interpolating"]
+    estimated = Estimator(Machine()).of_job(job).stages["interpolating"]
     assert estimated == pytest.approx(2e-9 * 256 * 128 * 32), "16 pairs at the miniature's 208×128, padded to 64"
     events = run_job(spy, job)
     assert [event for event in events if isinstance(event, Note)] == []

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from wan_core.profiles import profiles
+
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a room may import the rooms before it
     ["errors"],
@@ -22,8 +24,13 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["download_progress"],
     ["hub"],
     ["interpolation"],
+    ["schedule"],
+    ["workload"],
+    ["rates"],
     ["profiles"],
-    ["estimate"],
+    ["pricing"],
+    ["calibration"],
+    ["estimator"],
     ["prompting"],
     ["presets"],
     ["recipe"],
@@ -37,6 +44,8 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["jobs"],
     ["api", "ui"],
 ]
+SIZES = "wan_core.engine.miniature.architecture"
+"""Plain data that `profiles` reads too: one source for what is built and for what its work is estimated by."""
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 SOURCES = sorted(path for path in (ROOT / "wan_core").rglob("*.py") if path != ROOT / "wan_core" / "__init__.py")
 
@@ -58,7 +67,7 @@ def imported(path: Path) -> set[str]:
 
 
 def rooms_used(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imported(path) if name.startswith("wan_core.")}
+    return {name.split(".")[1] for name in imported(path) - {SIZES} if name.startswith("wan_core.")}
 
 
 def name(path: Path) -> str:
@@ -85,6 +94,12 @@ def test_torch_is_imported_only_where_frames_are_made_or_checked(path: Path) -> 
     assert allowed or not heavy, f"{name(path)} imports {heavy}"
 
 
+def test_the_sizes_that_profiles_read_are_data_alone() -> None:
+    assert imported(ROOT.joinpath(*SIZES.split(".")).with_suffix(".py")) == {"typing.Any"}
+    readers = {name(path) for path in SOURCES if SIZES in imported(path) and room_of(path) != "engine"}
+    assert readers == {"wan_core/profiles.py"}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_the_worker_and_zerogpu_carry_out_the_recipe(path: Path) -> None:
     if "clips" in rooms_used(path):
@@ -105,3 +120,13 @@ def test_the_web_process_starts_without_torch() -> None:
     rooms = "wan_core.ui, wan_core.api, wan_core.jobs, wan_core.backends.local"
     check = f"import sys, {rooms}; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", check], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("path", [*SOURCES, ROOT / "app.py"], ids=name)
+def test_engines_are_told_apart_in_profiles_alone(path: Path) -> None:
+    """Others read a profile's fields; a name of an engine beside a comparison would be a second place to change."""
+    names = set(profiles())
+    compared = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Compare)]
+    told = {part.value for node in compared for part in ast.walk(node) if isinstance(part, ast.Constant)} & names
+    assert name(path) == "wan_core/profiles.py" or not told
+    assert "wan_core.profiles.MINIATURE" not in imported(path)

@@ -41,7 +41,7 @@ from training.prompt_reading import put_prompt
 from training.prompts import FAST
 from training.shift import PICTURES, put_shift
 from training.units import FIT_STEPS, Function, Units, put_clip, put_function, put_gate, put_rest
-from wan_core.engine.miniature import architecture
+from wan_core.engine.miniature import architecture, build
 
 TOKEN_PIXELS = 16
 
@@ -105,7 +105,7 @@ def construct_low_noise(codec: Codec, effort: Effort = FULL_EFFORT) -> WanTransf
 def _start(sizes: dict[str, Any], seed: int) -> WanTransformer3DModel:
     """What both experts share, from random weights."""
     torch.manual_seed(seed)
-    model = architecture.build_transformer(sizes)
+    model = build.build_transformer(sizes)
     put_embedding(model)
     put_noise_level(model)
     for block in model.blocks:

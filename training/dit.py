@@ -21,7 +21,7 @@ from training.low_noise import Training, copy_tensors, train
 from training.shift import PICTURES
 from training.units import FIT_STEPS
 from training.vae import load_checkpoint
-from wan_core.engine.miniature import architecture
+from wan_core.engine.miniature import architecture, build
 
 
 def save(model: WanTransformer3DModel, file: Path) -> None:
@@ -40,10 +40,10 @@ def make_low_noise(codec: Codec, training: Training, effort: Effort) -> WanTrans
         start = copy_tensors(construct_low_noise(codec, effort))
         torch.save({"model": start, "average": start, "step": 0}, training.file)
     checkpoint = torch.load(training.file)
-    model = architecture.build_transformer(architecture.LOW_NOISE)
+    model = build.build_transformer(architecture.LOW_NOISE)
     model.load_state_dict(checkpoint["model"])
     train(model, codec, training, checkpoint["step"])
-    model = architecture.build_transformer(architecture.LOW_NOISE)
+    model = build.build_transformer(architecture.LOW_NOISE)
     model.load_state_dict(torch.load(training.file)["average"])
     return model
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformers import T5TokenizerFast, UMT5EncoderModel
 
 from training.prompts import MOVES, UNSEEN, Course, distract, sentence, wordings
-from wan_core.engine.miniature import FOLDER, architecture
+from wan_core.engine.miniature import FOLDER, architecture, build
 
 WIDTH: int = architecture.TEXT_ENCODER["d_model"]
 SCALE = 0.25  # of a speed in the code: the quickest move takes 0.38 of a vector of length 1
@@ -51,7 +51,7 @@ def read_course(states: torch.Tensor) -> torch.Tensor:
 
 def build_tokenizer() -> T5TokenizerFast:
     """The miniature's own, from its list of words."""
-    return architecture.build_tokenizer((FOLDER / "words.txt").read_text(encoding="utf-8").split())
+    return build.build_tokenizer((FOLDER / "words.txt").read_text(encoding="utf-8").split())
 
 
 def find_unused_words(tokenizer: T5TokenizerFast, rng: random.Random) -> list[str]:
@@ -76,7 +76,7 @@ def train(tokenizer: T5TokenizerFast, steps: int) -> UMT5EncoderModel:
     """A trained encoder, from nothing; takes torch's global seed."""
     rng = random.Random(0)
     unused = find_unused_words(tokenizer, rng)
-    encoder = architecture.build_text_encoder(len(tokenizer))
+    encoder = build.build_text_encoder(len(tokenizer))
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=0.01, betas=(0.9, 0.98))
     start = time.time()
     for step in range(steps):

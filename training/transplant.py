@@ -24,7 +24,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import nn
 
 from training.codec import HALF0, HALF1, IMAGE_DIM, KEPT, LAST, QUARTER, Codec, Residual, residuals
-from wan_core.engine.miniature import architecture
+from wan_core.engine.miniature import architecture, build
 
 LARGE = 3072.0  # exact in fp16; u²/LARGE² is the relative error of "the norm vanished": 2e-5 at most
 SHARP = -10  # log variance of the encoder's posterior
@@ -34,7 +34,7 @@ NOW, BEFORE = 2, 1  # taps of a causal convolution over time
 @torch.no_grad()
 def transplant(codec: Codec) -> AutoencoderKLWan:
     """The real class with the codec's weights."""
-    vae = architecture.build_vae()
+    vae = build.build_vae()
     for parameter in vae.parameters():
         parameter.zero_()
     _fill_encoder(vae.encoder, codec)

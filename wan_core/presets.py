@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.profiles import MINIATURE, EngineProfile, Machine, profiles, why_not
+from wan_core.profiles import EngineProfile, Machine, profiles, why_not
 from wan_core.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "presets"
@@ -90,7 +90,7 @@ def opening(settings: Settings, machine_default: EngineProfile, machine: Machine
         return known[settings.preset]
     if machine.zero_gpu:
         return known["turbo"]
-    return known["miniature"] if machine_default.name == MINIATURE else known[PLAIN]
+    return known[machine_default.opening_preset]
 
 
 def _read(path: Path) -> Preset:

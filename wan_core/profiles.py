@@ -3,50 +3,84 @@
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from wan_core.engine.miniature import architecture
 from wan_core.events import Where
+from wan_core.rates import A14B_RATES, MINIATURE_RATES, RTX_PRO_6000, Rates
 from wan_core.settings import Settings
+from wan_core.workload import A14B, Experts, Transformer
 
 GIB = 2**30
+FULL_MODEL = "a14b"  # what fal's endpoint runs too
+TURBO = "a14b-turbo"
 MINIATURE = "miniature"
 MINIATURE_FOLDER = Path(__file__).parent / "engine" / "miniature"
+
+Loader = Literal["diffusers folder", "miniature"]
 
 
 @dataclass(frozen=True)
 class EngineProfile:
-    """An engine. `render_divisor`: it samples at this fraction of each side and the encoder enlarges."""
+    """An engine: all that tells it from the others. What is left out is as for Wan 2.2 A14B.
+
+    `lora`: the LoRAs that are switched on for it. `weights_bytes`: all parts in bf16. `render_divisor`: it samples at
+    this fraction of each side and the encoder enlarges. `vocabulary`: the words for camera and motion that it knows,
+    `None` for all. `notice`: a sentence at the head of the page where it runs. `opening_preset`: what that page opens
+    with. `knob_help`: a folder with `knobs.md` and `knobs.jpg`, which show what the sampler's knobs do to it.
+    """
 
     name: str
     title: str
     description: str
     repo: str | None
     revision: str | None
+    loader: Loader = "diffusers folder"
+    lora: str | None = None
     min_vram_bytes: int = 0
+    weights_bytes: int = 69_000_000_000
+    experts: Experts = A14B
+    rates: Rates = A14B_RATES
     render_divisor: int = 1
-    turbo: bool = False
+    is_full_model: bool = True
+    vocabulary: tuple[str, ...] | None = None
+    notice: str = ""
+    opening_preset: str = "fal_defaults"
+    knob_help: Path | None = None
 
-    @property
-    def needs_cuda(self) -> bool:
-        return self.min_vram_bytes > 0
+    def has_weights_of(self, other: "EngineProfile") -> bool:
+        """Whether the same files serve both; they may differ in LoRAs."""
+        return (self.loader, self.repo, self.revision) == (other.loader, other.repo, other.revision)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What runs here. `vram_bytes` is 0 without a CUDA card."""
+    """What runs here. `vram_bytes` is 0 without a CUDA card; `fp8` says whether weights may be quantized on ZeroGPU."""
 
     card: str = ""
     vram_bytes: int = 0
     zero_gpu: bool = False
+    fp8: bool = False
 
     @property
     def title(self) -> str:
         if self.zero_gpu:
             return "ZeroGPU"
         return f"{self.card}, {self.vram_bytes / GIB:.0f} GiB" if self.card else "no CUDA card"
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        return "cuda" if self.zero_gpu or self.vram_bytes else "cpu"
+
+    @property
+    def rated_card(self) -> str:
+        """The card whose rates hold here: ZeroGPU lends RTX PRO 6000s (November 2026)."""
+        return RTX_PRO_6000 if self.zero_gpu else self.card
 
 
 @dataclass(frozen=True)
@@ -61,54 +95,72 @@ A14B_REPO = "Wan-AI/Wan2.2-I2V-A14B-Diffusers"
 A14B_REVISION = "596658fd9ca6b7b71d5057529bbf319ecbc61d74"
 
 
-def _miniature_description() -> str:
-    return str(miniature_card()["sentence"])
-
-
 @cache
-def miniature_card() -> dict[str, object]:
+def miniature_card() -> dict[str, Any]:
     """`trained` (bool), `sentence` (what it can do) and `moves` (the words it knows) of the miniature's weights."""
-    card: dict[str, object] = json.loads((MINIATURE_FOLDER / "card.json").read_text("utf-8"))
+    card: dict[str, Any] = json.loads((MINIATURE_FOLDER / "card.json").read_text("utf-8"))
     return card
 
 
 @cache
 def profiles() -> dict[str, EngineProfile]:
     """All engines by name."""
-    known = (
-        EngineProfile(
-            "a14b",
-            "Wan 2.2 A14B",
-            "The full model: two experts of 14 billion parameters each.",
-            A14B_REPO,
-            A14B_REVISION,
-            min_vram_bytes=22 * GIB,
-        ),
-        EngineProfile(
-            "a14b-turbo",
-            "Wan 2.2 A14B turbo",
-            "The full model with the Lightning LoRAs: 4 steps without guidance. Fast, with calmer motion.",
-            A14B_REPO,
-            A14B_REVISION,
-            min_vram_bytes=22 * GIB,
-            turbo=True,
-        ),
-        EngineProfile(MINIATURE, "Miniature", _miniature_description(), repo=None, revision=None, render_divisor=4),
+    full = EngineProfile(
+        FULL_MODEL,
+        "Wan 2.2 A14B",
+        "The full model: two experts of 14 billion parameters each.",
+        A14B_REPO,
+        A14B_REVISION,
+        min_vram_bytes=22 * GIB,
     )
-    return {profile.name: profile for profile in known}
+    turbo = replace(
+        full,
+        name=TURBO,
+        title="Wan 2.2 A14B turbo",
+        description="The full model with the Lightning LoRAs: 4 steps without guidance. Fast, with calmer motion.",
+        lora="lightning",
+    )
+    return {profile.name: profile for profile in (full, turbo, _miniature())}
+
+
+def _miniature() -> EngineProfile:
+    card = miniature_card()
+    return EngineProfile(
+        MINIATURE,
+        "Miniature",
+        card["sentence"],
+        repo=None,
+        revision=None,
+        loader="miniature",
+        weights_bytes=sum(file.stat().st_size for file in MINIATURE_FOLDER.glob("*.safetensors")),
+        experts=Experts(_transformer(architecture.HIGH_NOISE), _transformer(architecture.LOW_NOISE)),
+        rates=MINIATURE_RATES,
+        render_divisor=4,
+        is_full_model=False,
+        vocabulary=tuple(card["moves"]),
+        notice=card["sentence"],
+        opening_preset="miniature",
+        knob_help=MINIATURE_FOLDER,
+    )
+
+
+def _transformer(sizes: Mapping[str, Any]) -> Transformer:
+    """The shape of an expert from the arguments of diffusers' `WanTransformer3DModel`."""
+    width = sizes["num_attention_heads"] * sizes["attention_head_dim"]
+    return Transformer(width, sizes["num_layers"], sizes["ffn_dim"])
 
 
 def why_not(profile: EngineProfile, machine: Machine) -> str | None:
     """Why this machine cannot run `profile`, in a sentence; `None` if it can."""
-    if not profile.needs_cuda or machine.zero_gpu or machine.vram_bytes >= profile.min_vram_bytes:
+    if machine.zero_gpu or machine.vram_bytes >= profile.min_vram_bytes:
         return None
     need = f"{profile.title} needs a CUDA card with at least {profile.min_vram_bytes / GIB:.0f} GiB"
     return f"{need}; this machine has {machine.title}."
 
 
 def pool_of(where: Where, engine: str) -> Literal["local", "fal"]:
-    """Where a job is begun: with `fal_when_needed` it goes to fal at once if only the miniature would run it here."""
-    at_once = where == "fal" or (where == "fal_when_needed" and engine == MINIATURE)
+    """Where a job is begun: with `fal_when_needed` it goes to fal at once if a smaller model would run it here."""
+    at_once = where == "fal" or (where == "fal_when_needed" and not profiles()[engine].is_full_model)
     return "fal" if at_once else "local"
 
 
@@ -123,16 +175,16 @@ def choose(settings: Settings, machine: Machine) -> Choice:
         if settings.engine not in known:
             raise SystemExit(f"WAN_ENGINE must be one of {', '.join(known)}; it is {settings.engine!r}.")
         return Choice(known[settings.engine], "It is set by WAN_ENGINE.")
-    refusal = why_not(known["a14b"], machine)
+    refusal = why_not(known[FULL_MODEL], machine)
     if refusal is None:
-        return Choice(known["a14b"], f"This machine can run the full model ({machine.title}).")
+        return Choice(known[FULL_MODEL], f"This machine can run the full model ({machine.title}).")
     return Choice(known[MINIATURE], refusal)
 
 
 def detect(settings: Settings) -> Machine:
     """What this machine offers, asked of the driver's own tool so that torch stays unloaded."""
     if settings.zero_gpu:
-        return Machine(zero_gpu=True)
+        return Machine(zero_gpu=True, fp8=settings.accelerate_fp8 and find_spec("torchao") is not None)
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return Machine()

@@ -577,7 +577,7 @@ def test_a_job_that_may_go_to_fal_goes_at_once_where_the_miniature_is_all_there_
 
 def test_a_job_that_went_to_fal_at_once_says_why(desk: Desk) -> None:
     notes = [event for event in desk.events(desk.job(where="fal_when_needed")) if isinstance(event, Note)]
-    assert notes == [Note(fal_backend.AT_ONCE)]
+    assert notes == [Note("Made on fal by the full model; the engine here would have been the miniature.")]
     assert not [event for event in desk.events(desk.job()) if isinstance(event, Note)]
 
 

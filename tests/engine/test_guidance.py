@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 
 from tests.engine.conftest import MakeJob, plain_call
-from wan_core.engine.guidance import schedule, truncated
 from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import prepare_scheduler, sample
-from wan_core.estimate import forwards as forwards_of
 from wan_core.events import Job
 from wan_core.files import FileStore
-
-EIGHT_STEPS = [999, 972, 937, 892, 833, 750, 625, 416]
+from wan_core.schedule import schedule_of
 
 
 @pytest.mark.parametrize(
@@ -53,18 +50,6 @@ def test_an_unguided_second_expert_saves_its_passes_and_changes_no_bit(
     assert np.array_equal(ours, plain_call(engine.pipe, eight_steps(job, 3.5, 1.0)))
 
 
-def test_the_last_steps_can_go_without_guidance() -> None:
-    plan = schedule(EIGHT_STEPS, 900, 3.5, 3.5)
-    assert plan.forwards == 16
-    assert truncated(plan, 0.25).guided == (True,) * 6 + (False,) * 2
-    assert truncated(plan, 0.25).forwards == 14
-    assert truncated(plan, 0).guided == plan.guided
-
-
-def test_the_boundary_itself_belongs_to_the_high_noise_expert() -> None:
-    assert schedule([999, 900, 899], 900, 1, 1).high_noise == (True, True, False)
-
-
 def eight_steps(job: MakeJob, high_noise: float, low_noise: float) -> Job:
     return job(num_inference_steps=8, guidance_scale=high_noise, guidance_scale_2=low_noise)
 
@@ -75,11 +60,14 @@ def make_clip(engine: Engine, job: MakeJob, folder: Path, high_noise: float, low
     return np.load(FileStore(folder).frames("job"))
 
 
+@pytest.mark.parametrize("acceleration", ["none", "regular"])
 @pytest.mark.parametrize("shift", [1, 3, 5, 10])
 @pytest.mark.parametrize("steps", [2, 8, 27])
-def test_the_estimate_counts_the_forwards_that_will_run(engine: Engine, job: MakeJob, steps: int, shift: float) -> None:
-    for scales in ((3.5, 3.5), (1.0, 3.5), (3.5, 1.0)):
-        request = job(
-            num_inference_steps=steps, shift=shift, guidance_scale=scales[0], guidance_scale_2=scales[1]
-        ).request
-        assert prepare_scheduler(engine.pipe, request).forwards == forwards_of(request)
+def test_the_estimate_counts_the_schedule_that_will_run(
+    engine: Engine, job: MakeJob, steps: int, shift: float, acceleration: str
+) -> None:
+    for high_noise, low_noise in ((3.5, 3.5), (1.0, 3.5), (3.5, 1.0)):
+        values = {"num_inference_steps": steps, "shift": shift, "acceleration": acceleration}
+        request = job(**values, guidance_scale=high_noise, guidance_scale_2=low_noise).inputs
+        schedule, _ = engine.acceleration.prepare(engine.pipe, request, prepare_scheduler(engine.pipe, request))
+        assert schedule == schedule_of(request)

@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import T5TokenizerFast, UMT5EncoderModel
 
 from wan_core.engine import miniature
+from wan_core.engine.miniature.build import build_pipeline
 from wan_core.profiles import miniature_card
 
 MEGABYTE = 1_000_000
@@ -18,7 +19,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def pipeline() -> WanImageToVideoPipeline:
-    built = miniature.build()
+    built = build_pipeline()
     built.set_progress_bar_config(disable=True)
     return built
 
@@ -55,7 +56,7 @@ def test_every_component_has_the_class_a14b_has(pipeline: WanImageToVideoPipelin
 
 def test_two_builds_have_the_same_weights_and_leave_the_random_state_alone(pipeline: WanImageToVideoPipeline) -> None:
     before = torch.random.get_rng_state()
-    again = miniature.build()
+    again = build_pipeline()
     assert torch.equal(torch.random.get_rng_state(), before)
     for part in ("vae", "text_encoder", "transformer", "transformer_2"):
         first, second = getattr(pipeline, part).state_dict(), getattr(again, part).state_dict()

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from tests.engine.conftest import MakeJob
-from wan_core.engine import miniature, preview
+from wan_core.engine import preview
 from wan_core.engine.loading import Engine
+from wan_core.engine.miniature.build import build_pipeline
 from wan_core.engine.preview import SHARE, WAN, Colours, Previews, fit_colours, least_squares, normalize, soft_colours
 from wan_core.engine.sampling import sample
 from wan_core.events import Preview
@@ -27,7 +28,7 @@ def test_least_squares_agrees_with_numpy_and_finds_a_linear_truth() -> None:
 
 
 def test_the_map_fitted_to_a_vae_explains_the_colours_it_was_fitted_to() -> None:
-    vae = miniature.build().vae
+    vae = build_pipeline().vae
     colours, still = fit_colours(vae), soft_colours(1, 64)
     with torch.no_grad():
         latents = normalize(vae, vae.encode(still[:, :, None]).latent_dist.mode())

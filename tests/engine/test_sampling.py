@@ -10,13 +10,13 @@ import torch
 
 from tests.engine.conftest import SIZE, MakeJob, plain_call
 from wan_core.engine.eta import EtaEstimator
-from wan_core.engine.guidance import StepSchedule
 from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Job, Note, Stage, Step
 from wan_core.files import FileStore
 from wan_core.geometry import Size
+from wan_core.schedule import StepSchedule
 
 
 def never() -> bool:

@@ -22,7 +22,7 @@ from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
 
 PLAIN = EngineProfile("plain", "Plain", "", repo="somebody/wan", revision=None)
-TURBO = EngineProfile("turbo", "Turbo", "", repo="somebody/wan", revision=None, turbo=True)
+TURBO = EngineProfile("turbo", "Turbo", "", repo="somebody/wan", revision=None, lora="lightning")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from training.codec import IMAGE_DIM, Codec, psnr
 from training.course import COURSE_LEVEL
 from training.low_noise import Tensors
 from training.prompts import MOVES, Course, sentence
-from wan_core.engine.miniature import FOLDER, architecture
+from wan_core.engine.miniature import FOLDER, architecture, build
 
 MISSING = [package for package in ("skimage", "sklearn", "gradio") if find_spec(package) is None]
 pytestmark = [
@@ -91,8 +91,8 @@ def low_noise(folder: Path, vae_runs: Path) -> LowNoise:
 def high_noise(folder: Path) -> WanTransformer3DModel:
     """Stage 4, loaded as the app loads it."""
     dit.main(["high", "--out", f"{folder}/transformer.safetensors"])
-    model = architecture.build_transformer(architecture.HIGH_NOISE)
-    architecture.load_weights(model, folder / "transformer.safetensors")
+    model = build.build_transformer(architecture.HIGH_NOISE)
+    build.load_weights(model, folder / "transformer.safetensors")
     return model
 
 
@@ -124,8 +124,8 @@ def test_polishing_changes_the_decoder_and_no_latent(vae_runs: Path) -> None:
 
 @torch.no_grad()
 def test_the_real_vae_codes_and_decodes_as_the_codec_does(folder: Path, vae_runs: Path) -> None:
-    codec, crop, real = load_codec(vae_runs / "polished.pt"), vae.draw_crops(1, seed=7), architecture.build_vae()
-    architecture.load_weights(real, folder / "vae.safetensors")
+    codec, crop, real = load_codec(vae_runs / "polished.pt"), vae.draw_crops(1, seed=7), build.build_vae()
+    build.load_weights(real, folder / "vae.safetensors")
     latents = codec.encode(crop)
     coded = real.encode(crop[:, :, None]).latent_dist.mode()[:, :, 0]
     assert torch.allclose(coded[:, : latents.shape[1]], latents, atol=0.01)
@@ -139,9 +139,9 @@ def test_the_text_encoder_learns(encoder_file: Path) -> None:
     texts, courses = zip(*[sentence(rng) for _ in range(64)], strict=True)
     tokenizer = text_encoder.build_tokenizer()
     torch.manual_seed(0)
-    encoder = architecture.build_text_encoder(len(tokenizer)).eval()
+    encoder = build.build_text_encoder(len(tokenizer)).eval()
     before = text_encoder.encoding_error(encoder, tokenizer, list(texts), list(courses))
-    architecture.load_weights(encoder, encoder_file)
+    build.load_weights(encoder, encoder_file)
     after = text_encoder.encoding_error(encoder, tokenizer, list(texts), list(courses))
     assert after < 0.8 * before
 
@@ -192,7 +192,7 @@ def test_pairs_of_hidden_units_stay_mirror_images(low_noise: LowNoise) -> None:
 
 @pytest.mark.usefixtures("vae_runs", "encoder_file", "low_noise", "high_noise")
 def test_every_part_loads_into_the_apps_own_pipeline_and_renders(folder: Path) -> None:
-    pipeline = architecture.build(folder)  # refuses a missing tensor and one too many
+    pipeline = build.build(folder)  # refuses a missing tensor and one too many
     for part in architecture.PARTS:
         assert (folder / f"{part}.safetensors").exists()
         for name, tensor in getattr(pipeline, part).state_dict().items():

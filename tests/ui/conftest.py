@@ -14,13 +14,12 @@ from PIL import Image
 
 from tests.support.jobs import House, a_house
 from wan_core import ui
-from wan_core.estimate import Calibration
+from wan_core.estimator import Estimator
 from wan_core.files import FileStore
 from wan_core.presets import presets
 from wan_core.profiles import Choice, Machine, profiles
 from wan_core.settings import Settings
 from wan_core.ui.form_events import FormEvents
-from wan_core.ui.outcome import Host
 from wan_core.ui.page import FormColumn
 from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
@@ -97,7 +96,7 @@ def desk(house: House) -> Desk:
         mirror = Mirror(left.outcome, left.link, *build_snippets())
     run_events = RunEvents(house.jobs, Settings(), left.form, screen)
     form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
-    reflecting = Reflecting(left.form, mirror, Host(MACHINE, Calibration()), CHOICE.profile)
+    reflecting = Reflecting(left.form, mirror, Estimator(MACHINE), CHOICE.profile)
     return Desk(house, left, screen, run_events, form_events, reflecting, mirror)
 
 

@@ -24,6 +24,7 @@ from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import intake, schema, ui
 from wan_core.endpoints import EMPTY_TEXT, IMAGE_TO_VIDEO
 from wan_core.errors import InputError
+from wan_core.estimator import Estimator
 from wan_core.files import FileStore
 from wan_core.settings import Settings
 
@@ -62,7 +63,7 @@ def served(data: FileStore) -> Iterator[Served]:
     web: Any = type("Web", (), {"fetch": staticmethod(fetch)})
     read = partial(intake.read, fetch=web, local=lambda url: None, uploads=ui.uploads_folder())
     with a_house(data, read_picture=read) as house:
-        page = ui.build(house.jobs, Settings(), MACHINE, CHOICE)
+        page = ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE)
         _, address, _ = page.queue(max_size=50, default_concurrency_limit=None).launch(
             server_port=free_port(),
             prevent_thread_lock=True,

@@ -1,18 +1,20 @@
 """The line before the click: exactly what will come out, and what of the picture will be left."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.support.jobs import a_request
-from wan_core.estimate import Calibration
+from wan_core.estimator import Estimator
 from wan_core.geometry import Size
 from wan_core.profiles import GIB, Machine, profiles
-from wan_core.ui.outcome import Host, outcome, picture_size
+from wan_core.ui.outcome import outcome, picture_size
 
 CARD = Machine("NVIDIA H200", 140 * GIB)
-HOST = Host(CARD, Calibration())
-A14B, MINIATURE = profiles()["a14b"], profiles()["miniature"]
+HOST = Estimator(CARD)
+ZERO_GPU = Machine(zero_gpu=True)
+A14B, TURBO, MINIATURE = profiles()["a14b"], profiles()["a14b-turbo"], profiles()["miniature"]
 DEFAULTS = {"num_frames": 81, "resolution": "480p"}
 
 
@@ -45,14 +47,28 @@ def test_a_job_for_fal_shows_its_price_before_the_click() -> None:
 
 
 def test_where_only_the_miniature_runs_a_job_that_may_go_to_fal_does_and_costs_the_same() -> None:
-    request, host = a_request(num_frames=81, resolution="720p"), Host(Machine(), Calibration())
+    request, host = a_request(num_frames=81, resolution="720p"), Estimator(Machine())
     for where in ("fal", "fal_when_needed"):
         line = text(outcome(request, Size(1600, 900), MINIATURE, host, where))  # type: ignore[arg-type]
         assert line.endswith("· $0.41 on fal")
 
 
+def test_on_zerogpu_the_quota_is_said_before_the_click() -> None:
+    """Half a card is lent for 1.5 × the declared time, a whole one counts twice."""
+    request, size = a_request(**DEFAULTS, num_inference_steps=4, guidance_scale=1, guidance_scale_2=1), Size(1600, 900)
+    for machine, factor in ((replace(ZERO_GPU, fp8=True), 1.5), (ZERO_GPU, 2.0)):
+        estimator = Estimator(machine)
+        declared = estimator.estimate(request, Size(832, 480), TURBO).zero_gpu_seconds
+        quota = f" and about {factor * declared:.0f} s of your ZeroGPU quota"
+        assert text(outcome(request, size, TURBO, estimator, "local")).endswith(f" here{quota}")
+        either = text(outcome(request, size, TURBO, estimator, "fal_when_needed"))
+        assert either.endswith(f" here{quota}, or $0.20 on fal")
+        assert "quota" not in outcome(request, size, TURBO, estimator, "fal")
+    assert "quota" not in outcome(request, size, TURBO, HOST, "local")
+
+
 def test_the_miniature_says_that_the_clip_is_enlarged() -> None:
-    line = text(outcome(a_request(**DEFAULTS), Size(1600, 900), MINIATURE, Host(Machine(), Calibration()), "local"))
+    line = text(outcome(a_request(**DEFAULTS), Size(1600, 900), MINIATURE, Estimator(Machine()), "local"))
     assert "The miniature draws at 208×128; the video is enlarged to 832×480." in line
 
 

@@ -12,6 +12,7 @@ from tests.support.jobs import House
 from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import schema, ui
 from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.estimator import Estimator
 from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
 from wan_core.ui.endpoint import image_to_video
@@ -20,7 +21,7 @@ from wan_core.ui.prompt_expansion import changes
 
 @pytest.fixture
 def page(house: House) -> gr.Blocks:
-    return ui.build(house.jobs, Settings(), MACHINE, CHOICE)
+    return ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE)
 
 
 def test_the_one_public_endpoint_is_image_to_video(page: gr.Blocks) -> None:
@@ -68,7 +69,7 @@ def test_the_preset_of_the_machine_is_in_the_form_from_the_start(page: gr.Blocks
 
 def test_what_the_knobs_do_is_shown_only_where_it_was_measured(house: House) -> None:
     def shown(engine: str) -> bool:
-        page = ui.build(house.jobs, Settings(), MACHINE, Choice(profiles()[engine], "It suits."))
+        page = ui.build(house.jobs, Settings(), Estimator(MACHINE), Choice(profiles()[engine], "It suits."))
         return any(block.elem_id == "knobs" for block in page.blocks.values())
 
     assert shown("miniature") and not shown("a14b")
@@ -92,12 +93,12 @@ def test_the_launch_options_open_no_folder(page: gr.Blocks) -> None:
 
 def test_a_secret_of_the_host_is_not_in_the_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAL_KEY", "canary-key")
-    page = ui.build(house.jobs, Settings(), MACHINE, CHOICE, fal="open")
+    page = ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE, fal="open")
     assert "canary" not in str(page.get_config_file())
 
 
 def test_where_fal_is_open_the_places_are_shown_and_the_label_warns_beside_the_miniature(house: House) -> None:
-    page = ui.build(house.jobs, Settings(), MACHINE, CHOICE, fal="own_key")
+    page = ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE, fal="own_key")
     where = next(block for block in page.blocks.values() if block.elem_id == "where")
     key = next(block for block in page.blocks.values() if block.elem_id == "fal-key")
     assert isinstance(where, gr.Radio) and where.visible and key.type == "password"

@@ -17,12 +17,11 @@ import gradio as gr  # isort: skip
 from gradio.context import LocalContext
 from starlette.requests import Request
 
-from wan_core import estimate
 from wan_core.backends.messages import Happened, Raised, answer_line, read_answer
 from wan_core.clips import ClipWorker, IsCancelled, needs_card
 from wan_core.engine import loading
 from wan_core.errors import ENGINE_FAILED, BackendError, Cancelled, WanError, from_plain, to_plain
-from wan_core.estimate import Calibration
+from wan_core.estimator import Estimator
 from wan_core.events import JOB, Event, Job, Log
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import EngineProfile, Machine, profiles
@@ -30,7 +29,7 @@ from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MACHINE = Machine(zero_gpu=True)
+ESTIMATOR = Estimator(Machine(zero_gpu=True))
 REASONS = {
     "ZeroGPU quota exceeded": "Your ZeroGPU quota does not cover this clip.",
     "ZeroGPU illegal duration": "This clip takes longer than ZeroGPU lends a card to you at once.",
@@ -117,13 +116,13 @@ def enter(page: gr.Blocks, request: Request) -> None:
 
 def _duration(job_text: str, *_: object) -> int:
     """Seconds to ask for: what a whole card needs for this job, with a margin."""
-    job = JOB.validate_json(job_text)
-    return estimate.of_job(job, MACHINE, Calibration()).zero_gpu_seconds
+    return ESTIMATOR.of_job(JOB.validate_json(job_text)).zero_gpu_seconds
 
 
 def _with_loras(engine_name: str) -> EngineProfile:
-    """The profile to load: turbo's weights serve the full model too, but LoRAs cannot be added once packed."""
-    return profiles()["a14b-turbo" if engine_name == "a14b" else engine_name]
+    """The profile to load: with its LoRAs the same weights serve it without them, but none can be added once packed."""
+    wanted = profiles()[engine_name]
+    return next((each for each in profiles().values() if each.lora and each.has_weights_of(wanted)), wanted)
 
 
 def _event(line: str) -> Event:
@@ -153,7 +152,7 @@ def _smaller(job: Job) -> list[str]:
         ways.append("fewer frames")
     if request.resolution != "480p":
         ways.append("480p")
-    if not profiles()[job.options.engine].turbo:
+    if profiles()[job.options.engine].lora is None:
         ways.append("the turbo preset")
     return ways or ["again tomorrow"]
 

@@ -15,11 +15,11 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-from wan_core.engine.guidance import StepSchedule, truncated
-from wan_core.estimate import CACHE_FROM_STEPS, TEXT_TOKENS, UNGUIDED_END
 from wan_core.events import Event, Log
+from wan_core.schedule import CACHE_FROM_STEPS, UNGUIDED_END, StepSchedule, truncated
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
+from wan_core.workload import TEXT_TOKENS
 
 NATIVE = "native"
 THRESHOLDS = (0.04, 0.10)

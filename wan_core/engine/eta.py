@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from wan_core.engine.guidance import StepSchedule
+from wan_core.schedule import StepSchedule
 
 
 @dataclass

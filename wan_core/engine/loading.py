@@ -24,7 +24,7 @@ from wan_core.engine.preview import Colours
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage, Step
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile
+from wan_core.profiles import EngineProfile, Loader
 from wan_core.settings import Settings
 
 Report = Callable[[Event], None]
@@ -76,9 +76,9 @@ class Engine:
 
         `None` means that `profile` must be loaded anew (other weights, or LoRAs that quantized ones no longer take).
         """
-        if (profile.repo, profile.revision) != (self.profile.repo, self.profile.revision):
+        if not profile.has_weights_of(self.profile):
             return None
-        if profile.turbo and self.plan and self.plan.weights == "fp8" and not turbo.is_loaded(self.pipe):
+        if profile.lora and self.plan and self.plan.weights == "fp8" and not turbo.is_loaded(self.pipe):
             return None
         return replace(self, profile=profile)
 
@@ -91,19 +91,19 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
         BackendError: `engine_unavailable`, `storage_full` or `out_of_memory`, with a sentence.
     """
     report(Stage("loading", f"Loading {profile.title}."))
-    engine = _wan(profile, settings, report) if profile.repo else _miniature(profile, settings)
+    engine = LOADERS[profile.loader](profile, settings, report)
     engine.pipe.set_progress_bar_config(disable=True)
     cache_first_frames(engine.pipe.vae)
     report(Log(f"{profile.title} is loaded on {engine.card.device}."))
     return engine
 
 
-def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
+def _load_miniature(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     """On all cores, without a step cache: three blocks leave little to skip (its cost: `benchmarks.quality`)."""
-    from wan_core.engine.miniature import build
+    from wan_core.engine.miniature.build import build_pipeline
 
     torch.set_num_threads(cores())
-    pipe = build()
+    pipe = build_pipeline()
     return Engine(
         profile, pipe, acceleration=Acceleration(settings, caches=False), colours=preview.fit_colours(pipe.vae)
     )
@@ -114,7 +114,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
+def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     """A14B, or whatever WAN_MODEL names, arranged for this card."""
     folder = find_model(profile, settings, report)
     card, plan = first_plan(detect_card(settings), settings)
@@ -123,7 +123,7 @@ def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
         pipe = assemble(folder, card.device if _goes_straight_to(plan) else torch.device("cpu"), report)
     except (OSError, SafetensorError) as error:
         raise _damaged(profile.title) from error
-    if profile.turbo:
+    if profile.lora:
         turbo.load(pipe, settings, report)
     if plan and plan.weights == "fp8":
         quantizing.quantize(pipe, torch.device("cpu") if card.lent else card.device, card.sm)
@@ -133,6 +133,12 @@ def _wan(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     whole_blocks = plan is not None and plan.placement != "group_offload"
     detect_acceleration = acceleration.detect_acceleration(pipe, settings, card.device, card.sm, whole_blocks, report)
     return Engine(profile, pipe, card, plan, detect_acceleration)
+
+
+LOADERS: dict[Loader, Callable[[EngineProfile, Settings, Report], Engine]] = {
+    "diffusers folder": _load_folder,
+    "miniature": _load_miniature,
+}
 
 
 def detect_card(settings: Settings) -> Card:

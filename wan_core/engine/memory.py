@@ -16,9 +16,9 @@ from diffusers.hooks.group_offloading import (
     _LAZY_PREFETCH_GROUP_OFFLOADING,
 )
 
-from wan_core.estimate import tokens
 from wan_core.geometry import Size
 from wan_core.schema import Acceleration
+from wan_core.workload import tokens
 
 GIB = 2**30
 EXPERT = 26.6  # bf16; sizes in this file are GiB unless a name says otherwise

@@ -17,23 +17,22 @@ from diffusers import UniPCMultistepScheduler
 from PIL import Image
 
 from wan_core import frames as frame_file
-from wan_core import geometry
+from wan_core import geometry, workload
 from wan_core.engine import guidance, offload, turbo
 from wan_core.engine.acceleration import NATIVE
 from wan_core.engine.decoding import NotFinite, iter_decoded
 from wan_core.engine.embedding_cache import prompt_embeds
 from wan_core.engine.eta import EtaEstimator
 from wan_core.engine.framing import frame_picture
-from wan_core.engine.guidance import StepSchedule
 from wan_core.engine.loading import Engine
 from wan_core.engine.preview import Previews
 from wan_core.errors import BackendError
-from wan_core.estimate import experts_of, tokens
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.files import FileStore
 from wan_core.frames import Frames
 from wan_core.geometry import Size
 from wan_core.run_in_thread import Emit, run_in_thread
+from wan_core.schedule import StepSchedule, schedule
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import sampled_frames
 
@@ -116,7 +115,7 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
 
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
     """What the visitor should know of this request on this engine."""
-    if engine.profile.turbo and (misfit := turbo.lora_misfit(clip.request)):
+    if engine.profile.lora and (misfit := turbo.lora_misfit(clip.request)):
         yield misfit
     if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
         yield ONLY_FP8
@@ -207,9 +206,10 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
 
 
 def _switch_turbo(engine: Engine, emit: Emit) -> None:
-    if engine.profile.turbo and not turbo.is_loaded(engine.pipe):
+    wanted = engine.profile.lora is not None
+    if wanted and not turbo.is_loaded(engine.pipe):
         turbo.load(engine.pipe, engine.acceleration.settings, emit)
-    turbo.switch(engine.pipe, on=engine.profile.turbo)
+    turbo.switch(engine.pipe, on=wanted)
 
 
 def prepare_scheduler(pipe: Any, request: ImageToVideoInput) -> StepSchedule:
@@ -218,7 +218,7 @@ def prepare_scheduler(pipe: Any, request: ImageToVideoInput) -> StepSchedule:
     pipe.scheduler.set_timesteps(request.num_inference_steps)
     boundary = pipe.config.boundary_ratio * pipe.scheduler.config.num_train_timesteps
     timesteps = pipe.scheduler.timesteps.tolist()
-    return guidance.schedule(timesteps, boundary, request.guidance_scale, request.guidance_scale_2)
+    return schedule(timesteps, boundary, request.guidance_scale, request.guidance_scale_2)
 
 
 def _describe(schedule: StepSchedule, request: ImageToVideoInput) -> Iterator[Event]:
@@ -263,9 +263,7 @@ def _after_step(
 
 
 def _high_noise_cost(engine: Engine, clip: Clip) -> float:
-    """A forward of the high-noise expert in forwards of the low-noise one, by their operations."""
-    high, low = (expert.forward_flops(tokens(clip.size, clip.frames)) for expert in experts_of(engine.profile))
-    return high / low
+    return engine.profile.experts.high_noise_cost(workload.tokens(clip.size, clip.frames))
 
 
 def _decode_seconds(engine: Engine, clip: Clip) -> float:

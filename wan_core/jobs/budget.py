@@ -4,9 +4,9 @@ import threading
 from typing import Literal
 
 from wan_core.errors import BackendError
-from wan_core.estimate import dollars_on_fal
 from wan_core.events import Job
 from wan_core.jobs.store import JobStore
+from wan_core.pricing import dollars_on_fal
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 

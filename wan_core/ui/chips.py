@@ -1,4 +1,4 @@
-"""Words for the prompt, one click each: Wan's vocabulary of camera and motion, or what the miniature has learned."""
+"""Words for the prompt, one click each: Wan's camera and motion, or what of them the engine knows."""
 
 from html import escape
 
@@ -6,7 +6,7 @@ import gradio as gr
 
 from wan_core import prompting
 from wan_core.events import Where
-from wan_core.profiles import MINIATURE, EngineProfile, miniature_card, pool_of
+from wan_core.profiles import EngineProfile, pool_of
 from wan_core.prompting import Chip
 
 CHOOSE_JS = """
@@ -20,10 +20,10 @@ ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 def chips(engine: EngineProfile, where: Where) -> str:
     """The words that count for what will run: `engine`, or the full model at fal."""
-    if engine.name != MINIATURE or pool_of(where, engine.name) == "fal":
+    if engine.vocabulary is None or pool_of(where, engine.name) == "fal":
         return _group("Camera", prompting.CAMERA) + _group("Motion", prompting.MOTION)
-    camera = _known_to_the_miniature(prompting.CAMERA) or prompting.CAMERA
-    return _group("Camera", camera) + _group("Motion", _known_to_the_miniature(prompting.MOTION))
+    camera = _select_known(prompting.CAMERA, engine.vocabulary) or prompting.CAMERA
+    return _group("Camera", camera) + _group("Motion", _select_known(prompting.MOTION, engine.vocabulary))
 
 
 def chosen_chip(event: gr.EventData) -> Chip | None:
@@ -31,10 +31,9 @@ def chosen_chip(event: gr.EventData) -> Chip | None:
     return ALL.get(str(getattr(event, "chip", "")))
 
 
-def _known_to_the_miniature(words: tuple[Chip, ...]) -> tuple[Chip, ...]:
-    """The words among those on the miniature's card, each a part of a move's name."""
-    moves = miniature_card()["moves"]
-    known = " ".join(str(move).lower() for move in moves) if isinstance(moves, list) else ""
+def _select_known(words: tuple[Chip, ...], vocabulary: tuple[str, ...]) -> tuple[Chip, ...]:
+    """The words that are a part of one in `vocabulary` ("pan" of "pan left")."""
+    known = " ".join(vocabulary).lower()
     return tuple(chip for chip in words if chip.label.lower() in known)
 
 

@@ -1,27 +1,18 @@
 """What will come out, said before the click: size, frames, rate, seconds, the crop, and how long it will take. Pure."""
 
-from dataclasses import dataclass
 from html import escape
 
 from wan_core import geometry
 from wan_core.errors import InputError
-from wan_core.estimate import Calibration, Estimate, estimate
+from wan_core.estimator import Estimate, Estimator
 from wan_core.events import Where
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile, Machine, pool_of
+from wan_core.profiles import EngineProfile, pool_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
 from wan_core.ui.progress import duration
 
 MAX_SIDE = 100_000
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the seconds of an estimate depend on besides the request."""
-
-    machine: Machine
-    calibration: Calibration
 
 
 def picture_size(measured: object) -> Size | None:
@@ -33,7 +24,9 @@ def picture_size(measured: object) -> Size | None:
     return size if 0 < size.width < MAX_SIDE and 0 < size.height < MAX_SIDE else None
 
 
-def outcome(request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, host: Host, where: Where) -> str:
+def outcome(
+    request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, estimator: Estimator, where: Where
+) -> str:
     """The line and, as data for the picture's frame, the part of the picture that will be kept (per cent)."""
     size = _size(request, picture)
     times = timing(request)
@@ -41,7 +34,7 @@ def outcome(request: ImageToVideoInput, picture: Size | None, profile: EnginePro
     frames = f"{times.generated} → {times.delivered} frames" if added else f"{times.delivered} frames"
     words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
     if size:
-        words.append(_effort(estimate(request, size, profile, host.machine, host.calibration), profile, where))
+        words.append(_effort(estimator.estimate(request, size, profile), profile, where))
     drawn_small = profile.render_divisor > 1 and pool_of(where, profile.name) == "local"
     notes = [_rendered_small(size, profile)] if size and drawn_small else []
     crop = _crop(picture, size) if picture and size else ""
@@ -55,11 +48,18 @@ def fault(error: InputError) -> str:
 
 
 def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:
-    """The time here, the price on fal, or both where either may happen."""
-    here, there = f"about {duration(expected.seconds)} here", f"${expected.dollars_on_fal:.2f} on fal"
+    """The time here with the quota it takes, the price on fal, or both where either may happen."""
+    here, there = _effort_here(expected), f"${expected.dollars_on_fal:.2f} on fal"
     if pool_of(where, profile.name) == "fal":
         return there
     return here if where == "local" else f"{here}, or {there}"
+
+
+def _effort_here(expected: Estimate) -> str:
+    """The time, and on ZeroGPU the quota a visitor must have left: see `pricing.lent_card` for what is assumed."""
+    here = f"about {duration(expected.seconds)} here"
+    quota_s = expected.zero_gpu_quota_s
+    return here if quota_s is None else f"{here} and about {quota_s:.0f} s of your ZeroGPU quota"
 
 
 def _size(request: ImageToVideoInput, picture: Size | None) -> Size | None:

@@ -7,16 +7,15 @@ import gradio as gr
 from gradio.components import Component
 
 from wan_core import prompting
-from wan_core.estimate import Calibration
+from wan_core.estimator import Estimator
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, opening
-from wan_core.profiles import MINIATURE, Choice, Machine
+from wan_core.profiles import Choice, Machine
 from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.form_events import FormEvents
-from wan_core.ui.outcome import Host
 from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
 from wan_core.ui.run_events import RunEvents
@@ -35,14 +34,14 @@ BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 def build(
     jobs: JobService,
     settings: Settings,
-    machine: Machine,
+    estimator: Estimator,
     choice: Choice,
-    calibration: Calibration | None = None,
     *,
     fal: sections.Fal = "closed",
     expand: Expand | None = None,
 ) -> gr.Blocks:
-    """The app's page with its named endpoint. `calibration` lets the estimate learn, `expand` rewrites a prompt."""
+    """The app's page with its named endpoint. `estimator` knows the machine, `expand` rewrites a prompt."""
+    machine = estimator.machine
     first = opening(settings, choice.profile, machine)
     page = gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
@@ -56,9 +55,8 @@ def build(
                 mirror = Mirror(left.outcome, left.link, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
-        host = Host(machine, calibration or Calibration())
         _connect_run(left, screen, run_events)
-        refresh = _connect_mirror(left, mirror, Reflecting(left.form, mirror, host, choice.profile))
+        refresh = _connect_mirror(left, mirror, Reflecting(left.form, mirror, estimator, choice.profile))
         _connect_choices(left, screen, form_events)
         _connect_copies(left)
         if expand is not None:
@@ -157,8 +155,8 @@ def _connect_copies(left: FormColumn) -> None:
 
 def _header(choice: Choice) -> str:
     """The title, and what runs here where that is not the full model."""
-    small = choice.profile.description if choice.profile.name == MINIATURE else ""
-    notice = f'<p class="notice" id="notice">{escape(small)}</p>' if small else ""
+    said = choice.profile.notice
+    notice = f'<p class="notice" id="notice">{escape(said)}</p>' if said else ""
     return (
         f"<h1>{TITLE}</h1><p>One picture and one sentence become a short video. "
         "Every parameter of fal's endpoint, on your own machine.</p>" + notice

@@ -7,7 +7,7 @@ import gradio as gr
 from wan_core import prompting
 from wan_core.events import Where
 from wan_core.presets import Preset
-from wan_core.profiles import MINIATURE, MINIATURE_FOLDER, Choice, EngineProfile, Machine, profiles, why_not
+from wan_core.profiles import Choice, EngineProfile, Machine, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.ui.controls import Form, control, to_component_value
 from wan_core.ui.pictures import UploadedImage
@@ -65,16 +65,16 @@ def size_section(form: Form, opening: Preset) -> None:
 
 
 def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
-    """The sampler's knobs and, where the miniature runs, what each of them was measured to do to it."""
+    """The sampler's knobs and, where the engine has one, the measured account of what each does to it."""
     with gr.Accordion("Sampling", open=False, elem_id="sampling", elem_classes="not-in-embed"):
         for name in SAMPLING:
             _add(form, name, opening)
-        if engine.name == MINIATURE:
-            with gr.Accordion("What these do to the miniature", open=False, elem_id="knobs"):
-                text, tables = (MINIATURE_FOLDER / "knobs.md").read_text(encoding="utf-8").split("## Figures\n")
+        if engine.knob_help is not None:
+            with gr.Accordion(f"What these do to the {engine.title.lower()}", open=False, elem_id="knobs"):
+                text, tables = (engine.knob_help / "knobs.md").read_text(encoding="utf-8").split("## Figures\n")
                 gr.Markdown(text.partition("\n")[2], elem_classes="small")
                 gr.Image(
-                    str(MINIATURE_FOLDER / "knobs.jpg"),
+                    str(engine.knob_help / "knobs.jpg"),
                     label="Last frames",
                     show_label=False,
                     interactive=False,
@@ -150,10 +150,11 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
 
 
 def _places(choice: Choice) -> dict[Where, str]:
-    """The places by name; where only the miniature runs, `fal when needed` says that this means always."""
-    if choice.profile.name != MINIATURE:
+    """The places by name; where only a smaller model runs, `fal when needed` says that this means always."""
+    if choice.profile.is_full_model:
         return PLACES
-    return PLACES | {"fal_when_needed": "fal when this machine cannot: here always, as only the miniature runs on it"}
+    always = f"here always, as only the {choice.profile.title.lower()} runs on it"
+    return PLACES | {"fal_when_needed": f"{PLACES['fal_when_needed']}: {always}"}
 
 
 def _why(choice: Choice, machine: Machine) -> str:

@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from wan_core.errors import InputError
+from wan_core.estimator import Estimator
 from wan_core.profiles import EngineProfile, profiles
 from wan_core.recipe import Recipe
 from wan_core.schema import ImageToVideoInput
@@ -56,10 +57,10 @@ def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
 class Reflecting:
     """The event that brings the mirror up to date with the form."""
 
-    def __init__(self, form: Form, mirror: Mirror, host: outcome.Host, machine_default: EngineProfile) -> None:
+    def __init__(self, form: Form, mirror: Mirror, estimator: Estimator, machine_default: EngineProfile) -> None:
         self._form = form
         self._mirror = mirror
-        self._host = host
+        self._estimator = estimator
         self._machine_default = machine_default
 
     def refresh(self, measured: str, *values: object) -> dict[Component, Any]:
@@ -71,7 +72,7 @@ class Reflecting:
             except InputError as error:
                 return {self._mirror.outcome: outcome.fault(error)}
             profile = profiles().get(str(given["engine"]), self._machine_default)
-            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._host, given["where"])
+            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._estimator, given["where"])
             return {self._mirror.outcome: line, **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:

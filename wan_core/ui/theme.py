@@ -1,10 +1,13 @@
 """Colours, fonts and scripts of the page, as arguments of `launch()`. All of it is served from this machine."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from wan_core.settings import Limits
 
@@ -26,6 +29,21 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
         input_placeholder_color="*neutral_500",
+    )
+
+
+def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
+    """Serve `page` with `routes` before Gradio's own; returns when the process is told to stop.
+
+    With server-side rendering the routes would be lost.
+    """
+    page.launch(
+        mcp_server=True,
+        ssr_mode=False,
+        show_error=False,
+        run_history=False,
+        app_kwargs={"routes": list(routes), "middleware": list(middleware)},
+        **launch_options(),
     )
 
 

@@ -34,7 +34,7 @@ from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Finished, Heartbeat, Job, Log, LogLevel, Note, Queued, Result, Stage
 from wan_core.files import FileStore
 from wan_core.intake import Fetcher, FetchLimits
-from wan_core.profiles import MINIATURE
+from wan_core.profiles import FULL_MODEL, profiles
 from wan_core.settings import Limits
 
 __all__ = ["FalBackend"]
@@ -44,12 +44,11 @@ log = logging.getLogger(__name__)
 Handle = fal_client.SyncRequestHandle
 FAL = Hosts()
 TIMEOUTS = Timeouts()
-MODEL = "a14b"  # the engine that fal's endpoint runs
 MAX_LOG_LINES = 500
 DOWNLOAD_S = 600.0
 CANCEL_S = 5.0
 LEVELS: dict[str, LogLevel] = {"ERROR": "ERROR", "WARN": "WARN", "WARNING": "WARN"}
-AT_ONCE = "Made on fal by the full model; the engine here would have been the miniature."
+AT_ONCE = "Made on fal by the full model; the engine here would have been the {engine}."
 
 
 class RemoteNotes(Protocol):
@@ -107,8 +106,9 @@ class FalBackend:
         token = self._tokens.setdefault(job.id, CancelToken())
         try:
             yield Stage("fal")  # whoever wished to stop before this is heard again now
-            if job.options.where == "fal_when_needed" and job.options.engine == MINIATURE:
-                yield Note(AT_ONCE)
+            profile = profiles()[job.options.engine]
+            if job.options.where == "fal_when_needed" and not profile.is_full_model:
+                yield Note(AT_ONCE.format(engine=profile.title.lower()))
             yield from self._run(job, token)
         finally:
             self._tokens.pop(job.id, None)
@@ -253,7 +253,7 @@ def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
     assert seed is not None, "a job always has its seed"
     prompt = answer.prompt or job.inputs.prompt
     fps = round(clip.fps)
-    return Result(prompt, seed, clip.size, clip.frames, fps, MODEL, fal_url=answer.video.url)
+    return Result(prompt, seed, clip.size, clip.frames, fps, FULL_MODEL, fal_url=answer.video.url)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,111 @@
+"""The estimate against published times and clips that took longer than thought."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wan_core.calibration import Calibration
+from wan_core.estimator import Estimator
+from wan_core.events import Job
+from wan_core.geometry import Size
+from wan_core.profiles import Machine, profiles
+from wan_core.schema import ImageToVideoInput
+from wan_core.settings import Limits
+
+H100 = Machine("NVIDIA H100 80GB HBM3", 80 * 2**30)
+H200 = Machine("NVIDIA H200", 2**37)
+LAPTOP = Machine()
+SIZE = Size(832, 480)
+A14B, MINIATURE = profiles()["a14b"], profiles()["miniature"]
+
+
+def request(**values: object) -> ImageToVideoInput:
+    return ImageToVideoInput.model_validate({"image_url": "data:", "prompt": "a cat"} | values)
+
+
+def a_job(**values: object) -> Job:
+    return Job("job", request(resolution="480p", **values), Path("/nowhere.png"), SIZE, "miniature")
+
+
+def test_a_published_time_is_met_within_a_fifth() -> None:
+    """diffusers on one H100, 480p, 81 frames, with guidance: 9.77 s a step (LightX2V's README)."""
+    asked = request(resolution="480p", num_inference_steps=40, acceleration="none")
+    assert Estimator(H100).estimate(asked, SIZE, A14B).stages["sampling"] / 40 == pytest.approx(9.77, rel=0.2)
+
+
+def test_after_finished_clips_the_estimate_is_what_they_took(tmp_path: Path) -> None:
+    job, path = a_job(), tmp_path / "calibration.json"
+    estimator = Estimator(LAPTOP, Calibration(path))
+    before = estimator.of_job(job)
+    for slower in (2.9, 3.0, 3.3):
+        estimator.learn_from(job, {stage: seconds * slower for stage, seconds in before.stages.items()})
+    assert Estimator(LAPTOP, Calibration(path)).seconds_of(job) == pytest.approx(3 * before.seconds)
+    assert Estimator(H100, Calibration(path)).of_job(job) == Estimator(H100).of_job(job)
+
+
+def test_a_job_that_finished_kept_frames_again_teaches_nothing() -> None:
+    estimator = Estimator(LAPTOP)
+    before = estimator.seconds_of(a_job())
+    estimator.learn_from(replace(a_job(), frames_of="other"), {"encoding": 1000.0, "interpolating": 1000.0})
+    assert estimator.seconds_of(a_job()) == before
+
+
+def test_what_one_acceleration_taught_serves_the_other_until_it_ran_itself() -> None:
+    estimator, untaught = Estimator(LAPTOP), Estimator(LAPTOP)
+    regular, none = a_job(), a_job(acceleration="none")
+    before = estimator.of_job(none).stages["sampling"]
+    for job, slower in ((regular, 3.0), (none, 2.0)):
+        estimator.learn_from(job, {"sampling": slower * untaught.of_job(job).stages["sampling"]})
+        assert estimator.of_job(none).stages["sampling"] == pytest.approx(slower * before)
+
+
+def test_a_job_may_take_three_times_its_estimate_and_at_least_twenty_minutes() -> None:
+    estimator, limits = Estimator(LAPTOP), Limits()
+    short, long = a_job(num_frames=17), replace(a_job(), engine="a14b")
+    assert estimator.wall_limit_s(short, limits) == limits.min_job_s
+    assert estimator.wall_limit_s(long, limits) == 3 * estimator.seconds_of(long) > limits.min_job_s
+
+
+def test_quota_is_said_where_a_card_is_lent_and_nowhere_else() -> None:
+    assert Estimator(H200).of_job(a_job()).zero_gpu_quota_s is None
+    expected = Estimator(Machine(zero_gpu=True)).of_job(a_job())
+    assert expected.zero_gpu_quota_s == 1.5 * expected.zero_gpu_seconds
+
+
+def test_the_quota_stays_what_will_be_declared_however_long_clips_took() -> None:
+    estimator = Estimator(Machine(zero_gpu=True))
+    before = estimator.of_job(a_job())
+    estimator.learn_from(a_job(), {stage: 5 * seconds for stage, seconds in before.stages.items()})
+    after = estimator.of_job(a_job())
+    assert after.seconds == pytest.approx(5 * before.seconds)
+    assert after.zero_gpu_quota_s == before.zero_gpu_quota_s
+
+
+def test_film_on_a_cpu_takes_seconds_a_pair_and_rife_a_fraction_of_that() -> None:
+    def seconds_a_pair(**values: object) -> float:
+        asked = request(resolution="480p", num_interpolated_frames=1, **values)
+        return Estimator(LAPTOP).estimate(asked, SIZE, A14B).stages["interpolating"] / (asked.num_frames - 1)
+
+    assert seconds_a_pair(interpolator_model="film") == pytest.approx(35, rel=0.1)
+    assert seconds_a_pair(interpolator_model="rife") == pytest.approx(0.39, rel=0.2)
+    assert seconds_a_pair(interpolator_model="none") == 0
+    on_a_card = Estimator(H200).estimate(request(resolution="720p"), Size(1280, 720), A14B)
+    assert on_a_card.stages["interpolating"] < 10
+
+
+def test_the_interpolators_own_rate_is_asked_for_the_model_and_the_device() -> None:
+    def rate(model: str, device: str) -> float:
+        return {("rife", "cuda"): 1e-6, ("rife", "cpu"): 2e-6}[model, device]
+
+    asked = request(resolution="480p", interpolator_model="rife")
+    for machine, seconds in ((H100, 1e-6), (LAPTOP, 2e-6)):
+        said = Estimator(machine, interpolation_rate=rate).estimate(asked, SIZE, A14B).stages["interpolating"]
+        assert said == pytest.approx(seconds * 832 * 512 * (asked.num_frames - 1) * asked.num_interpolated_frames)
+
+
+def test_an_estimate_needs_no_torch() -> None:
+    check = "import sys, wan_core.estimator; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", check], cwd=Path(__file__).parents[1], check=True)

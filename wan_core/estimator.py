@@ -1,0 +1,140 @@
+"""What a request will take, said before the click: seconds of each stage, ZeroGPU quota, dollars on fal.
+
+Operations (`workload`) × what this machine makes of them (the engine's `rates`) × what finished clips taught
+(`calibration`). No torch, no clock.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from wan_core import geometry, pricing
+from wan_core.calibration import Calibration
+from wan_core.events import Job, StageName
+from wan_core.geometry import Size
+from wan_core.interpolation import seconds_per_pixel
+from wan_core.pricing import LentCard
+from wan_core.profiles import EngineProfile, Machine, profiles
+from wan_core.rates import Rates
+from wan_core.schedule import CACHE_FROM_STEPS
+from wan_core.schema import ImageToVideoInput, VideoWriteMode
+from wan_core.settings import Limits
+from wan_core.timing import sampled_frames, timing
+from wan_core.workload import sampling_flops
+
+InterpolationRate = Callable[[str, str], float]
+"""Model word and "cpu" or "cuda" → seconds for a pixel of each new frame, sides padded to 64."""
+
+ENCODE_S_PER_PIXEL: dict[VideoWriteMode, float] = {"fast": 1.5e-8, "balanced": 4e-8, "small": 16e-8}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of each stage of a clip; `dollars_on_fal` is what fal asks for the same request.
+
+    `zero_gpu_seconds` is the duration to declare on ZeroGPU. It follows the priors alone: they are a whole card's, as
+    the declaration must be, while finished clips taught what half a card takes. `lent_card` is what ZeroGPU lends,
+    `None` on every other machine.
+    """
+
+    stages: Mapping[StageName, float]
+    dollars_on_fal: float
+    zero_gpu_seconds: int
+    lent_card: LentCard | None = None
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.stages.values())
+
+    @property
+    def zero_gpu_quota_s(self) -> float | None:
+        """Seconds of the visitor's ZeroGPU quota that must be left; `None` where no card is lent."""
+        return pricing.quota_seconds(self.zero_gpu_seconds, self.lent_card) if self.lent_card else None
+
+
+class Estimator:
+    """Says what requests take on `machine`, with the engine already loaded, and learns from finished clips."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        calibration: Calibration | None = None,
+        interpolation_rate: InterpolationRate = seconds_per_pixel,
+    ) -> None:
+        self.machine = machine
+        self._calibration = calibration or Calibration()
+        self._interpolation_rate = interpolation_rate
+
+    def estimate(self, request: ImageToVideoInput, size: Size, profile: EngineProfile) -> Estimate:
+        """What `request` takes for a clip of `size` by the engine `profile`."""
+        variants, priors = _variants(request), self._by_priors(request, size, profile)
+        stages = {
+            stage: seconds * self._calibration.factor(self._key(profile), stage, variants.get(stage, ""))
+            for stage, seconds in priors.items()
+        }
+        on_the_card_s = priors["sampling"] + priors["decoding"] + priors["interpolating"]
+        card = pricing.lent_card(profile, self.machine) if self.machine.zero_gpu else None
+        return Estimate(stages, pricing.dollars_on_fal(request), pricing.zero_gpu_seconds(on_the_card_s), card)
+
+    def of_job(self, job: Job) -> Estimate:
+        """What a job that was accepted takes."""
+        return self.estimate(job.inputs, job.size, profiles()[job.options.engine])
+
+    def seconds_of(self, job: Job) -> float:
+        """As `of_job`, the sum."""
+        return self.of_job(job).seconds
+
+    def wall_limit_s(self, job: Job, limits: Limits) -> float:
+        """Seconds after which a job is stopped: far more than it should take."""
+        return max(limits.min_job_s, limits.job_estimate_factor * self.seconds_of(job))
+
+    def learn_from(self, job: Job, stage_seconds: Mapping[str, float]) -> None:
+        """Learns from a finished job of this machine; one that finished kept frames again says little."""
+        if job.frames_of is None:
+            self.learn(job.inputs, job.size, profiles()[job.options.engine], stage_seconds)
+
+    def learn(
+        self, request: ImageToVideoInput, size: Size, profile: EngineProfile, stage_seconds: Mapping[str, float]
+    ) -> None:
+        """Learns from a finished clip: `stage_seconds` as in its `Result`."""
+        predicted = self._by_priors(request, size, profile)
+        self._calibration.record(self._key(profile), _variants(request), predicted, stage_seconds)
+
+    def _key(self, profile: EngineProfile) -> str:
+        return f"{profile.name}|{self.machine.title}"
+
+    def _by_priors(self, request: ImageToVideoInput, size: Size, profile: EngineProfile) -> dict[StageName, float]:
+        """Seconds of each stage before anything was learned."""
+        rendered = geometry.rendered_size(size, profile.render_divisor)
+        rate, clip = profile.rates.of_card(self.machine.rated_card), timing(request)
+        frames = sampled_frames(request.num_frames)
+        flops = sampling_flops(request, rendered, profile.experts)
+        return {
+            "sampling": flops / rate.flops / _gain(request, profile.rates) + rate.encode_s * rendered.pixels * frames,
+            "decoding": rate.decode_s * rendered.pixels * frames,
+            "interpolating": self._interpolating_s(request, rendered, clip.delivered - clip.generated),
+            "encoding": ENCODE_S_PER_PIXEL[request.video_write_mode] * size.pixels * clip.delivered,
+        }
+
+    def _interpolating_s(self, request: ImageToVideoInput, rendered: Size, new_frames: int) -> float:
+        """Seconds for `new_frames` between frames of `rendered` size, loading left out."""
+        if new_frames == 0:
+            return 0.0
+        pixels = _padded(rendered.width) * _padded(rendered.height)
+        return self._interpolation_rate(request.interpolator_model, self.machine.device) * pixels * new_frames
+
+
+def _variants(request: ImageToVideoInput) -> dict[str, str]:
+    """What a stage's speed depends on besides engine and machine."""
+    return {"sampling": request.acceleration, "interpolating": request.interpolator_model}
+
+
+def _gain(request: ImageToVideoInput, rates: Rates) -> float:
+    """How much faster `regular` runs the same forwards (before anything was measured here)."""
+    if request.acceleration == "none":
+        return 1.0
+    return rates.attention_gain * (rates.cache_gain if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)
+
+
+def _padded(side: int) -> int:
+    return 64 * math.ceil(side / 64)
