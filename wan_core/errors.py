@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 UNEXPECTED = "Something went wrong on this server. Please try again."
+JOB_FAILED = "Something went wrong on this server. The job's id is in its log; please try again."
 ENGINE_FAILED = "The engine failed unexpectedly. The job's id is in the server's log; please try again."
 
 

@@ -120,7 +120,7 @@ class Estimator:
         """Seconds for `new_frames` between frames of `rendered` size, loading left out."""
         if new_frames == 0:
             return 0.0
-        pixels = _padded(rendered.width) * _padded(rendered.height)
+        pixels = _pad_to_64(rendered.width) * _pad_to_64(rendered.height)
         return self._interpolation_rate(request.interpolator_model, self.machine.device) * pixels * new_frames
 
 
@@ -136,5 +136,5 @@ def _gain(request: ImageToVideoInput, rates: Rates) -> float:
     return rates.attention_gain * (rates.cache_gain if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)
 
 
-def _padded(side: int) -> int:
+def _pad_to_64(side: int) -> int:
     return 64 * math.ceil(side / 64)

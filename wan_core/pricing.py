@@ -3,10 +3,11 @@
 import math
 from typing import Literal
 
+from wan_core.endpoints import ENDPOINTS, IMAGE_TO_VIDEO, Endpoint
+from wan_core.events import Job
 from wan_core.profiles import EngineProfile, Machine
-from wan_core.schema import ImageToVideoInput, Resolution
+from wan_core.schema import ImageToVideoInput
 
-DOLLARS_PER_VIDEO_SECOND: dict[Resolution, float] = {"480p": 0.04, "580p": 0.06, "720p": 0.08}
 FAL_FRAMES_PER_VIDEO_SECOND = 16  # fal bills num_frames / 16, whatever frames_per_second says
 
 WEIGHTS_S = 15  # ZeroGPU streams the weights into a fresh worker
@@ -19,9 +20,14 @@ QUOTA_FACTOR: dict[LentCard, float] = {"half": 1.5, "whole": 2.0}
 twice (spaces 0.51.3, client.py; docs/hub/spaces-zerogpu.md)."""
 
 
-def dollars_on_fal(request: ImageToVideoInput) -> float:
-    """fal's price: video seconds at 16 frames a second × the resolution's rate."""
-    return request.num_frames / FAL_FRAMES_PER_VIDEO_SECOND * DOLLARS_PER_VIDEO_SECOND[request.resolution]
+def dollars_on_fal(inputs: ImageToVideoInput, endpoint: Endpoint = IMAGE_TO_VIDEO) -> float:
+    """fal's price: video seconds at 16 frames a second × the endpoint's rate for the resolution."""
+    return inputs.num_frames / FAL_FRAMES_PER_VIDEO_SECOND * endpoint.dollars_per_video_second[inputs.resolution]
+
+
+def dollars_of_job(job: Job) -> float:
+    """fal's price of an accepted job."""
+    return dollars_on_fal(job.inputs, ENDPOINTS[job.endpoint])
 
 
 def zero_gpu_seconds(on_the_card_s: float) -> int:

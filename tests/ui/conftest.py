@@ -23,7 +23,7 @@ from wan_core.ui.form_events import FormEvents
 from wan_core.ui.page import FormColumn
 from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
-from wan_core.ui.summary import Mirror, Reflecting, build_snippets
+from wan_core.ui.summary import SettingsSummary, SummaryParts, build_snippets
 from wan_core.ui.visit import browser_state
 
 MACHINE = Machine()
@@ -40,8 +40,7 @@ class Desk:
     screen: Screen
     run_events: RunEvents
     form_events: FormEvents
-    reflecting: Reflecting
-    mirror: Mirror
+    summary: SettingsSummary
 
     def values(self, **changed: Any) -> list[Any]:
         """The form as an event would send it: fal's defaults, a picture and a prompt unless told otherwise."""
@@ -93,11 +92,11 @@ def desk(house: House) -> Desk:
     with gr.Blocks():
         left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
         screen = build_screen(browser_state(), left.generate, left.cancel)
-        mirror = Mirror(left.outcome, left.link, *build_snippets())
+        parts = SummaryParts(left.outcome, left.link, *build_snippets())
     run_events = RunEvents(house.jobs, Settings(), left.form, screen)
     form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
-    reflecting = Reflecting(left.form, mirror, Estimator(MACHINE), CHOICE.profile)
-    return Desk(house, left, screen, run_events, form_events, reflecting, mirror)
+    summary = SettingsSummary(left.form, parts, Estimator(MACHINE), CHOICE.profile)
+    return Desk(house, left, screen, run_events, form_events, summary)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
     options = JobOptions("miniature", "fal", prompt_in_file=False)
     private = replace(job, options=options, inputs=job.inputs.model_copy(update={"image_url": ""}))
     comments = [recipe.to_comment(recipe.from_job(each), each.id) for each in (job, private)]
-    values, less = [filled(desk, desk.form_events.saved(event(comment=comment))) for comment in comments]
+    values, less = [filled(desk, desk.form_events.restore_settings(event(comment=comment))) for comment in comments]
     assert (values["num_frames"], values["shift"], values["prompt"], values["seed"]) == (49, 6.5, "a walk", "1")
     assert (values["image_url"], values["picture"], values["engine"]) == (
         "https://example.com/a.png",
@@ -89,7 +89,7 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
 def test_a_file_without_our_settings_says_so(desk: Desk) -> None:
     for said in ({}, {"comment": "Lavf60"}):
         with pytest.raises(gr.Error, match="carries no settings of this app"):
-            desk.form_events.saved(event(**said))
+            desk.form_events.restore_settings(event(**said))
 
 
 def test_a_reload_brings_the_form_back_as_it_was_sent(desk: Desk, caller: gr.Request) -> None:
@@ -135,11 +135,11 @@ def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
     assert desk.form_events.chip("A cat", event(chip="?")) == "A cat"
 
 
-def test_the_mirror_follows_the_form(desk: Desk) -> None:
-    shown = desk.reflecting.refresh("1600x900", *desk.values(num_frames=49, prompt="a walk"))
-    assert "1280×720" in shown[desk.mirror.outcome]
-    assert "num_frames=49" in shown[desk.mirror.link] and '"num_frames": 49' in shown[desk.mirror.python]
-    assert shown[desk.mirror.link].startswith(link_query_start())
+def test_the_summary_follows_the_form(desk: Desk) -> None:
+    shown = desk.summary.refresh("1600x900", *desk.values(num_frames=49, prompt="a walk"))
+    assert "1280×720" in shown[desk.summary.parts.outcome]
+    assert "num_frames=49" in shown[desk.summary.parts.link] and '"num_frames": 49' in shown[desk.summary.parts.python]
+    assert shown[desk.summary.parts.link].startswith(link_query_start())
 
 
 def link_query_start() -> str:
@@ -149,5 +149,5 @@ def link_query_start() -> str:
 
 
 def test_a_fault_is_told_in_the_line_as_it_is_typed(desk: Desk) -> None:
-    shown = desk.reflecting.refresh("", *desk.values(seed="soon"))
-    assert "seed must be a whole number" in shown[desk.mirror.outcome]
+    shown = desk.summary.refresh("", *desk.values(seed="soon"))
+    assert "seed must be a whole number" in shown[desk.summary.parts.outcome]

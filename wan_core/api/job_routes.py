@@ -74,7 +74,7 @@ class JobRoutes:
     async def submit(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and say where it can be followed."""
         record = await self._accept(endpoint, request)
-        return self._submitted(record, request)
+        return self._submit_response(record, request)
 
     async def run(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and answer with its result; it is cancelled if its caller leaves."""
@@ -116,7 +116,7 @@ class JobRoutes:
         changes = await json_object(request)
         self._enter(request)
         record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
-        return self._submitted(record, request)
+        return self._submit_response(record, request)
 
     async def _accept(self, endpoint: Endpoint, request: Request) -> JobRecord:
         client = self._keys.client(request)
@@ -129,7 +129,7 @@ class JobRoutes:
         submission = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
         return await self._jobs.submit(submission, client)
 
-    def _submitted(self, record: JobRecord, request: Request) -> Response:
+    def _submit_response(self, record: JobRecord, request: Request) -> Response:
         return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})
 
     def _result(self, record: JobRecord, request: Request) -> Response:

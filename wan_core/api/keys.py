@@ -29,7 +29,7 @@ class Keys:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._submitted = tuple(key.encode() for key in settings.accepted_api_keys)
+        self._submit_response = tuple(key.encode() for key in settings.accepted_api_keys)
         self._open = settings.api_is_open
         self._only_local = self._open and not settings.api_keys.get_secret_value()
 
@@ -39,12 +39,12 @@ class Keys:
         Raises:
             Refusal: 401.
         """
-        given = sent_key(request)
+        given = key_in_request(request)
         if given and self._accepts(given):
             return given
         if self._open and (not self._only_local or is_local(request.headers)):
             return None
-        raise http_refusal(401, WRONG if self._submitted else CLOSED, "unauthorized", www_authenticate="Key")
+        raise http_refusal(401, WRONG if self._submit_response else CLOSED, "unauthorized", www_authenticate="Key")
 
     def client(self, request: HTTPConnection) -> Client:
         """Whose limits `request` counts against: its accepted key's, else its address's. Raises Refusal."""
@@ -54,11 +54,11 @@ class Keys:
         return client_of(request.headers, request.client.host if request.client else None, self._settings)
 
     def _accepts(self, given: str) -> bool:
-        matches = [hmac.compare_digest(given.encode(), key) for key in self._submitted]
+        matches = [hmac.compare_digest(given.encode(), key) for key in self._submit_response]
         return any(matches)
 
 
-def sent_key(request: HTTPConnection) -> str:
+def key_in_request(request: HTTPConnection) -> str:
     """What stands after `Key` or `Bearer`; empty without either."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() in ("key", "bearer") else ""

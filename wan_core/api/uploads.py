@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from wan_core.api.addressing import Links
 from wan_core.api.bodies import BODY_DEADLINE_S, json_object
 from wan_core.api.handlers import MethodHandlers
-from wan_core.api.keys import Keys, Passes, sent_key
+from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
 from wan_core.errors import BackendError
 from wan_core.files import FileStore, atomic_write
@@ -160,7 +160,7 @@ class Uploads:
         )
 
     async def upload(self, request: Request) -> Response:
-        if not self._passes.allows("upload", sent_key(request)):
+        if not self._passes.allows("upload", key_in_request(request)):
             self._keys.check(request)
         name = self.folder.new_name(request.headers.get("content-type", ""))
         return await self._keep(name, request)
@@ -184,11 +184,11 @@ class Uploads:
         raise too_large(self._settings.limits.max_upload_bytes)
 
     async def file(self, request: Request) -> Response:
-        return self._served(request.path_params["name"])
+        return self._serve_file(request.path_params["name"])
 
     async def clip(self, request: Request) -> Response:
         name = request.path_params["name"]
-        return self._served(name if CLIP.fullmatch(name) else "")
+        return self._serve_file(name if CLIP.fullmatch(name) else "")
 
     async def _keep(self, name: str, request: Request) -> Response:
         try:
@@ -198,7 +198,7 @@ class Uploads:
             raise http_refusal(408, f"The file did not arrive within {BODY_DEADLINE_S} seconds.") from None
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
-    def _served(self, name: str) -> Response:
+    def _serve_file(self, name: str) -> Response:
         path = named_file(self._settings.files, name)
         if path is None:
             raise http_refusal(404, "No such file. Files are kept for a day.", "file_not_found")

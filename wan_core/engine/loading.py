@@ -122,7 +122,7 @@ def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> 
     try:
         pipe = assemble(folder, card.device if _goes_straight_to(plan) else torch.device("cpu"), report)
     except (OSError, SafetensorError) as error:
-        raise _damaged(profile.title) from error
+        raise _damaged_error(profile.title) from error
     if profile.lora:
         turbo.load(pipe, settings, report)
     if plan and plan.weights == "fp8":
@@ -220,6 +220,6 @@ def available_bytes() -> int:
     return kilobytes * 1024 if kilobytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _damaged(title: str) -> BackendError:
+def _damaged_error(title: str) -> BackendError:
     sentence = f"The weights of {title} on this machine are damaged or incomplete. Delete them and load again."
     return BackendError("engine_unavailable", sentence)

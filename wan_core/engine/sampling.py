@@ -99,13 +99,13 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
         emit(Note(note))
     try:
         offload.arrange_for(engine, clip.size, clip.frames, emit)
-        if _fits(engine, clip, emit):
+        if _make_if_memory_suffices(engine, clip, emit):
             return
         smaller = offload.shrink(engine, clip.size, clip.frames, emit)
         if smaller is None:
             raise _out_of_memory(clip)
         emit(Note(SMALLER_PLAN.format(plan=smaller.words)))
-        if not _fits(engine, clip, emit):
+        if not _make_if_memory_suffices(engine, clip, emit):
             raise _out_of_memory(clip)
     except NotFinite as error:
         raise BackendError("no_media_generated", NOT_FINITE) from error
@@ -121,7 +121,7 @@ def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
         yield ONLY_FP8
 
 
-def _fits(engine: Engine, clip: Clip, emit: Emit) -> bool:
+def _make_if_memory_suffices(engine: Engine, clip: Clip, emit: Emit) -> bool:
     """Makes the clip and says whether memory sufficed; all that held memory is gone when it returns."""
     try:
         _denoise_and_decode(engine, clip, emit)

@@ -36,8 +36,8 @@ def prompt_in(answer: str) -> str:
     text = TOKENS.sub(" ", WRAPPERS.sub(" ", without_thoughts(answer[:MAX_ANSWER_CHARS])))
     if MARKUP.search(text):
         raise NotAPrompt
-    line = " ".join(printable(FENCES.sub(" ", text)).split())
-    line = shortened(unquoted(LABEL.sub("", unquoted(line))))
+    line = " ".join(strip_unprintable(FENCES.sub(" ", text)).split())
+    line = shorten(unquote(LABEL.sub("", unquote(line))))
     if line.startswith("{") or not any(character.isalnum() for character in line):
         raise NotAPrompt
     return line
@@ -49,7 +49,7 @@ def without_thoughts(answer: str) -> str:
     return rest.partition("<think>")[0]
 
 
-def printable(text: str) -> str:
+def strip_unprintable(text: str) -> str:
     """The text without format, private and broken characters, and with a blank for each control character."""
     return "".join(character for character in CONTROL.sub(" ", text) if is_printable(character))
 
@@ -58,7 +58,7 @@ def is_printable(character: str) -> bool:
     return character in JOINERS or not unicodedata.category(character).startswith("C")
 
 
-def unquoted(line: str) -> str:
+def unquote(line: str) -> str:
     """The line without a pair of quotation marks around all of it."""
     line = line.strip()
     if len(line) > 1 and QUOTES.get(line[0]) == line[-1] and line[0] not in line[1:-1] and line[-1] not in line[1:-1]:
@@ -66,7 +66,7 @@ def unquoted(line: str) -> str:
     return line
 
 
-def shortened(line: str) -> str:
+def shorten(line: str) -> str:
     """The line, or its whole sentences (failing that, words) that fit into `MAX_PROMPT_CHARS` characters."""
     if len(line) <= MAX_PROMPT_CHARS:
         return line

@@ -65,14 +65,14 @@ class Expander:
         """
         text = prompt.strip()
         try:
-            return Expansion(self._written(picture, text))
+            return Expansion(self._write_answer(picture, text))
         except Unavailable as fault:
             if not text:
                 message = f"No prompt could be written from the picture: {fault}. Say yourself what should move."
                 raise InputError("prompt", "string_too_short", message, {"min_length": 1}) from None
             return Expansion(prompt, f"The prompt was not expanded: {fault}. Yours was used as it is.")
 
-    def _written(self, picture: Image.Image, text: str) -> str:
+    def _write_answer(self, picture: Image.Image, text: str) -> str:
         deadline = time.monotonic() + self._deadline_s
         instruction = REWRITE if text else INVENT
         answer = _within(self._deadline_s, lambda: self._writer.write(instruction, small(picture), text, deadline))

@@ -13,9 +13,10 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Protocol, cast
 
+from wan_core.frames import Frame
 from wan_core.hub import Hub, Notes, Pin, Unavailable, fetch
 from wan_core.interpolation._cuts import is_cut
-from wan_core.interpolation._pairs import Frame, Interpolator, Pair
+from wan_core.interpolation._pairs import Interpolator, Pair
 
 __all__ = [
     "Declaration",

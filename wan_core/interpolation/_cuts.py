@@ -8,7 +8,7 @@ the bar is high.
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_core.interpolation._pairs import Frame
+from wan_core.frames import Frame
 
 THUMBNAIL = 32
 BLOCK = 8

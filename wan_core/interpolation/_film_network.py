@@ -36,11 +36,11 @@ SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
 def load(weights: Path, device: str | None = None) -> Interpolator:
     """FILM with the published weights, read once per process and device."""
     device = device or best_device()
-    return partial(in_betweens, _loaded(weights, device), device=device)
+    return partial(in_betweens, _load_network(weights, device), device=device)
 
 
 @lru_cache(maxsize=2)
-def _loaded(weights: Path, device: str) -> "Film":
+def _load_network(weights: Path, device: str) -> "Film":
     film = network()
     load_weights(film, weights)
     half = torch.device(device).type == "cuda"

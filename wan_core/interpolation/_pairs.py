@@ -7,11 +7,7 @@ what was computed for it (features) can be used twice.
 
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-Frame = NDArray[np.uint8]
-"""(H, W, 3) uint8 RGB."""
+from wan_core.frames import Frame
 
 Pair = tuple[Frame, Frame]
 

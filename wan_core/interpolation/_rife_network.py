@@ -25,11 +25,11 @@ MEMORY = 8
 def load(weights: Path, device: str | None = None) -> Interpolator:
     """RIFE with the published weights, read once per process and device."""
     device = device or best_device()
-    return partial(in_betweens, _loaded(weights, device), device=device)
+    return partial(in_betweens, _load_network(weights, device), device=device)
 
 
 @lru_cache(maxsize=2)
-def _loaded(weights: Path, device: str) -> "Rife":
+def _load_network(weights: Path, device: str) -> "Rife":
     rife = network()
     load_weights(rife, weights)
     return rife.to(device)
@@ -103,11 +103,11 @@ class Block(nn.Module):
         self.lastconv = nn.Sequential(nn.ConvTranspose2d(width, 4 * (4 + 1 + MEMORY), 4, 2, 1), nn.PixelShuffle(2))
 
     def forward(self, seen: Tensor, flow: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        x = _resized(seen, 1 / self.scale)
+        x = _resize(seen, 1 / self.scale)
         if flow is not None:
-            x = torch.cat([x, _resized(flow, 1 / self.scale) / self.scale], 1)
+            x = torch.cat([x, _resize(flow, 1 / self.scale) / self.scale], 1)
         x = self.lastconv(self.convblock(self.conv0(x)))
-        x = _resized(x, self.scale)
+        x = _resize(x, self.scale)
         return x[:, :4] * self.scale, x[:, 4:5], x[:, 5:]
 
 
@@ -125,5 +125,5 @@ def _halving(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.LeakyReLU(0.2))
 
 
-def _resized(x: Tensor, factor: float) -> Tensor:
+def _resize(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wan_core.errors import BackendError
-from wan_core.interpolation._pairs import Frame, Pair, group_pairs
+from wan_core.frames import Frame
+from wan_core.interpolation._pairs import Pair, group_pairs
 
 MULTIPLE = 64
 """Both networks halve six times in all."""
@@ -88,14 +89,14 @@ def _run(
     try:
         first = network.look(to_images(run[:1], device)) if known is None else known
         rest = network.look(to_images(run[1:], device))
-        images = network.between(_shifted(first, rest), rest, count)
+        images = network.between(_shift(first, rest), rest, count)
         film = [to_frames(image, run[0]) for image in images]
     except torch.OutOfMemoryError as error:
         raise BackendError("out_of_memory", "The card's memory is too small for the frames between.") from error
     return [list(pair) for pair in zip(*film, strict=True)], [part[-1:] for part in rest]
 
 
-def _shifted(first: Look, rest: Look) -> Look:
+def _shift(first: Look, rest: Look) -> Look:
     """The looks at the left frames of a run: its first frame, then all of `rest` but the last."""
     if rest[0].shape[0] == 1:
         return first

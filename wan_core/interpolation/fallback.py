@@ -13,7 +13,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from wan_core.errors import BackendError
-from wan_core.interpolation._pairs import Frame, Interpolator, Pair, group_pairs
+from wan_core.frames import Frame
+from wan_core.interpolation._pairs import Interpolator, Pair, group_pairs
 
 log = logging.getLogger(__name__)
 

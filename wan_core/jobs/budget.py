@@ -6,8 +6,7 @@ from typing import Literal
 from wan_core.errors import BackendError
 from wan_core.events import Job
 from wan_core.jobs.store import JobStore
-from wan_core.pricing import dollars_on_fal
-from wan_core.schema import ImageToVideoInput
+from wan_core.pricing import dollars_of_job
 from wan_core.settings import Settings
 
 DAY_S = 24 * 3600.0
@@ -36,11 +35,11 @@ class FalBudget:
         """How visitors come to fal: with the owner's key, or only with a key of their own."""
         return "open" if self._has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
 
-    def refuse_if_spent(self, inputs: ImageToVideoInput, client: str, *, without: str = "") -> None:
-        """Raise BackendError if the owner's key may not pay for `inputs` of `client` today."""
+    def refuse_if_spent(self, dollars: float, client: str, *, without: str = "") -> None:
+        """Raise BackendError if the owner's key may not pay `dollars` for one more job of `client` today."""
         if not self._has_owner_key:
             raise BackendError("engine_unavailable", NO_KEY)
-        spent, dollars = self._store.spending(client, DAY_S, without=without), dollars_on_fal(inputs)
+        spent = self._store.spending(client, DAY_S, without=without)
         if self._client_jobs and spent.own_jobs >= self._client_jobs:
             raise _too_much(f"You have run {spent.own_jobs} jobs on fal with this app's key in the last 24 hours.")
         if spent.jobs >= self._jobs:
@@ -57,10 +56,10 @@ class FalBudget:
         """
         if not self._store.owner_pays(job.id):
             return
-        client = self._store.client_of(job.id)
+        client, dollars = self._store.client_of(job.id), dollars_of_job(job)
         with self._mutex:
-            self.refuse_if_spent(job.inputs, client, without=job.id)
-            self._store.note_spending(job.id, client, dollars_on_fal(job.inputs))
+            self.refuse_if_spent(dollars, client, without=job.id)
+            self._store.note_spending(job.id, client, dollars)
 
 
 def _too_much(sentence: str) -> BackendError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wan_core.backends import Backend
-from wan_core.errors import BackendError, Cancelled, InputError
+from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError
 from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Queued, Stage, Stopped
 from wan_core.jobs.limits import may_run, turn_order
 from wan_core.jobs.record import JobRecord
@@ -20,7 +20,6 @@ from wan_core.settings import Limits
 
 log = logging.getLogger(__name__)
 
-UNEXPECTED = "Something went wrong on this server. The job's id is in its log; please try again."
 LOCAL_CANNOT = frozenset({"out_of_memory", "quota_exceeded", "engine_unavailable", "worker_lost"})
 
 
@@ -181,7 +180,7 @@ class JobRunner:
             self._attempt(record)
         except Exception:  # the last line of defence: a job always ends, and the next one runs
             log.exception("job %s failed", record.job.id)
-            self._finish(record, Failed("internal_server_error", UNEXPECTED))
+            self._finish(record, Failed("internal_server_error", JOB_FAILED))
 
     def _attempt(self, record: JobRecord) -> None:
         if record.attempts > self._limits.attempts and not self._store.remote(record.job.id):

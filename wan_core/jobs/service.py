@@ -29,6 +29,7 @@ from wan_core.jobs.limits import Client, refuse_if_full
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore, NewJob
+from wan_core.pricing import dollars_on_fal
 from wan_core.schema import MAX_SEED, ImageToVideoInput
 from wan_core.settings import Limits
 
@@ -128,7 +129,8 @@ class JobService:
         self._refuse_if_full(client, len(submissions))
         for submission in submissions if fal_key is None else ():
             if self._pool(submission.options) == "fal":
-                self._require_budget().refuse_if_spent(submission.inputs, client.id)
+                dollars = dollars_on_fal(submission.inputs, submission.endpoint)
+                self._require_budget().refuse_if_spent(dollars, client.id)
         pictures: dict[str | Path, StoredPicture] = {}
         with self._delete_on_error(pictures):
             for source in dict.fromkeys(s for each in submissions for s in each.picture_sources().values()):

@@ -173,7 +173,7 @@ class Checks:
             raise InputError("prompt", REFUSAL, message)
 
     def _refused_level(self, picture: Image.Image) -> str | None:
-        level = level_reached(self._rate.get()(picture), self._rules.threshold)
+        level = reached_level(self._rate.get()(picture), self._rules.threshold)
         refused_from = self._rules.levels.index(self._rules.picture_level)
         return self._rules.levels[level] if level >= refused_from else None
 
@@ -192,7 +192,7 @@ def checks(settings: Settings, picture_model: PictureModel | None = None, guard:
     return Checks(rules, LoadedOnce(model.pin, model.load), LoadedOnce(guard, _qwen3_guard))
 
 
-def level_reached(probabilities: list[float], threshold: float) -> int:
+def reached_level(probabilities: list[float], threshold: float) -> int:
     """The worst level such that it and all worse ones together have at least the probability `threshold`.
 
     As in Freepik's model card; with two levels it is the plain `probability >= threshold`.

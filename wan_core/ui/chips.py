@@ -8,13 +8,8 @@ from wan_core import prompting
 from wan_core.events import Where
 from wan_core.profiles import EngineProfile, pool_of
 from wan_core.prompting import Chip
+from wan_core.ui.buttons import clicked
 
-CHOOSE_JS = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-chip]');
-  if (button) trigger('click', {chip: button.dataset.chip});
-});
-"""
 ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 
@@ -28,7 +23,7 @@ def chips(engine: EngineProfile, where: Where) -> str:
 
 def chosen_chip(event: gr.EventData) -> Chip | None:
     """The chip a click asks for."""
-    return ALL.get(str(getattr(event, "chip", "")))
+    return ALL.get(clicked(event, "chip"))
 
 
 def _select_known(words: tuple[Chip, ...], vocabulary: tuple[str, ...]) -> tuple[Chip, ...]:

@@ -8,16 +8,10 @@ from pathlib import Path
 import gradio as gr
 
 from wan_core.schema import EXAMPLE_IMAGE_URL, EXAMPLE_PROMPT
+from wan_core.ui.buttons import clicked
 
 FOLDER = Path(__file__).parents[2] / "examples"
 THUMBNAILS = FOLDER / "thumbnails"
-
-CHOOSE_JS = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-example]');
-  if (button) trigger('click', {example: button.dataset.example});
-});
-"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ def gallery() -> str:
 
 def chosen_example(event: gr.EventData) -> Example | None:
     """The example a click asks for."""
-    number = str(getattr(event, "example", ""))
+    number = clicked(event, "example")
     return EXAMPLES[int(number)] if number in map(str, range(len(EXAMPLES))) else None
 
 

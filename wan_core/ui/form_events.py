@@ -69,7 +69,7 @@ class FormEvents:
                 raise gr.Error(GONE, print_exception=False)
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
-    def saved(self, event: gr.EventData) -> Filled:
+    def restore_settings(self, event: gr.EventData) -> Filled:
         """Set the form as it was for a clip that was saved; where it ran is not repeated."""
         with as_gradio_error():
             kept = saved.recipe_in(event)

@@ -13,6 +13,7 @@ from wan_core.presets import Preset, opening
 from wan_core.profiles import Choice, Machine
 from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
+from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.form_events import FormEvents
@@ -20,7 +21,7 @@ from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
 from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
-from wan_core.ui.summary import Mirror, Reflecting, build_outcome, build_snippets
+from wan_core.ui.summary import SettingsSummary, SummaryParts, build_outcome, build_snippets
 from wan_core.ui.visit import browser_state
 
 TITLE = "Wan 2.2 image to video"
@@ -52,11 +53,12 @@ def build(
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
-                mirror = Mirror(left.outcome, left.link, *build_snippets())
+                parts = SummaryParts(left.outcome, left.link, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
         _connect_run(left, screen, run_events)
-        refresh = _connect_mirror(left, mirror, Reflecting(left.form, mirror, estimator, choice.profile))
+        summary = SettingsSummary(left.form, parts, estimator, choice.profile)
+        refresh = _connect_summary(left, summary)
         _connect_choices(left, screen, form_events)
         _connect_copies(left)
         if expand is not None:
@@ -80,7 +82,7 @@ class FormColumn:
         self.measured = gr.Textbox(label="Size of the picture", elem_id="picture-size", visible="hidden")
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
-            chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=chips.CHOOSE_JS
+            chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=click_js("chip")
         )
         self.prompt_expansion = build_prompt_expansion(visible=expands)
         with gr.Row(elem_id="go"):
@@ -88,13 +90,13 @@ class FormColumn:
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
         self.outcome, self.link = build_outcome()
         self.examples = gr.HTML(
-            examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=examples.CHOOSE_JS
+            examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=click_js("example")
         )
         self.presets = gr.HTML(
             picker.picker(first.name, choice.profile, machine),
             elem_id="presets",
             elem_classes="not-in-embed",
-            js_on_load=picker.CHOOSE_JS,
+            js_on_load=click_js("preset"),
         )
         sections.size_section(self.form, first)
         sections.sampling_section(self.form, first, engine)
@@ -118,12 +120,12 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
     left.cancel.click(run_events.cancel, [screen.visit], None, **AT_ONCE)
 
 
-def _connect_mirror(left: FormColumn, mirror: Mirror, reflecting: Reflecting) -> dict[str, Any]:
-    """Refresh the mirror whenever an input changes; returns the event's arguments, for others to end with it."""
+def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, Any]:
+    """Refresh the summary whenever an input changes; returns the event's arguments, for others to end with it."""
     refresh: dict[str, Any] = {
-        "fn": reflecting.refresh,
+        "fn": summary.refresh,
         "inputs": [left.measured, *left.form.inputs],
-        "outputs": mirror.outputs,
+        "outputs": summary.parts.outputs,
         **AT_ONCE,
     }
     picture = left.form["picture"]
@@ -139,7 +141,7 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     left.presets.click(form_events.preset, None, form_events.outputs, **RUN)
     left.examples.click(form_events.example, None, form_events.outputs, **RUN)
     screen.strip.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, **RUN)
-    left.saved.upload(form_events.saved, None, form_events.outputs, **RUN)
+    left.saved.upload(form_events.restore_settings, None, form_events.outputs, **RUN)
     left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]
     gr.on([each.change for each in runs], form_events.chips, runs, [left.chips], **AT_ONCE)

@@ -6,13 +6,7 @@ import gradio as gr
 
 from wan_core.presets import Preset, presets
 from wan_core.profiles import EngineProfile, Machine
-
-CHOOSE_JS = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-preset]');
-  if (button && !button.disabled) trigger('click', {preset: button.dataset.preset});
-});
-"""
+from wan_core.ui.buttons import clicked
 
 
 def picker(chosen: str | None, machine_default: EngineProfile, machine: Machine) -> str:
@@ -28,7 +22,7 @@ def picker(chosen: str | None, machine_default: EngineProfile, machine: Machine)
 
 def chosen_preset(event: gr.EventData, machine_default: EngineProfile, machine: Machine) -> Preset | None:
     """The preset a click asks for, if there is one of that name that can run."""
-    preset = presets().get(str(getattr(event, "preset", "")))
+    preset = presets().get(clicked(event, "preset"))
     return preset if preset and preset.why_not(machine_default, machine) is None else None
 
 

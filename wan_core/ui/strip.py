@@ -11,6 +11,7 @@ from wan_core.files import FileStore
 from wan_core.jobs.record import JobRecord
 from wan_core.profiles import profiles
 from wan_core.timing import timing
+from wan_core.ui.buttons import clicked
 from wan_core.ui.result import clip_url
 
 STRIP_JS = """
@@ -36,14 +37,14 @@ def strip(records: list[JobRecord], on_show: str | None, files: FileStore) -> st
 
 def chosen_clip(event: gr.EventData) -> str:
     """The id a click on a card carries."""
-    return str(getattr(event, "clip", ""))
+    return clicked(event, "clip")
 
 
 def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) -> list[str]:
     """What was set otherwise than for `earlier`, in the form's words; the prompt's beginning for the first clip."""
     request = record.job.inputs
     if earlier is None:
-        return [_shortened(request.prompt) or "No prompt"]
+        return [_shorten(request.prompt) or "No prompt"]
     before = earlier.job.inputs
     said = [
         _difference(name, getattr(request, name))
@@ -65,10 +66,10 @@ def _difference(name: str, value: Any) -> str:
     title = IMAGE_TO_VIDEO.fields[name].title or name
     if isinstance(value, bool):
         return f"{title}: {'on' if value else 'off'}"
-    return f"{title}: {_shortened(str(value)) or 'empty'}"
+    return f"{title}: {_shorten(str(value)) or 'empty'}"
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
 
 

@@ -20,21 +20,6 @@ from wan_core.ui.snippets import snippets
 OUTCOME_JS = "watch('value', () => wan.crop());"
 
 
-@dataclass(frozen=True)
-class Mirror:
-    """The components that follow the form. `link` holds the query of a link to the settings; it is never shown."""
-
-    outcome: gr.HTML
-    link: gr.Textbox
-    python: gr.Code
-    javascript: gr.Code
-    curl: gr.Code
-
-    @property
-    def outputs(self) -> list[Component]:
-        return [getattr(self, field.name) for field in fields(self)]
-
-
 def build_outcome() -> tuple[gr.HTML, gr.Textbox]:
     return (
         gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
@@ -54,12 +39,27 @@ def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
     return python, javascript, curl
 
 
-class Reflecting:
-    """The event that brings the mirror up to date with the form."""
+@dataclass(frozen=True)
+class SummaryParts:
+    """The components that follow the form. `link` holds the query of a link to the settings; it is never shown."""
 
-    def __init__(self, form: Form, mirror: Mirror, estimator: Estimator, machine_default: EngineProfile) -> None:
+    outcome: gr.HTML
+    link: gr.Textbox
+    python: gr.Code
+    javascript: gr.Code
+    curl: gr.Code
+
+    @property
+    def outputs(self) -> list[Component]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+class SettingsSummary:
+    """Keeps `parts` up to date with the form."""
+
+    def __init__(self, form: Form, parts: SummaryParts, estimator: Estimator, machine_default: EngineProfile) -> None:
+        self.parts = parts
         self._form = form
-        self._mirror = mirror
         self._estimator = estimator
         self._machine_default = machine_default
 
@@ -70,17 +70,17 @@ class Reflecting:
             try:
                 request = draft_of(given)
             except InputError as error:
-                return {self._mirror.outcome: outcome.fault(error)}
+                return {self.parts.outcome: outcome.fault(error)}
             profile = profiles().get(str(given["engine"]), self._machine_default)
             line = outcome.outcome(request, outcome.picture_size(measured), profile, self._estimator, given["where"])
-            return {self._mirror.outcome: line, **self._copies(request, given)}
+            return {self.parts.outcome: line, **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
         kept = Recipe(request.model_dump(), given["engine"])
         return {
-            self._mirror.link: link_query(kept),
-            self._mirror.python: code.python,
-            self._mirror.javascript: code.javascript,
-            self._mirror.curl: code.curl,
+            self.parts.link: link_query(kept),
+            self.parts.python: code.python,
+            self.parts.javascript: code.javascript,
+            self.parts.curl: code.curl,
         }
