@@ -4,18 +4,20 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_parameter_table_is_the_schemas() -> None:
-    spec = importlib.util.spec_from_file_location("parameters", ROOT / "docs" / "parameters.py")
+@pytest.mark.parametrize("script", ["parameters", "cards"])
+def test_the_tables_are_what_their_scripts_print(script: str) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     assert spec and spec.loader
-    parameters = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(parameters)
-    assert parameters.with_table(README) == README, "run: python docs/parameters.py --write"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.with_table(README) == README, f"run: python docs/{script}.py --write"
 
 
 def test_the_space_card_is_complete() -> None:
@@ -31,9 +33,11 @@ def test_the_cards_gradio_satisfies_the_requirements() -> None:
     assert pinned and str(card["sdk_version"]).startswith(pinned.group(1) + ".")
 
 
-def test_every_file_the_readme_shows_or_links_exists() -> None:
-    for target in re.findall(r"\]\((?!https?://|#)([^)]+)\)", README):
-        assert (ROOT / target.split("#")[0]).exists(), target
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_file_that_is_shown_or_linked_exists(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\((?!https?://|#)([^)]+)\)", path.read_text("utf-8")):
+        assert (path.parent / target.split("#")[0]).exists(), target
 
 
 def test_every_variable_the_readme_names_is_a_setting() -> None:

@@ -1,0 +1,77 @@
+"""Print the README's table of cards from the plan and workload code: `python docs/cards.py --write` puts it into place.
+
+Nothing here is measured: plans are `engine.memory`'s arithmetic, seconds the estimator's priors with the engine loaded.
+Moving parts on and off a card is not counted, so the times of smaller cards are a lower bound.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from wan_core import geometry  # noqa: E402  (the path must be set first)
+from wan_core.endpoints import IMAGE_TO_VIDEO  # noqa: E402
+from wan_core.engine import memory  # noqa: E402
+from wan_core.estimator import Estimator  # noqa: E402
+from wan_core.geometry import LANDSCAPE  # noqa: E402
+from wan_core.presets import presets  # noqa: E402
+from wan_core.profiles import GIB, Machine, profiles  # noqa: E402
+from wan_core.schema import Resolution  # noqa: E402
+from wan_core.ui.progress import duration  # noqa: E402
+
+BEGIN, END = "<!-- cards: begin -->\n", "<!-- cards: end -->\n"
+CARDS = (
+    ("RTX 4090", "NVIDIA GeForce RTX 4090", 24, 89),
+    ("RTX 5090", "NVIDIA GeForce RTX 5090", 32, 120),
+    ("L40S", "NVIDIA L40S", 48, 89),
+    ("A100 80 GB", "NVIDIA A100-SXM4-80GB", 80, 80),
+    ("H100 80 GB", "NVIDIA H100 80GB HBM3", 80, 90),
+    ("RTX PRO 6000", "NVIDIA RTX PRO 6000 Blackwell", 96, 120),
+    ("H200", "NVIDIA H200", 141, 90),
+)
+"""Title, the driver's name, GiB, compute capability × 10."""
+OWN_USE_GIB = 0.6  # what the driver and a desktop take before anything is loaded
+RESOLUTIONS: tuple[Resolution, ...] = ("480p", "720p")
+
+
+def table() -> str:
+    """One row a card: how the model lies on it at 480p / 720p, and what 81 frames take by turbo and by 27 steps."""
+    head = [f"{kind} {resolution}" for kind in ("turbo", "27 steps") for resolution in RESOLUTIONS]
+    rows = [f"| card | plan at 480p / 720p | {' | '.join(head)} |", f"|---|---|{'---|' * len(head)}"]
+    return "\n".join([*rows, *(_row(*card) for card in CARDS)]) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """`readme` with the table between its two marks renewed."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return before + BEGIN + table() + END + after
+
+
+def _row(title: str, name: str, gib: int, sm: int) -> str:
+    machine = Machine(name, gib * GIB)
+    free = int((gib - OWN_USE_GIB) * GIB)
+    words = [memory.plan(free, sm, LANDSCAPE[resolution], 81, "regular").words for resolution in RESOLUTIONS]
+    plans = words[0] if words[0] == words[1] else " / ".join(words)
+    times = [
+        _seconds(machine, preset, engine, resolution)
+        for preset, engine in (("turbo", "a14b-turbo"), ("fal_defaults", "a14b"))
+        for resolution in RESOLUTIONS
+    ]
+    return f"| {title} | {plans} | {' | '.join(map(duration, times))} |"
+
+
+def _seconds(machine: Machine, preset: str, engine: str, resolution: Resolution) -> float:
+    values = presets()[preset].complete | {"resolution": resolution, "aspect_ratio": "16:9", "num_frames": 81}
+    inputs = IMAGE_TO_VIDEO.parse(values | {"image_url": "any", "prompt": "any"})
+    size = geometry.frame_size(resolution, "16:9", LANDSCAPE[resolution])
+    return Estimator(machine).estimate(inputs, size, profiles()[engine]).seconds
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    if "--write" in sys.argv:
+        readme.write_text(with_table(readme.read_text("utf-8")), "utf-8")
+    else:
+        sys.stdout.write(table())
