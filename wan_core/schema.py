@@ -40,6 +40,11 @@ def _no_truth_value(value: object) -> object:
     return value
 
 
+def _none_means_none(value: object) -> object:
+    """`null` is the word none: "If None, no interpolation is applied"."""
+    return "none" if value is None else value
+
+
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
 WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_no_truth_value)]
@@ -159,7 +164,7 @@ class ImageToVideoInput(BaseModel):
         description="Shift value for the video. Must be between 1.0 and 10.0.",
         examples=[5],
     )
-    interpolator_model: InterpolatorModel = Field(
+    interpolator_model: Annotated[InterpolatorModel, BeforeValidator(_none_means_none)] = Field(
         "film",
         title="Interpolator model",
         description="The model to use for frame interpolation. If None, no interpolation is applied.",
