@@ -117,7 +117,7 @@ def prepare(format: str) -> None:
         import_module("PIL.WebPImagePlugin")
     elif format == "AVIF":
         import_module("PIL.TiffImagePlugin")  # the plugin writes EXIF with it
-        import_module("PIL.AvifImagePlugin").DEFAULT_MAX_THREADS = 1
+        vars(import_module("PIL.AvifImagePlugin"))["DEFAULT_MAX_THREADS"] = 1
     elif format == "HEIF":
         import_module("pillow_heif").register_heif_opener(decode_threads=1, thumbnails=False)
 
@@ -164,7 +164,7 @@ def read_source(content: bytes, format: str, limits: PictureLimits) -> Source:
     declarations: list[Declaration] = [Icc(profile)] if profile else []
     turn = UPRIGHT  # browsers believe no EXIF in a WebP; libheif has turned a HEIC already
     if format == "AVIF":  # Pillow has written the file's own turn (irot, imir) there
-        turn = orientation(picture.info.get("exif", b""))
+        turn = orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     if format in ("AVIF", "HEIF"):
         named = named_colours(content)
         declarations += [named] if named else []

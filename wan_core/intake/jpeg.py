@@ -124,7 +124,7 @@ def _coefficients(frame: bytes) -> int:
     samplings = [(factors >> 4, factors & 15) for factors in frame[7::3]]
     across, down = (max(sampling[side] for sampling in samplings) for side in (0, 1))
     units = -(-width // (8 * across)) * -(-height // (8 * down))
-    return 64 * units * sum(horizontal * vertical for horizontal, vertical in samplings)
+    return int(64 * units * sum(horizontal * vertical for horizontal, vertical in samplings))
 
 
 def _joined(parts: list[bytes]) -> bytes | None:
