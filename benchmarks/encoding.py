@@ -29,6 +29,7 @@ from wan_core.schema import VideoQuality, VideoWriteMode
 
 SIZE = Size(832, 480)
 FPS = 16
+TAGS = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"  # else ffmpeg converts the untagged
 PHOTO = Path(__file__).parents[1] / "examples" / "lighthouse.jpg"
 QUALITIES: tuple[VideoQuality, ...] = get_args(VideoQuality)
 WRITE_MODES: tuple[VideoWriteMode, ...] = get_args(VideoWriteMode)
@@ -80,9 +81,9 @@ def measure(frames: list[Frame], original: Path, quality: VideoQuality, write_mo
 
 def compared(clip: Path, original: Path) -> tuple[float, float]:
     """VMAF (0 to 100) and SSIM (0 to 1) of the clip."""
-    graph = "[0:v][1:v]ssim"
+    graph = f"[0:v]{TAGS}[a];[1:v]{TAGS}[b];[a][b]ssim"
     if has_vmaf():
-        graph = "[0:v]split[a][b];[1:v]split[c][d];[a][c]libvmaf=n_threads=2;[b][d]ssim"
+        graph = f"[0:v]{TAGS},split[a][b];[1:v]{TAGS},split[c][d];[a][c]libvmaf=n_threads=2;[b][d]ssim"
     report = ffmpeg("-i", str(clip), "-i", str(original), "-lavfi", graph, "-f", "null", "-")
     vmaf = re.search(r"VMAF score: ([\d.]+)", report)
     ssim = re.search(r"All:([\d.]+)", report)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.encoding import CLIPS
 from tests.support.mp4 import comment_in, decoded
 from wan_core.encoding import CRF, PRESET, EncodedClip, Frame, encode, enlarged, level, probe
 from wan_core.errors import BackendError, Cancelled
@@ -123,6 +124,17 @@ def test_frame_count_and_rate_are_exact(tmp_path: Path, fps: int, count: int) ->
     assert clip.bytes == clip.path.stat().st_size
     assert sum(1 for _ in decoded(clip.path)) == count
     assert f" {fps} fps" in banner(clip.path)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_small_is_the_smallest_and_fast_the_largest_on_a_zoom_a_soft_clip_and_grain(tmp_path: Path, clip: str) -> None:
+    frames = [np.asarray(Image.fromarray(frame).resize((416, 240))) for frame in CLIPS[clip](17)]
+    size = Size(416, 240)
+    sizes = {
+        mode: written(frames, tmp_path / f"{mode}.mp4", size=size, quality="medium", write_mode=mode).bytes
+        for mode in PRESET
+    }
+    assert sizes["small"] < sizes["balanced"] < sizes["fast"]
 
 
 def test_the_duration_is_exact_at_every_rate_to_the_film_to_the_track_and_to_its_edit_list(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ sys.modules["wan_core.intake"].__path__ = [{str(decoder.parent)!r}]
 spec = importlib.util.spec_from_file_location("decoder", {str(decoder)!r})
 decoder = sys.modules["decoder"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(decoder)
-decoder.prepare({format!r})
-decoder.lock(decoder.PictureLimits(), {format!r})
+decoder.opener({format!r})
+decoder.lock(decoder.PictureLimits())
 tries = [lambda: open("/etc/hostname"), lambda: open("/tmp/x", "w"), socket.socket, lambda: bytes(2 * 10**9), os.pipe]
 for attempt in tries:
     try:

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from io import BytesIO
 
 from PIL import Image, ImageChops, ImageFile
 
@@ -58,12 +57,3 @@ def _loaded_over(fill: int, picture: ImageFile.ImageFile) -> ImageFile.ImageFile
     picture.im = Image.new(picture.mode, picture.size, (fill,) * len(picture.getbands())).im
     picture.load()
     return picture
-
-
-def opened(format: str) -> Opener:
-    """Opens a file as this format of Pillow's and as no other."""
-    return lambda content: _open(content, format)
-
-
-def _open(content: bytes, format: str) -> ImageFile.ImageFile:
-    return Image.open(BytesIO(content), formats=(format,))
