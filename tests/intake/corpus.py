@@ -47,6 +47,7 @@ RED, GREEN, BLUE, YELLOW, GREY, DARK = (
     (20, 20, 20),
 )
 PATCHES: Six = (RED, GREEN, BLUE, YELLOW, GREY, DARK)
+GREY_WEIGHTS = (81, 110, 70, 191, 128, 20)  # the patches in ITU-R 601's greys
 GREYS = (77, 153, 60, 200, 128, 20)
 FLIPPED: Six = (YELLOW, GREY, DARK, RED, GREEN, BLUE)
 WHITE: Colour = (255, 255, 255)
@@ -62,6 +63,7 @@ AS_HLG: Six = ((229, 0, 0), (0, 138, 24), (0, 40, 177), (255, 167, 0), (99, 99, 
 # The patches in linear light and 8 bits, shown right.
 FROM_LINEAR_8: Six = ((200, 28, 28), (28, 160, 61), (38, 61, 200), (230, 200, 38), (128, 128, 128), (22, 22, 22))
 FROM_LINEAR_16: Six = ((200, 28, 28), (28, 159, 59), (38, 59, 200), (230, 200, 38), (128, 128, 128), (13, 13, 13))
+FAINT: Six = ((227, 142, 142), (142, 207, 157), (147, 157, 227), (242, 227, 147), (191, 191, 191), (137, 137, 137))
 GREYS_AS_LINEAR = tuple((level,) * 3 for level in (149, 203, 133, 229, 188, 79))
 
 SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -77,6 +79,11 @@ def patches(colours: Sequence[int] | Sequence[Sequence[int]] = PATCHES) -> NDArr
     """(160, 240, channels): the six colours, 80×80 each."""
     six = np.array(colours, np.uint8).reshape(2, 3, -1)
     return six.repeat(80, 0).repeat(80, 1)
+
+
+def faint() -> NDArray[np.uint8]:
+    """(160, 240, 4): the patches, half transparent."""
+    return np.dstack([patches(), np.full((160, 240, 1), 128, np.uint8)])
 
 
 def turned_six(orientation: int) -> tuple[Colour, ...]:
@@ -188,9 +195,11 @@ def linear(levels: int) -> Pixels:
     return (light * levels).round().astype(np.uint8 if levels == 255 else np.uint16)
 
 
-def heic(**options: object) -> bytes:
+def heic(pixels: Pixels | None = None, **options: object) -> bytes:
     pillow_heif.register_heif_opener()
-    return encoded(Image.fromarray(patches()), "HEIF", **{"quality": 95, "chroma": 444} | options)
+    return encoded(
+        Image.fromarray(patches() if pixels is None else pixels), "HEIF", **{"quality": 95, "chroma": 444} | options
+    )
 
 
 def corpus() -> list[Entry]:
@@ -248,10 +257,12 @@ def _png_modes() -> Iterator[Entry]:
     key = chunk(b"tRNS", struct.pack(">3H", *(257 * level for level in GREEN)))
     yield Entry("png 16-bit colour with a clear colour", png(wide, key), (RED, WHITE, *PATCHES[2:]))
     yield Entry("png 16-bit colour near a clear colour", png(wide + np.uint16(1), key), PATCHES)
-    half = np.dstack([plain, np.full((160, 240, 1), 128, np.uint8)])
-    faded = tuple(tuple(round(level * 128 / 255 + 127) for level in patch) for patch in PATCHES)
-    yield Entry("png half transparent", png(half), faded)  # type: ignore[arg-type]
-    yield Entry("png half transparent, 16 bit", png(half.astype(np.uint16) * 257), faded)  # type: ignore[arg-type]
+    yield Entry("png half transparent", png(faint()), FAINT)
+    yield Entry("png half transparent, 16 bit", png(faint().astype(np.uint16) * 257), FAINT)
+    grey_faint = png(np.dstack([grey, np.full((160, 240, 1), 128, np.uint8)]))
+    yield Entry(
+        "png half transparent grey", grey_faint, tuple((round(level * 128 / 255 + 127),) * 3 for level in GREYS)
+    )
     yield Entry("png interlaced", png(plain, interlaced=True), PATCHES)
     yield Entry("png interlaced, 16 bit", png(wide, interlaced=True), PATCHES)
     palette = colour.quantize(6)
@@ -356,6 +367,9 @@ def _webps() -> Iterator[Entry]:
     later = [Image.fromarray(patches()[::-1])]
     moving = encoded(picture, "WEBP", lossless=True, save_all=True, append_images=later, duration=5_000)
     yield Entry("webp animated", moving, PATCHES)
+    clear = Image.fromarray(faint())
+    yield Entry("webp half transparent", encoded(clear, "WEBP", lossless=True), FAINT)
+    yield Entry("webp lossy half transparent", encoded(clear, "WEBP", quality=97), FAINT)
     yield Entry("webp half", encoded(picture, "WEBP", lossless=True)[:60], None, in_chromium=False)
 
 
@@ -372,12 +386,20 @@ def _others() -> Iterator[Entry]:
     adobe = encoded(picture, "AVIF", quality=100, subsampling="4:4:4", icc_profile=profile(2.2, ADOBE_RGB))
     rounded = (*AS_ADOBE_RGB[:2], (17, 58, 204), *AS_ADOBE_RGB[3:])  # YUV has fewer blues
     yield Entry("avif profile", adobe, rounded)
+    clear = encoded(Image.fromarray(faint()), "AVIF", quality=97, subsampling="4:4:4")
+    yield Entry("avif half transparent", clear, FAINT)
     yield Entry("heic", heic(), PATCHES, in_chromium=False)
+    yield Entry("heic half transparent", heic(faint()), FAINT, in_chromium=False)
     yield Entry("heic turned", heic(exif=exif(6)), turned_six(6), (160, 240), in_chromium=False)
     yield Entry("heic profile", heic(icc_profile=profile(2.2, ADOBE_RGB)), AS_ADOBE_RGB, in_chromium=False)
     yield Entry("gif", encoded(picture, "GIF"), PATCHES)
     later = [Image.fromarray(patches()[::-1])]
     yield Entry("gif animated", encoded(picture, "GIF", save_all=True, append_images=later, duration=5_000), PATCHES)
+    palette = picture.quantize(6)
+    index = palette.getpixel((120, 40))
+    yield Entry("gif with a clear colour", encoded(palette, "GIF", transparency=index), (RED, WHITE, *PATCHES[2:]))
     yield Entry("bmp", encoded(picture, "BMP"), PATCHES)
+    yield Entry("bmp 32 bit", encoded(Image.fromarray(faint()), "BMP"), PATCHES)
+    yield Entry("bmp grey", encoded(picture.convert("L"), "BMP"), tuple((level,) * 3 for level in GREY_WEIGHTS))
     yield Entry("bmp palette", encoded(picture.quantize(6), "BMP"), PATCHES)
     yield Entry("tiff", encoded(picture, "TIFF"), None)

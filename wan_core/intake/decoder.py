@@ -18,7 +18,7 @@ from math import ceil
 from typing import Final
 
 # Every module that decoding can ask for is loaded here or in `opener`: after `lock` nothing can be opened.
-from PIL import Image, ImageChops, ImageFile
+from PIL import Image, ImageChops, ImageFile, ImagePalette  # noqa: F401
 
 from wan_core.intake.boxes import named_colours
 from wan_core.intake.colour import Declaration, Icc, in_srgb
@@ -277,7 +277,7 @@ def on_white(picture: Image.Image, alpha: Image.Image | None) -> Image.Image:
     """RGB; transparent parts show white, as a page or a sheet of paper would."""
     if alpha is None:
         return picture
-    white = Image.new("RGB", picture.size, "white")
+    white = Image.new("RGB", picture.size, (255, 255, 255))  # by name it would load a module
     white.paste(picture, mask=alpha)
     return white
 
