@@ -341,6 +341,9 @@ def _jpegs() -> Iterator[Entry]:
     )
     yield Entry("jpeg of several pictures", several, PATCHES)
     junk = segment(0xED, b"Photoshop 3.0\0junk8BIM\0"), segment(0xE2, b"MPF\0junk"), segment(0xE1, b"Exif\0\0")
+    stray = jpeg().replace(b"\xff\xdb", b"\0\0\0\xff\xdb", 1)
+    yield Entry("jpeg with stray bytes between its segments", stray, PATCHES)
+    yield Entry("jpeg with fill bytes", jpeg().replace(b"\xff\xdb", b"\xff\xff\xff\xdb", 1), PATCHES)
     yield Entry("jpeg with broken metadata", with_segments(*junk), PATCHES)
 
 

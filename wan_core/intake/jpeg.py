@@ -20,7 +20,8 @@ _APP2: Final = 0xE2
 _TABLES: Final = {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}  # DHT, DAC, DQT, DRI; JFIF and Adobe tell the colour model
 _FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE: Final = {0xC2, 0xC6, 0xCA, 0xCE}
-_NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _EXIF: Final = b"Exif\0\0"
 _ICC: Final = b"ICC_PROFILE\0"
 _BYTES_PER_COEFFICIENT: Final = 2  # libjpeg's JCOEF
@@ -82,24 +83,21 @@ def read_jpeg(content: bytes) -> Jpeg:
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Marker, body and what follows it up to the next marker (the entropy-coded data of a scan); whole ones only."""
     at = len(_START)
-    while at + 4 <= len(content) or content[at : at + 2] == END:
-        if content[at] != 0xFF:
-            raise ValueError("no marker where one must be")
-        marker = content[at + 1]
-        if marker == 0xFF:  # fill
-            at += 1
-            continue
+    if content[at : at + 1] != b"\xff":
+        raise ValueError("no marker behind the first")
+    while found := _MARKER.search(content, at):  # over fill, and what some camera left there: as libjpeg does
+        at, marker = found.start(), content[found.start() + 1]
         if marker == END[1]:
             yield marker, b"", b""
             return
-        (length,) = struct.unpack_from(">H", content, at + 2)
+        length = int.from_bytes(content[at + 2 : at + 4])
         if length < 2 or at + 2 + length > len(content):
             return
         body, at = content[at + 4 : at + 2 + length], at + 2 + length
         end = at
         if marker == _SOS:
-            found = _NEXT_MARKER.search(content, at)
-            end = found.start() if found else len(content)
+            following = _AFTER_SCAN.search(content, at)
+            end = following.start() if following else len(content)
         yield marker, body, content[at:end]
         at = end
 
