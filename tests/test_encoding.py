@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -19,9 +20,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.encoding import CLIPS
 from tests.support.mp4 import comment_in, decoded
-from wan_core.encoding import CRF, PRESET, EncodedClip, Frame, encode, enlarged, probe
+from wan_core.encoding import CRF, PRESET, EncodedClip, encode, enlarged, level, probe
 from wan_core.errors import BackendError, Cancelled
+from wan_core.frames import Frame
 from wan_core.geometry import Size, rendered_size
 from wan_core.schema import VideoQuality, VideoWriteMode
 
@@ -124,6 +127,50 @@ def test_frame_count_and_rate_are_exact(tmp_path: Path, fps: int, count: int) ->
     assert f" {fps} fps" in banner(clip.path)
 
 
+@pytest.mark.parametrize("clip", CLIPS)
+def test_small_is_the_smallest_and_fast_the_largest_on_a_zoom_a_soft_clip_and_grain(tmp_path: Path, clip: str) -> None:
+    frames = [np.asarray(Image.fromarray(frame).resize((416, 240))) for frame in CLIPS[clip](17)]
+    size = Size(416, 240)
+    sizes = {
+        mode: written(frames, tmp_path / f"{mode}.mp4", size=size, quality="medium", write_mode=mode).bytes
+        for mode in PRESET
+    }
+    assert sizes["small"] < sizes["balanced"] < sizes["fast"]
+
+
+def test_the_duration_is_exact_at_every_rate_to_the_film_to_the_track_and_to_its_edit_list(tmp_path: Path) -> None:
+    for fps in sorted({*range(4, 61, 3), 23, 29, *range(60, 301, 15)}):
+        data = written(noise(7), tmp_path / "clip.mp4", fps=fps, write_mode="balanced").path.read_bytes()
+        (film_scale, film), (track_scale, track) = (
+            struct.unpack_from(">II", data, data.index(kind) + 16) for kind in (b"mvhd", b"mdhd")
+        )
+        _, edits, edit, start = struct.unpack_from(">IIIi", data, data.index(b"elst") + 4)
+        assert Fraction(film, film_scale) == Fraction(track, track_scale) == Fraction(7, fps), fps
+        assert (edits, Fraction(edit, film_scale)) == (1, Fraction(7, fps)), fps
+        assert Fraction(start * fps, track_scale).denominator == 1, "the edit starts on a frame"
+
+
+@pytest.mark.parametrize("write_mode", PRESET)
+@pytest.mark.parametrize(
+    ("size", "fps", "level"),
+    [(Size(832, 480), 16, 31), (Size(1280, 720), 16, 31), (Size(1280, 720), 30, 31), (Size(960, 960), 16, 31),
+     (Size(1280, 720), 31, 40), (Size(720, 1280), 60, 40), (Size(832, 480), 60, 31), (Size(1280, 720), 300, 52)],
+)  # fmt: skip
+def test_a_clip_asks_no_more_of_a_player_than_its_size_and_rate_need(
+    tmp_path: Path, size: Size, fps: int, level: int, write_mode: VideoWriteMode
+) -> None:
+    data = written(noise(2, size), tmp_path / "clip.mp4", size=size, fps=fps, write_mode=write_mode).path.read_bytes()
+    profile, found = data[data.index(b"avcC") + 5], data[data.index(b"avcC") + 7]
+    references = int(re.search(rb" ref=(\d+) ", data)[1])  # type: ignore[index]
+    assert (profile, found) == (100, level)
+    assert references <= 4
+
+
+def test_a_rate_beyond_every_player_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="players"):
+        level(Size(4096, 4096), 300)
+
+
 def test_the_frames_come_back_in_their_order(tmp_path: Path) -> None:
     levels = [20, 200, 90, 250, 5, 140]
     clip = written([flat((level,) * 3) for level in levels], tmp_path / "clip.mp4")
@@ -137,7 +184,7 @@ def test_every_quality_and_write_mode_reaches_x264(tmp_path: Path) -> None:
         for write_mode in PRESET:
             clip = written(noise(1), tmp_path / "clip.mp4", quality=quality, write_mode=write_mode)
             options = clip.path.read_bytes()
-            assert f"crf={crf}.0 ".encode() in options
+            assert f"crf={crf + (0.5 if write_mode == 'small' else 0):.1f} ".encode() in options
             assert f"subme={subme[write_mode]} ".encode() in options
 
 

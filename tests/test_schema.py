@@ -90,9 +90,16 @@ def test_a_number_of_5000_digits_is_refused_without_being_written_out(name: str,
     assert len(fault(**{name: 10**5000}).message) < 200
 
 
-@pytest.mark.parametrize("name", [name for name, _, default, _ in FACTS if default is not None])
+@pytest.mark.parametrize(
+    "name", [name for name, _, default, _ in FACTS if default is not None and name != "interpolator_model"]
+)
 def test_null_is_refused_where_it_means_nothing(name: str) -> None:
     assert fault(**{name: None}).field == name
+
+
+def test_no_interpolator_may_be_written_as_null_as_its_help_text_says() -> None:
+    assert IMAGE_TO_VIDEO.parse(MINIMAL | {"interpolator_model": None}).interpolator_model == "none"
+    assert IMAGE_TO_VIDEO.parse(MINIMAL).interpolator_model == "film"
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in FACTS if IMAGE_TO_VIDEO.choices(name)])

@@ -21,24 +21,31 @@ from uuid import uuid4
 
 import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from wan_core import geometry
 from wan_core.errors import BackendError, Cancelled
+from wan_core.frames import Frame
 from wan_core.geometry import Size
 from wan_core.schema import VideoQuality, VideoWriteMode
 
 log = logging.getLogger(__name__)
-
-Frame = NDArray[np.uint8]
-"""(H, W, 3) uint8 RGB."""
 
 CRF: dict[VideoQuality, int] = {"low": 28, "medium": 23, "high": 18, "maximum": 12}
 """x264's constant rate factor. 12 is visually lossless (46 dB) and still High profile; 0 would not play everywhere."""
 
 PRESET: dict[VideoWriteMode, str] = {"fast": "superfast", "balanced": "medium", "small": "veryslow"}
 """The presets that hold the endpoint's promise of sizes: veryfast gives smaller files than medium, slower gains 2 %."""
+
+REFERENCES: dict[VideoWriteMode, int] = {"fast": 1, "balanced": 3, "small": 4}
+"""Frames that a frame may be predicted from. veryslow's own 16 gain 0.1 % and ask for more memory than phones have."""
+
+SMALLER: dict[VideoWriteMode, float] = {"fast": 0, "balanced": 0, "small": 0.5}
+"""Added to the CRF: without it veryslow spends on grain what it saves (`python -m benchmarks.encoding`)."""
+
+LEVELS = {"3.1": (3_600, 108_000), "4.0": (8_192, 245_760), "4.2": (8_704, 522_240), "5.1": (36_864, 983_040),
+          "5.2": (36_864, 2_073_600), "6.2": (139_264, 16_711_680)}  # fmt: skip
+"""What a player must manage: macroblocks a frame and a second (ITU-T H.264, table A-1). All hold four references."""
 
 BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv,"
@@ -48,6 +55,7 @@ BT709 = (
 
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 POLL_S = 0.1
+TICKS_PER_FRAME = 100
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,22 @@ def _command(
     notes: Path, part: Path, size: Size, fps: int, quality: VideoQuality, write_mode: VideoWriteMode
 ) -> list[str]:
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size.width}x{size.height}", "-r", str(fps), "-i", "pipe:0"]
-    x264 = ["-c:v", "libx264", "-preset", PRESET[write_mode], "-crf", str(CRF[quality]), "-pix_fmt", "yuv420p"]
+    x264 = ["-c:v", "libx264", "-preset", PRESET[write_mode], "-crf", str(CRF[quality] + SMALLER[write_mode])]
+    x264 += ["-refs", str(REFERENCES[write_mode]), "-level", level(size, fps), "-pix_fmt", "yuv420p"]
     tags = ["-f", "ffmetadata", "-i", str(notes), "-map", "0:v", "-map_metadata", "1"]  # a file: argv has a limit
-    mp4 = ["-vf", BT709, "-movflags", "+faststart", "-f", "mp4", str(part)]
+    ticks = str(fps * TICKS_PER_FRAME)  # of the film as of its track: its own thousandths would round the duration
+    times = ["-video_track_timescale", ticks, "-movie_timescale", ticks]
+    mp4 = ["-vf", BT709, *times, "-movflags", "+faststart", "-f", "mp4", str(part)]
     return [_binary(), "-v", "error", "-y", *raw, *tags, *x264, *mp4]
+
+
+def level(size: Size, fps: int) -> str:
+    """The lowest of `LEVELS` that allows frames of this size at this rate."""
+    across, down = -(-size.width // 16), -(-size.height // 16)
+    for name, (frame, second) in LEVELS.items():
+        if across * down <= frame and max(across, down) ** 2 <= 8 * frame and across * down * fps <= second:
+            return name
+    raise _fault(f"A clip of {size} at {fps} frames a second is beyond what players know.")
 
 
 def _run_encoder(

@@ -38,6 +38,11 @@ def _no_truth_value(value: object) -> object:
     return value
 
 
+def _none_means_none(value: object) -> object:
+    """`null` is the word none: "If None, no interpolation is applied"."""
+    return "none" if value is None else value
+
+
 @dataclass(frozen=True)
 class IsPicture:
     """Marks a field that holds a picture: an address, a data URI, or a file that was uploaded for it."""
@@ -163,7 +168,7 @@ class ImageToVideoInput(BaseModel):
         description="Shift value for the video. Must be between 1.0 and 10.0.",
         examples=[5],
     )
-    interpolator_model: InterpolatorModel = Field(
+    interpolator_model: Annotated[InterpolatorModel, BeforeValidator(_none_means_none)] = Field(
         "film",
         title="Interpolator model",
         description="The model to use for frame interpolation. If None, no interpolation is applied.",

@@ -26,6 +26,7 @@ WRONG: dict[str, list[Any]] = {
         for low, high in [bounds]
     },
     **{field: ["", "other", None, 5, True] for field in IMAGE_TO_VIDEO.fields if IMAGE_TO_VIDEO.choices(field)},
+    "interpolator_model": ["", "other", 5, True],  # null is its word for none
     **{
         field: [None, "perhaps", 7, []]
         for field in ("enable_safety_checker", "enable_prompt_expansion", "adjust_fps_for_interpolation")
@@ -108,6 +109,10 @@ def test_what_is_no_json_object_is_refused(twin: Twin, body: str | bytes) -> Non
     answer = sent(twin, body)
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body"]
+
+
+def test_a_body_behind_a_byte_order_mark_is_read(twin: Twin) -> None:
+    assert sent(twin, b"\xef\xbb\xbf" + json.dumps(BODY).encode()).status_code == 200
 
 
 @pytest.mark.parametrize("text", [r'"\ud800"', r'"a\udfffb"', "1e999", "-1e999"])

@@ -4,6 +4,7 @@ import random
 
 from PIL import Image
 
+from tests.intake.corpus import heic
 from tests.intake.pictures import encoded, photo, swapped_profile, turned
 
 SEEDS = (
@@ -17,6 +18,11 @@ SEEDS = (
     lambda: encoded(photo(64, 48), save_all=True, append_images=[photo(64, 48).rotate(90)]),
     lambda: encoded(photo(64, 48, channels=4), "WEBP"),
     lambda: encoded(photo(64, 48), "WEBP", lossless=True, save_all=True, append_images=[photo(64, 48).rotate(90)]),
+    lambda: encoded(photo(64, 48), "JPEG", progressive=True)[:-40],
+    lambda: encoded(photo(64, 48), "AVIF", icc_profile=swapped_profile()),
+    lambda: heic(),
+    lambda: encoded(photo(64, 48), "GIF"),
+    lambda: encoded(photo(64, 48), "BMP"),
 )
 
 

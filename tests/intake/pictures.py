@@ -58,6 +58,12 @@ def with_chunk(png: bytes, kind: bytes, body: bytes) -> bytes:
     return png[:33] + chunk(kind, body) + png[33:]
 
 
+def resized_header(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG that says it has another size than it has."""
+    at = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
+
+
 def swapped_profile() -> bytes:
     """An ICC profile in which red is blue and blue is red."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

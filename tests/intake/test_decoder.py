@@ -1,12 +1,26 @@
 """What a picture looks like once it is through the gate, and which sizes come through."""
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from tests.intake.pictures import encoded, flat_png, gate, on_disk, photo, pixels, refusal, swapped_profile, turned
+from tests.intake.corpus import exif
+from tests.intake.pictures import (
+    encoded,
+    flat_png,
+    gate,
+    on_disk,
+    photo,
+    pixels,
+    refusal,
+    resized_header,
+    swapped_profile,
+    turned,
+    with_chunk,
+)
 from wan_core.intake.decoder import PICTURE_LIMITS
 
 
@@ -102,6 +116,61 @@ def test_the_smallest_and_the_narrowest_allowed_are_accepted(size: tuple[int, in
 def test_a_picture_of_forty_megapixels_is_accepted_and_handed_on_at_ten() -> None:
     picture = gate(flat_png(8000, 5000))
     assert (picture.mode, picture.size) == ("RGB", (4000, 2500))
+
+
+@pytest.mark.parametrize("size", [(8064, 6048), (9248, 6936), (12_000, 9_000), (16_384, 12_288)])
+def test_a_phones_jpeg_of_up_to_two_hundred_megapixels_is_accepted_and_made_smaller(size: tuple[int, int]) -> None:
+    sensor = Image.new("L", size, 200)
+    sensor.paste(50, (0, 0, size[0] // 2, size[1]))
+    picture = gate(encoded(sensor, "JPEG", exif=exif(6)))
+    assert picture.size == (2738, 3651)
+    assert (picture.getpixel((1000, 100)), picture.getpixel((1000, 3600))) == ((50,) * 3, (200,) * 3)
+
+
+def test_a_large_progressive_jpeg_is_accepted() -> None:
+    assert gate(encoded(Image.new("L", (12_000, 9_000)), "JPEG", progressive=True)).size == (3651, 2738)
+
+
+def test_a_progressive_jpeg_that_libjpeg_could_not_hold_is_refused_with_advice() -> None:
+    refused = refusal(resized_header(encoded(photo(), "JPEG", progressive=True, subsampling=0), 16_000, 12_000))
+    assert refused.type == "image_too_large"
+    assert "progressive" in refused.message and "16000×12000" in refused.message
+
+
+@pytest.mark.parametrize("size", [(16_385, 12_000), (16_384, 12_400)])
+def test_a_jpeg_beyond_any_phone_is_refused_with_the_bound(size: tuple[int, int]) -> None:
+    refused = refusal(resized_header(encoded(photo(), "JPEG"), *size))
+    assert refused.type == "image_too_large"
+    assert refused.context["max_width"] == 16_384
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_clear_level_of_a_shallow_grey_is_clear(bits: int) -> None:
+    steps = 255 // ((1 << bits) - 1)
+    grey = Image.linear_gradient("L").point([level // steps * steps for level in range(256)])
+    palette = grey.quantize(1 << bits)  # Pillow writes shallow greys as palettes only: rewrite the header
+    content = bytearray(encoded(palette, bits=bits))
+    assert content[25] == 3
+    content[25] = 0
+    content = bytearray(content[:29] + zlib.crc32(content[12:29]).to_bytes(4) + content[33:])
+    shown = pixels(gate(with_chunk(bytes(content), b"tRNS", b"\0\1")))
+    without = pixels(gate(bytes(content)))
+    clear = without == steps
+    assert clear.any() and (shown[clear] == 255).all() and np.array_equal(shown[~clear], without[~clear])
+
+
+def test_a_cut_jpeg_is_taken_up_to_an_eighth_of_its_rows() -> None:
+    content = encoded(photo(640, 480), "JPEG", quality=95, subsampling=0)
+    whole, lost = pixels(gate(content)), len(content) // 20
+    cut = pixels(gate(content[:-lost]))
+    same = (cut == whole).all(axis=(1, 2))
+    assert same[: 480 * 7 // 8 - 16].all() and not same[-8:].any()
+    assert "incomplete" in refusal(content[: len(content) // 2]).message
+
+
+def test_a_picture_that_is_srgb_already_keeps_every_pixel() -> None:
+    content = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert np.array_equal(pixels(gate(encoded(photo(), icc_profile=content))), pixels(photo()))
 
 
 def test_shrinking_keeps_the_content_in_its_place() -> None:

@@ -13,6 +13,7 @@ from tests.intake.pictures import encoded, gate, on_disk, photo, refusal
 from wan_core.errors import BackendError
 from wan_core.intake import images
 from wan_core.intake.decoder import PICTURE_LIMITS
+from wan_core.intake.formats import FORMATS
 from wan_core.intake.images import decode
 
 
@@ -70,18 +71,21 @@ def test_the_child_sees_nothing_of_our_environment(tmp_path: Path, monkeypatch: 
     assert gate(encoded(photo())).getpixel((0, 0)) == (97, 98, 99)
 
 
+@pytest.mark.parametrize("format", [format.pillow for format in FORMATS])
 def test_the_child_can_open_nothing_and_grow_no_further_once_it_is_locked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = images._DECODER_FOLDER / "decoder.py"
     impostor(
         tmp_path,
         monkeypatch,
         f"""
-import json, socket, importlib.util
+import socket, importlib.util
+sys.modules["wan_core.intake"].__path__ = [{str(decoder.parent)!r}]
 spec = importlib.util.spec_from_file_location("decoder", {str(decoder)!r})
 decoder = sys.modules["decoder"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(decoder)
+decoder.opener({format!r})
 decoder.lock(decoder.PictureLimits())
 tries = [lambda: open("/etc/hostname"), lambda: open("/tmp/x", "w"), socket.socket, lambda: bytes(2 * 10**9), os.pipe]
 for attempt in tries:

@@ -128,7 +128,7 @@ def test_after_any_refusal_the_next_honest_request_works() -> None:
 
 
 def test_the_room_imports_nothing_from_the_floors_above() -> None:
-    allowed = ("wan_core.errors", "wan_core.intake", "PIL", "httpx")
+    allowed = ("wan_core.errors", "wan_core.intake", "PIL", "pillow_heif", "httpx")
     for file in Path(wan_core.intake.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -136,3 +136,16 @@ def test_the_room_imports_nothing_from_the_floors_above() -> None:
             for name in names:
                 standard = name.split(".")[0] in sys.stdlib_module_names
                 assert standard or name.startswith(allowed), f"{file.name} imports {name}"
+
+
+def test_the_child_reaches_nothing_but_pillow_and_its_own_files() -> None:
+    folder, seen, waiting = Path(wan_core.intake.__file__).parent, set[str](), ["decoder"]
+    while waiting:
+        seen.add(name := waiting.pop())
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                assert module.split(".")[0] in sys.stdlib_module_names or module.startswith(("PIL", "wan_core.intake."))
+                waiting += [module.rpartition(".")[2]] if module.startswith("wan_core") else []
+        waiting = [module for module in waiting if module not in seen]
+    assert seen == {"decoder", "boxes", "colour", "exif", "hdr", "icc", "jpeg", "png", "truncation"}

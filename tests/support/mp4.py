@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from wan_core import encoding
-from wan_core.encoding import Frame
+from wan_core.frames import Frame
 
 
 def decoded(path: Path) -> Iterator[Frame]:

@@ -38,11 +38,14 @@ async def json_object(request: Request) -> dict[str, object]:
 
 
 def parse(body: bytes) -> object:
-    """The value that `body` says. Raises InputError for what no two parsers agree on, and for sheer size."""
+    """The value that `body` says, also behind the byte order mark that Windows' editors write.
+
+    Raises InputError for what no two parsers agree on, and for sheer size.
+    """
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > MOST_PARTS:
         raise _fault("The body has too many parts; send only the fields of the request.")
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_object)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_object)
     except (ValueError, RecursionError):  # also UnicodeDecodeError, and integers of more digits than Python reads
         raise _fault("The body is no JSON.") from None
 

@@ -27,13 +27,14 @@ from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
 from wan_core.errors import BackendError
 from wan_core.files import FileStore, atomic_write
+from wan_core.intake.formats import FORMATS
 from wan_core.settings import Limits, Settings
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CLIP = re.compile(rf"({UUID})\.mp4")
-UPLOAD = re.compile(rf"{UUID}\.(png|jpg|webp|bin)")
-SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/jpg": "jpg", "image/webp": "webp"}
-MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "bin": "application/octet-stream"}
+SUFFIXES = {format.media_type: format.suffix for format in FORMATS} | {"image/jpg": "jpg", "image/heif": "heic"}
+MEDIA_TYPES = {format.suffix: format.media_type for format in FORMATS} | {"bin": "application/octet-stream"}
+UPLOAD = re.compile(rf"{UUID}\.({'|'.join(MEDIA_TYPES)})")
 SAFE = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=3600"}
 
 TOKEN_S = 15 * 60

@@ -1,26 +1,42 @@
 """The child process of the picture gate: one untrusted file on stdin → upright RGB pixels on stdout.
 
 `images.py` runs `main` in a bare, isolated Python with an empty environment; stdin and stdout are regular files.
-Imports the standard library and Pillow only. Before it touches the file it gives up opening anything else (files and
-sockets), more memory and more time. Its answer is a line `word width height`, then width·height·3 bytes if the word
-is `picture`. It does not catch what a decoder raises: a child that dies has said "damaged".
+Imports the standard library, Pillow, pillow-heif and its siblings in this folder only. Before it touches the file it
+gives up opening anything else (files and sockets), more memory and more time. Its answer is a line `word width height`,
+then width·height·3 bytes if the word is `picture`. It does not catch what a decoder raises: a child that dies has said
+"damaged". `jpeg.py` and `png.py` take metadata away before any decoder sees it: only pixels decide over pixels.
 """
 
 import json
 import resource
-import struct
 import sys
-import warnings
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from io import BytesIO
+from math import ceil
 from typing import Final
 
-# Every module a JPEG, PNG or WebP can ask for is loaded here: after `lock` nothing can be opened.
-from PIL import Image, ImageCms, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+# Every module that decoding can ask for is loaded here or in `opener`: after `lock` nothing can be opened.
+from PIL import Image, ImageChops, ImageFile, ImagePalette  # noqa: F401
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP")
-_ORIENTATION = 0x0112
-_TURNS = {
+from wan_core.intake.boxes import named_colours
+from wan_core.intake.colour import Declaration, Icc, in_srgb
+from wan_core.intake.exif import UPRIGHT, orientation
+from wan_core.intake.jpeg import read_jpeg
+from wan_core.intake.png import read_png
+from wan_core.intake.truncation import Opener, load_rows, mended_jpeg
+
+_CLASSES: Final = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIF": ("pillow_heif", "HeifImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+}
+_TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -36,44 +52,88 @@ class PictureLimits:
     """What a picture may be, and what reading one may cost. Sides are pixels, `max_ratio` is long side : short side.
 
     A picture of more than `kept_pixels` is handed on smaller, its shape unchanged: the largest frame of the model has
-    0.92 megapixels, and the web process must not hold 160 MB for one photo.
+    0.92 megapixels, and the web process must not hold 160 MB for one photo. JPEGs may be larger than others because
+    libjpeg decodes them at a half to an eighth of their size: a phone's sensor has up to 16,384×12,288.
+    `max_scan_bytes` bounds what libjpeg keeps of a progressive JPEG, which it must hold as a whole.
     """
 
     max_bytes: int = 25_000_000
     max_pixels: int = 40_000_000
     min_side: int = 16
     max_side: int = 10_000
+    max_jpeg_pixels: int = 202_000_000
+    max_jpeg_side: int = 16_384
+    max_heic_pixels: int = 50_000_000  # an iPhone's 48 megapixels
+    max_scan_bytes: int = 650_000_000
     max_ratio: int = 8
     kept_pixels: int = 10_000_000
     memory_bytes: int = 1_000_000_000
     cpu_s: int = 8
     wall_s: float = 15.0
 
+    def side(self, format: str) -> int:
+        return self.max_jpeg_side if format == "JPEG" else self.max_side
+
+    def pixels(self, format: str) -> int:
+        return {"JPEG": self.max_jpeg_pixels, "HEIF": self.max_heic_pixels}.get(format, self.max_pixels)
+
 
 PICTURE_LIMITS: Final = PictureLimits()
 
 
+@dataclass(frozen=True)
+class Source:
+    """A file that has been opened and not decoded, and what it says of itself.
+
+    `key` is a transparent colour in the file's own depth (`bits`), `fault` the word for why it must not be decoded;
+    `reads_rows` is true if the decoder gives the rows of a cut file that are there.
+    """
+
+    content: bytes
+    open_file: Opener
+    picture: ImageFile.ImageFile
+    declarations: tuple[Declaration, ...] = ()
+    orientation: int = UPRIGHT
+    bits: int = 8
+    key: tuple[int, ...] | None = None
+    fault: str | None = None
+    reads_rows: bool = False
+
+
 def main() -> None:
-    """Read, judge, decode, answer. The limits come as JSON in the first argument."""
-    limits = PictureLimits(**json.loads(sys.argv[1]))
+    """Read, judge, decode, answer. The limits come as JSON in the first argument, Pillow's format in the second."""
+    limits, format = PictureLimits(**json.loads(sys.argv[1])), sys.argv[2]
+    open_file = opener(format)
     lock(limits)
-    try:
-        picture = Image.open(sys.stdin.buffer, formats=FORMATS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        return answer("too_many_pixels", (0, 0))
-    fault = size_fault(picture.size, limits)
+    sys.stdin.buffer.seek(0)  # the parent has written the file through the same descriptor
+    source = read_source(sys.stdin.buffer.read(), format, open_file, limits)
+    size = source.picture.size
+    fault = size_fault(size, limits, format) or source.fault
     if fault is not None:
-        return answer(fault, picture.size)
-    upright = upright_rgb(picture, limits.kept_pixels)
+        return answer(fault, size)
+    upright = upright_rgb(source, limits.kept_pixels)
     answer("picture", upright.size)
     sys.stdout.buffer.write(upright.tobytes())
 
 
+def opener(format: str) -> Opener:
+    """Opens files of this format and of no other, with one thread, because threads cost memory.
+
+    Pillow's own `Image.open` would load five decoders where one is needed.
+    """
+    module, name = _CLASSES[format]
+    plugin = import_module(module)
+    if format == "AVIF":
+        import_module("PIL.TiffImagePlugin")  # the plugin writes EXIF with it
+        vars(plugin)["DEFAULT_MAX_THREADS"] = 1
+    if format == "HEIF":
+        plugin.options.DECODE_THREADS = 1
+    open_file = getattr(plugin, name)
+    return lambda content: open_file(BytesIO(content))
+
+
 def lock(limits: PictureLimits) -> None:
     """Give up everything that decoding does not need. The bound on memory holds on Linux only: macOS has none."""
-    Image.preinit()
-    Image.MAX_IMAGE_PIXELS = limits.max_pixels
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
     bounds = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 0,
@@ -86,48 +146,122 @@ def lock(limits: PictureLimits) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def size_fault(size: tuple[int, int], limits: PictureLimits) -> str | None:
+def size_fault(size: tuple[int, int], limits: PictureLimits, format: str) -> str | None:
     """The word for what is wrong with a size in pixels, or None."""
     short, long = sorted(size)
     if short < limits.min_side:
         return "too_small"
-    if long > limits.max_side:
-        return "too_wide"
-    if short * long > limits.max_pixels:
+    if short * long > limits.pixels(format):
         return "too_many_pixels"
+    if long > limits.side(format):
+        return "too_wide"
     return "too_narrow" if long > limits.max_ratio * short else None
 
 
-def upright_rgb(picture: Image.Image, kept_pixels: int) -> Image.Image:
-    """The first frame as 8-bit sRGB, turned as its EXIF says, on white where it was transparent."""
-    turn = _TURNS.get(orientation(picture))
+def read_source(content: bytes, format: str, open_file: Opener, limits: PictureLimits) -> Source:
+    """The file without its metadata, and what that said. Raises whatever a damaged file raises."""
+    if format == "JPEG":
+        return _jpeg_source(content, open_file, limits)
+    if format == "PNG":
+        png = read_png(content)
+        make = partial(Source, png.content, open_file, open_file(png.content), png.declarations, png.orientation)
+        return make(bits=png.bits, key=png.key, reads_rows=True)
+    picture = open_file(content)
     profile = picture.info.get("icc_profile")
-    picture = shrunk(plain(picture), kept_pixels)
-    flat = on_white(in_srgb(picture, profile) if profile else picture)
+    declarations: list[Declaration] = [Icc(profile)] if profile else []
+    turn = UPRIGHT  # browsers believe no EXIF in a WebP; libheif has turned a HEIC already
+    if format == "AVIF":  # Pillow has written the file's own turn (irot, imir) there
+        turn = orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+    if format in ("AVIF", "HEIF"):
+        named = named_colours(content)
+        declarations += [named] if named else []
+    return Source(content, open_file, picture, tuple(declarations), turn, reads_rows=format in ("GIF", "BMP"))
+
+
+def _jpeg_source(content: bytes, open_file: Opener, limits: PictureLimits) -> Source:
+    jpeg = read_jpeg(content)
+    picture = open_file(jpeg.content)
+    fault = "too_many_scans" if jpeg.buffer_bytes > limits.max_scan_bytes else None
+    if fault is None and size_fault(picture.size, limits, "JPEG") is None and not jpeg.whole:
+        picture = open_file(mended_jpeg(jpeg, open_file))
+    declarations = (Icc(jpeg.profile),) if jpeg.profile else ()
+    return Source(jpeg.content, open_file, picture, declarations, jpeg.orientation, fault=fault)
+
+
+def upright_rgb(source: Source, kept_pixels: int) -> Image.Image:
+    """The first frame as 8-bit sRGB, turned as its EXIF says, on white where it was transparent."""
+    turn = _TURNS.get(source.orientation)
+    picture = shrunk(plain(loaded(source, kept_pixels), source), kept_pixels)
+    alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
+    solid = picture if alpha is None else picture.convert(picture.mode[:-1])
+    colours = in_srgb(solid, source.declarations)
+    flat = on_white(colours if colours.mode == "RGB" else colours.convert("RGB"), alpha)
     return flat.transpose(turn) if turn is not None else flat
 
 
-def orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 if the block is damaged, as browsers see it."""
+def loaded(source: Source, kept_pixels: int) -> Image.Image:
+    """The decoded picture; a large JPEG at the smallest of its scales that still has `kept_pixels`."""
+    picture = source.picture
+    scale = (kept_pixels / (picture.width * picture.height)) ** 0.5
+    if scale < 1:
+        picture.draft(picture.mode, (ceil(picture.width * scale), ceil(picture.height * scale)))
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except (KeyError, OSError, SyntaxError, TypeError, ValueError, struct.error):
-        return 1
+        picture.load()
+    except OSError:
+        if not source.reads_rows:
+            raise
+        return load_rows(source.content, source.open_file)
+    return picture
 
 
-def plain(picture: Image.Image) -> Image.Image:
-    """The decoded picture in one of four modes: L, RGB, CMYK, or RGBA if anything in it is transparent.
+def plain(picture: Image.Image, source: Source) -> Image.Image:
+    """In one of five modes: L, RGB, CMYK, or LA and RGBA if anything in it is transparent.
 
-    16-bit grey keeps its upper 8 bits, as Pillow does for 16-bit colour (its own conversion of grey would clip).
+    Of 16 bits the upper 8 are kept, as browsers do.
     """
-    picture.load()
+    low = _lower_bytes(picture, source) if source.bits == 16 and source.key else None
     if picture.mode == "I;16":
-        return picture.point(lambda value: value * (1 / 256)).convert("L")
+        picture = Image.frombytes("LA", picture.size, picture.tobytes()).getchannel("A")
+    if source.key:
+        return _keyed(picture.convert("L") if picture.mode == "1" else picture, source.key, source.bits, low)
+    if picture.mode in ("L", "RGB", "CMYK", "LA", "RGBA"):
+        return picture
     if picture.has_transparency_data:
         return picture.convert("RGBA")
-    if picture.mode in ("L", "RGB", "CMYK"):
-        return picture
     return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _lower_bytes(picture: Image.Image, source: Source) -> Image.Image:
+    """The other half of a 16-bit picture, L or RGB: what tells a transparent colour from its neighbours."""
+    if picture.mode == "I;16":
+        return Image.frombytes("LA", picture.size, picture.tobytes()).getchannel("L")
+    again = source.open_file(source.content)
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # the other byte order: the other bytes
+    again.load()
+    return again
+
+
+def _keyed(picture: Image.Image, key: tuple[int, ...], bits: int, low: Image.Image | None) -> Image.Image:
+    """With an alpha channel: 0 where the colour is the key's, 255 elsewhere."""
+    scale = 255 / ((1 << min(bits, 8)) - 1)
+    alpha = _differs(picture, [round((value >> max(bits - 8, 0)) * scale) for value in key])
+    if low is not None:
+        alpha = ImageChops.lighter(alpha, _differs(low, [value & 255 for value in key]))
+    keyed = picture.copy()
+    keyed.putalpha(alpha)
+    return keyed
+
+
+def _differs(picture: Image.Image, colour: list[int]) -> Image.Image:
+    """255 where any channel differs from the colour's, else 0."""
+    masks = [
+        channel.point([255 * (level != value) for level in range(256)])
+        for channel, value in zip(picture.split(), colour, strict=True)
+    ]
+    differs = masks[0]
+    for mask in masks[1:]:
+        differs = ImageChops.lighter(differs, mask)
+    return differs
 
 
 def shrunk(picture: Image.Image, kept_pixels: int) -> Image.Image:
@@ -139,25 +273,12 @@ def shrunk(picture: Image.Image, kept_pixels: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0)
 
 
-def in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """The picture with its colour profile applied; unchanged if the profile is sRGB, damaged or of another mode."""
-    mode = "RGBA" if picture.mode == "RGBA" else "RGB"
-    try:
-        source = ImageCms.getOpenProfile(BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return picture
-        target = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(picture, source, target, outputMode=mode) or picture
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return picture
-
-
-def on_white(picture: Image.Image) -> Image.Image:
+def on_white(picture: Image.Image, alpha: Image.Image | None) -> Image.Image:
     """RGB; transparent parts show white, as a page or a sheet of paper would."""
-    if picture.mode != "RGBA":
-        return picture.convert("RGB")
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=picture)
+    if alpha is None:
+        return picture
+    white = Image.new("RGB", picture.size, (255, 255, 255))  # by name it would load a module
+    white.paste(picture, mask=alpha)
     return white
 
 

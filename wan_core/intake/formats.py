@@ -1,18 +1,39 @@
 """What a file is, judged by its first bytes and nothing else: no name, no media type, no decoder.
 
-A file that is plainly something else is turned away here, with a sentence that fits, before any decoder sees it.
+`FORMATS` is the one list of what the gate takes; the page, the API and the download's header follow it. A file that is
+plainly something else is turned away here, with a sentence that fits, before any decoder sees it.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from wan_core.intake.refusals import Refused
 
-SUPPORTED_FORMATS: Final = ["image/jpeg", "image/png", "image/webp"]
+
+@dataclass(frozen=True)
+class Format:
+    """`pillow` is Pillow's name for it, `suffix` that of a file, without the dot."""
+
+    pillow: str
+    title: str
+    media_type: str
+    suffix: str
+
+
+_JPEG = Format("JPEG", "JPEG", "image/jpeg", "jpg")
+_PNG = Format("PNG", "PNG", "image/png", "png")
+_WEBP = Format("WEBP", "WebP", "image/webp", "webp")
+_AVIF = Format("AVIF", "AVIF", "image/avif", "avif")
+_HEIC = Format("HEIF", "HEIC", "image/heic", "heic")
+_GIF = Format("GIF", "GIF", "image/gif", "gif")
+_BMP = Format("BMP", "BMP", "image/bmp", "bmp")
+FORMATS: Final = (_JPEG, _PNG, _WEBP, _AVIF, _HEIC, _GIF, _BMP)
+SUPPORTED_FORMATS: Final = [format.media_type for format in FORMATS]
 HEAD_BYTES: Final = 512
 
+_MAGIC = ((b"\xff\xd8\xff", _JPEG), (b"\x89PNG\r\n\x1a\n", _PNG), (b"GIF87a", _GIF), (b"GIF89a", _GIF))
+_BRANDS = {b"avif": _AVIF, b"avis": _AVIF, b"heic": _HEIC, b"heix": _HEIC, b"heim": _HEIC, b"heis": _HEIC}
 _OTHERS = (
-    (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"),
     (b"II*\x00", "a TIFF or raw photo"),
     (b"MM\x00*", "a TIFF or raw photo"),
     (b"8BPS", "a Photoshop file"),
@@ -27,15 +48,15 @@ _OTHERS = (
     (b"SIMPLE  =", "a FITS file"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
-_BRANDS = ((b"avif", "an AVIF"), (b"avis", "an AVIF"), (b"hei", "a HEIC photo"), (b"hev", "a HEIC photo"))
 
 
-def check_format(head: bytes) -> None:
-    """Pass JPEG, PNG and WebP by their first `HEAD_BYTES`; raise Refused for everything else."""
+def check_format(head: bytes) -> Format:
+    """Which of `FORMATS` a file is, by its first `HEAD_BYTES`; raise Refused for everything else."""
     if not head:
         raise Refused("image_load_error", "The file is empty. Choose it again.")
-    if head[:3] == b"\xff\xd8\xff" or head[:8] == b"\x89PNG\r\n\x1a\n" or (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
-        return
+    format = _format(head)
+    if format is not None:
+        return format
     if b"<html" in head.lower() or b"<!doctype html" in head.lower():
         raise Refused("image_load_error", "This is a web page, not a picture. Give the picture's own address.")
     name = _other_format(head)
@@ -48,13 +69,32 @@ def check_format(head: bytes) -> None:
     )
 
 
+def _format(head: bytes) -> Format | None:
+    for magic, format in _MAGIC:
+        if head.startswith(magic):
+            return format
+    if (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
+        return _WEBP
+    if head[:2] == b"BM" and head[6:10] == bytes(4):  # two letters alone begin many texts
+        return _BMP
+    return next((_BRANDS[brand] for brand in _brands(head) if brand in _BRANDS), None)
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """The brands of an ISO file, the major one first; empty for other files."""
+    if head[4:8] != b"ftyp":
+        return []
+    box = head[: int.from_bytes(head[:4])]
+    return [box[8:12], *(box[at : at + 4] for at in range(16, len(box) - 3, 4))]
+
+
 def _other_format(head: bytes) -> str | None:
     """A name for the file with its article, or None if it is no kind of picture or film that we know."""
     for magic, name in _OTHERS:
         if head.startswith(magic):
             return name
     if head[4:8] == b"ftyp":
-        return next((name for brand, name in _BRANDS if head[8:].startswith(brand)), "a video or HEIC photo")
+        return "a video"
     if b"<svg" in head.lower():
         return "an SVG drawing"
     return None

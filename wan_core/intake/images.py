@@ -22,13 +22,23 @@ import PIL
 from PIL import Image
 
 from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
-from wan_core.intake.formats import HEAD_BYTES, check_format
+from wan_core.intake.formats import HEAD_BYTES, Format, check_format
 from wan_core.intake.refusals import Refused
 from wan_core.intake.storing import no_room
 
 _DECODER_FOLDER = Path(__file__).parent
 _PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # named, because isolated mode would miss a user's own packages
-_PROGRAM = "import sys; sys.path += sys.argv[2:]; import decoder; decoder.main()"
+_PROGRAM: Final = """
+import sys
+from types import ModuleType
+*_, folder, packages = sys.argv
+sys.path.append(packages)
+for name in ("wan_core", "wan_core.intake"):  # packages without their `__init__`, which would bring the whole app
+    sys.modules[name] = ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+from wan_core.intake.decoder import main
+main()
+"""
 _ANSWER = re.compile(rb"([a-z_]{1,20}) (\d{1,9}) (\d{1,9})\n")
 _STRIP_ROWS: Final = 256
 
@@ -50,17 +60,17 @@ async def decode(file: IO[bytes], limits: PictureLimits = PICTURE_LIMITS) -> Ima
 def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
     """The same, in this thread and at once; `file` stays open. It must be a real file: the child reads it by itself."""
     file.flush()
-    check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
+    format = check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
     with TemporaryFile() as answer:
-        _run_child(file, answer, limits)
+        _run_child(file, answer, limits, format)
         answer.seek(0)
-        size = _judged_size(answer.readline(64), limits)
+        size = _judged_size(answer.readline(64), limits, format)
         return _picture(answer, size)
 
 
-def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits) -> None:
+def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: Format) -> None:
     python = [sys.executable, "-I", "-S", "-c", _PROGRAM]
-    command = [*python, json.dumps(asdict(limits)), str(_DECODER_FOLDER), str(_PILLOW_FOLDER)]
+    command = [*python, json.dumps(asdict(limits)), format.pillow, str(_DECODER_FOLDER), str(_PILLOW_FOLDER)]
     try:
         child = subprocess.run(
             command,
@@ -75,17 +85,17 @@ def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits) -> Non
     except subprocess.TimeoutExpired as error:
         raise Refused("image_load_error", "The picture took too long to read. Save it again as JPEG.") from error
     if child.returncode != 0 and os.fstat(answer.fileno()).st_size == 0:
-        raise _damaged(limits, (0, 0))
+        raise _damaged(limits, (0, 0), format)
 
 
-def _judged_size(line: bytes, limits: PictureLimits) -> tuple[int, int]:
+def _judged_size(line: bytes, limits: PictureLimits, format: Format) -> tuple[int, int]:
     """Width and height from the child's first line, or the refusal that it stands for."""
     answer = _ANSWER.fullmatch(line)
     if answer is None:
-        raise _damaged(limits, (0, 0))
+        raise _damaged(limits, (0, 0), format)
     word, size = answer[1].decode(), (int(answer[2]), int(answer[3]))
     if word != "picture" or not 0 < size[0] * size[1] <= limits.kept_pixels:
-        raise _REFUSALS.get(word, _damaged)(limits, size)
+        raise _REFUSALS.get(word, _damaged)(limits, size, format)
     return size
 
 
@@ -102,11 +112,11 @@ def _picture(pixels: IO[bytes], size: tuple[int, int]) -> Image.Image:
     return picture
 
 
-def _damaged(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+def _damaged(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
     return Refused("image_load_error", "The picture is damaged or incomplete. Save it again as JPEG or PNG.")
 
 
-def _too_small(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+def _too_small(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
     least = limits.min_side
     return Refused(
         "image_too_small",
@@ -116,8 +126,8 @@ def _too_small(limits: PictureLimits, size: tuple[int, int]) -> Refused:
     )
 
 
-def _too_wide(limits: PictureLimits, size: tuple[int, int]) -> Refused:
-    most = limits.max_side
+def _too_wide(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
+    most = limits.side(format.pillow)
     return Refused(
         "image_too_large",
         f"The picture has {_pixels(size)} pixels; each side may have at most {most}. Give a smaller one.",
@@ -126,17 +136,28 @@ def _too_wide(limits: PictureLimits, size: tuple[int, int]) -> Refused:
     )
 
 
-def _too_many_pixels(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+def _too_many_pixels(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
+    side, pixels = limits.side(format.pillow), limits.pixels(format.pillow)
     return Refused(
         "image_too_large",
-        f"The picture has more than {limits.max_pixels / 1_000_000:g} megapixels. Give a smaller one.",
-        max_width=limits.max_side,
-        max_height=limits.max_side,
-        max_pixels=limits.max_pixels,
+        f"The picture has more than {pixels / 1_000_000:g} megapixels; a {format.title} may not. Give a smaller one.",
+        max_width=side,
+        max_height=side,
+        max_pixels=pixels,
     )
 
 
-def _too_narrow(limits: PictureLimits, size: tuple[int, int]) -> Refused:
+def _too_many_scans(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
+    return Refused(
+        "image_too_large",
+        f"The picture has {_pixels(size)} pixels in a progressive JPEG, which is too much to read. "
+        "Save it without “progressive”, or smaller.",
+        max_width=limits.max_jpeg_side,
+        max_height=limits.max_jpeg_side,
+    )
+
+
+def _too_narrow(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
     """fal has no word for a shape: what is missing is the short side."""
     least = -(-max(size) // limits.max_ratio)
     return Refused(
@@ -151,9 +172,10 @@ def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
 
 
-_REFUSALS: Final[dict[str, Callable[[PictureLimits, tuple[int, int]], Refused]]] = {
+_REFUSALS: Final[dict[str, Callable[[PictureLimits, tuple[int, int], Format], Refused]]] = {
     "too_small": _too_small,
     "too_wide": _too_wide,
     "too_many_pixels": _too_many_pixels,
+    "too_many_scans": _too_many_scans,
     "too_narrow": _too_narrow,
 }

@@ -1,0 +1,33 @@
+"""The colours that an AVIF or HEIC names by number; Pillow and libheif keep this box to themselves.
+
+Looks into the file's boxes (ISO/IEC 14496-12) and decodes nothing.
+"""
+
+import struct
+
+from wan_core.intake.colour import Cicp
+
+_NCLX = b"colrnclx"
+
+
+def named_colours(content: bytes) -> Cicp | None:
+    """Primaries and transfer of the first `colr` box of kind nclx among the properties of the pictures."""
+    meta = _box(content, b"meta")
+    at = meta.find(_NCLX)
+    if at < 0 or at + len(_NCLX) + 4 > len(meta):
+        return None
+    primaries, transfer = struct.unpack_from(">HH", meta, at + len(_NCLX))
+    return Cicp(primaries, transfer)
+
+
+def _box(content: bytes, kind: bytes) -> bytes:
+    """The body of the first outer box of this kind; empty if there is none."""
+    at = 0
+    while at + 8 <= len(content):
+        size, found = struct.unpack_from(">I4s", content, at)
+        if found == kind:
+            return content[at + 8 : at + size]
+        if size < 8:
+            return b""
+        at += size
+    return b""

@@ -1,0 +1,59 @@
+"""How much of a cut file's picture is there. What is missing is measured in rows, never guessed from bytes."""
+
+import random
+from collections.abc import Callable
+
+from PIL import Image, ImageChops, ImageFile
+
+from wan_core.intake.jpeg import END, Jpeg
+
+_MCU_ROWS = 16  # libjpeg's largest unit: one lost byte costs the last row of them
+_FILLER_BYTES = 4_096
+
+Opener = Callable[[bytes], ImageFile.ImageFile]
+
+
+def mended_jpeg(jpeg: Jpeg, open_file: Opener) -> bytes:
+    """The JPEG with an end marker, as cameras' own readers take it.
+
+    What is left of a last scan may miss half of it where other scans have drawn the picture already, else an eighth
+    of the rows. Raises ValueError if more is missing.
+    """
+    height, missing = _missing_in_jpeg(jpeg, open_file)
+    few = height // 2 if jpeg.scans > 1 else max(height // 8, min(_MCU_ROWS, height // 4))
+    if not jpeg.scanned or missing > few:
+        raise ValueError(f"{missing} of {height} rows are missing")
+    return jpeg.content + END
+
+
+def _missing_in_jpeg(jpeg: Jpeg, open_file: Opener) -> tuple[int, int]:
+    """Height, and the rows from the first on that changes with what follows the last byte."""
+    fillers = (bytes(_FILLER_BYTES), random.Random(1).randbytes(_FILLER_BYTES).replace(b"\xff", b"\0"))
+    pictures = [open_file(jpeg.content + filler + END) for filler in fillers]
+    height = pictures[0].height
+    if jpeg.scans == 1:
+        for picture in pictures:
+            picture.draft(picture.mode, (picture.width // 8, picture.height // 8))
+    changed = ImageChops.difference(*pictures).getbbox()
+    top = height if changed is None else changed[1] * height // pictures[0].height
+    return height, height - top
+
+
+def load_rows(content: bytes, open_file: Opener) -> Image.Image:
+    """The picture of a cut PNG, GIF or BMP, white where rows are missing. Raises ValueError if an eighth is missing."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    white, black = (_loaded_over(fill, open_file(content)) for fill in (255, 0))
+    missing, few = 0, white.height // 8
+    for row in reversed(range(white.height)):
+        box = (0, row, white.width, row + 1)
+        missing += white.crop(box).tobytes() != black.crop(box).tobytes()
+        if missing > few:
+            raise ValueError(f"more than {few} of {white.height} rows are missing")
+    return white
+
+
+def _loaded_over(fill: int, picture: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    """Decode over a flat picture: rows that are not in the file keep its value."""
+    picture.im = Image.new(picture.mode, picture.size, (fill,) * len(picture.getbands())).im
+    picture.load()
+    return picture
