@@ -100,10 +100,11 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
 
 def _miniature(profile: EngineProfile, settings: Settings) -> Engine:
     """On all cores, without a step cache: three blocks leave little to skip (its cost: `benchmarks.quality`)."""
-    from wan_core.engine.miniature import build
+    from wan_core.engine.miniature import build, fast_vae
 
     torch.set_num_threads(cores())
     pipe = build()
+    fast_vae.speed_up(pipe.vae)
     return Engine(profile, pipe, acceleration=Acceleration(settings, caches=False), colours=preview.fitted(pipe.vae))
 
 
