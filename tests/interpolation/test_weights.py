@@ -156,8 +156,7 @@ def test_without_weights_the_fallback_delivers_the_clip_and_says_so_in_one_sente
     chosen = choose(model, 3, folder, FakeShelf(tmp_path, None))  # type: ignore[arg-type]
     assert chosen.used == "fallback" and not chosen.is_network
     assert chosen.note == (
-        f"{title}'s weights could not be downloaded (the hub cannot be reached): "
-        "ffmpeg's motion compensation makes the frames between."
+        f"{title}'s weights could not be downloaded (the hub cannot be reached): optical flow makes the frames between."
     )
     frames = random_frames(6)
     film = list(interpolated(frames, 3, chosen))

@@ -34,7 +34,7 @@ class Interpolation:
 
     @property
     def is_network(self) -> bool:
-        """Whether it runs on the card; the fallback is ffmpeg's work, outside any GPU call."""
+        """Whether it runs on the card; the fallback is the CPU's work, outside any GPU call."""
         return self.weights is not None
 
 
@@ -54,7 +54,7 @@ def choose(model: InterpolatorModel, count: int, folder: Path, shelf: Shelf | No
         return Interpolation(model, weights=obtain(model, folder, shelf or Hub()))
     except Unavailable as error:
         missing = f"{PUBLISHED[model].title}'s weights could not be downloaded ({error})"
-        return Interpolation("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
+        return Interpolation("fallback", f"{missing}: optical flow makes the frames between.")
 
 
 def interpolated(
