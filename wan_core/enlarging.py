@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wan_core import geometry
-from wan_core.flow import Flow, Plane, grid, mix, ramp, sample, to_grey, warp
+from wan_core.flow import Flow, Plane, grid, is_inside, mix, ramp, sample, to_grey, warp
 from wan_core.frames import Frame
 from wan_core.geometry import Size
 
@@ -48,6 +48,9 @@ coarser changes are brightness."""
 
 SHIFT_PX = 1.0  # what the model's own wobble moves an edge by
 TOLERANCE = (12.0, 36.0)  # grey levels: full trust, no trust
+CORRELATION = (0.2, 0.6)  # no trust, full trust
+REGION = 8.0  # sigma in pixels of what is judged together
+FLAT = 30.0  # variance in squared grey levels of what counts as a plain surface
 WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.5, 0.8), (0.4, 0.7)
 """Part of the first frame's detail that is left, in the whole frame and around a pixel: from none of the picture's
 detail to all of it. At the preset's settings 0.75 to 0.95 are left, with two steps or shift 8 some 0.6 (measured)."""
@@ -95,6 +98,7 @@ class Guide:
         self.size = Size(picture.shape[1], picture.shape[0])
         self.kept = geometry.crop_box(Size(first.shape[1], first.shape[0]), self.size)
         self.pyramid = pyramid(first)
+        self.detail = detail(first)
 
     @cached_property
     def to_low(self) -> NDArray[np.float64]:
@@ -106,9 +110,9 @@ class Guide:
     def share(self, frame: Frame, move: Move) -> Plane:
         """How much of the picture each pixel of `frame` is to take, before steadying."""
         places = moved_places(move, self.first.shape)
-        expected = sample(self.first, places, cv2.INTER_CUBIC)
-        seen = agreement(frame, expected) * likeness_of_detail(frame, expected)
-        return np.asarray(np.minimum(seen, self.known_parts(places)), np.float32)
+        alike = agreement(frame, sample(self.first, places, cv2.INTER_CUBIC))
+        as_sharp = likeness_of_detail(detail(frame), sample(self.detail, places))
+        return np.asarray(np.minimum(alike * as_sharp, self.known_parts(places)), np.float32)
 
     def known_parts(self, places: Flow) -> Plane:
         """1 where `places` lie inside the picture, falling to 0 at borders that have come in."""
@@ -176,7 +180,7 @@ def windows(items: Iterator[T], reach: int) -> Iterator[tuple[list[T], int]]:
 def pyramid(frame: Frame) -> list[Plane]:
     """What registration compares, coarse to fine: grey, band-passed."""
     grey = to_grey(frame).astype(np.float32)
-    plane = cv2.GaussianBlur(grey, (0, 0), FINE) - cv2.GaussianBlur(grey, (0, 0), COARSE)
+    plane = blur(grey, FINE)
     height, width = plane.shape
     return [
         np.asarray(cv2.resize(plane, (width // level, height // level), interpolation=cv2.INTER_AREA))
@@ -203,7 +207,8 @@ def refine(reference: Plane, target: Plane, move: Move) -> Move:
         right, below = slopes_of(expected)
         error = target - expected
         weight = OUTLIER / np.maximum(np.abs(error), OUTLIER)
-        weight[:2], weight[-2:], weight[:, :2], weight[:, -2:] = 0, 0, 0, 0
+        weight *= is_inside(places, (target.shape[1], target.shape[0]))
+        error = error - (weight * error).sum() / max(weight.sum(), 1)  # a change of brightness is no motion
         slopes = np.stack([right * across + below * down, below * across - right * down, right, below]).reshape(4, -1)
         weighted = slopes * weight.reshape(-1)
         normal = (weighted @ slopes.T).astype(np.float64) + np.diag([1, 1, 1e-3, 1e-3])
@@ -239,24 +244,36 @@ def moved_places(move: Move, shape: tuple[int, ...]) -> Flow:
 
 def agreement(frame: Frame, expected: Frame) -> Plane:
     """1 where `frame` looks as `expected` up to a small shift of its edges, 0 where it shows something else."""
-    ours, theirs = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.2) for picture in (frame, expected))
+    ours, theirs = (blur(picture.astype(np.float32), 1.2) for picture in (frame, expected))
     error = np.abs(ours - theirs).mean(-1)
-    right, down = slopes_of(np.asarray(theirs, np.float32))
+    right, down = slopes_of(theirs)
     unexplained = np.maximum(error - SHIFT_PX * (np.abs(right) + np.abs(down)).mean(-1), 0)
-    return np.asarray(1 - ramp(cv2.GaussianBlur(unexplained, (0, 0), 2), *TOLERANCE), np.float32)
+    alike = 1 - ramp(blur(unexplained, 2), *TOLERANCE)
+    return np.asarray(alike * ramp(correlation(ours.mean(-1), theirs.mean(-1)), *CORRELATION), np.float32)
 
 
-def likeness_of_detail(frame: Frame, expected: Frame) -> Plane:
-    """1 where `frame` is about as sharp as `expected`, towards 0 the blurrier it is, or the more overdrawn."""
-    ours, theirs = detail(frame), detail(expected)
+def correlation(a: Plane, b: Plane) -> Plane:
+    """Local correlation, -1 … 1; 1 where both are flat."""
+    mean_a, mean_b = blur(a, REGION), blur(b, REGION)
+    variance_a, variance_b = blur(a * a, REGION) - mean_a**2, blur(b * b, REGION) - mean_b**2
+    together = blur(a * b, REGION) - mean_a * mean_b
+    spread = np.sqrt(np.maximum(variance_a * variance_b, 0))
+    return np.asarray((together + FLAT) / (spread + FLAT), np.float32)
+
+
+def likeness_of_detail(ours: Plane, theirs: Plane) -> Plane:
+    """1 where a frame's detail is about the expected one, towards 0 the blurrier it is, or the more overdrawn."""
     whole = np.sqrt((ours.mean(keepdims=True) + 0.1) / (theirs.mean(keepdims=True) + 0.1))
     local = np.sqrt((ours + QUIET) / (theirs + QUIET))
     kept = ramp(whole, *WHOLE_SHARPNESS) * ramp(local, *LOCAL_SHARPNESS)
-    return kept * (1 - ramp(whole, *OVERDRAWN))
+    return np.asarray(kept * (1 - ramp(whole, *OVERDRAWN)), np.float32)
 
 
 def detail(frame: Frame) -> Plane:
     """Local energy of what is finer than two pixels."""
     grey = to_grey(frame).astype(np.float32)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    return np.asarray(cv2.GaussianBlur(fine * fine, (0, 0), 8), np.float32)
+    return blur(np.square(grey - blur(grey, 1)), REGION)
+
+
+def blur(plane: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
