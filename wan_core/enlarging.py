@@ -126,15 +126,15 @@ class Guide:
 
     def draw(self, shot: Shot) -> Frame:
         """The large frame."""
-        size = (self.size.width, self.size.height)
-        share = warp(shot.share, self.to_low[:2], size, cv2.INTER_LINEAR)
-        if share.max() < NEARLY_NONE:
+        if shot.share.max() < NEARLY_NONE:
             return enlarge_plainly(shot.frame, self.size)
+        size = (self.size.width, self.size.height)
         in_first = np.vstack([matrix(shot.move, self.first.shape), [0, 0, 1]])
         places = np.linalg.inv(self.to_low) @ in_first @ self.to_low
         moved = warp(self.picture, places[:2], size, cv2.INTER_CUBIC)
-        if share.min() > 1 - NEARLY_NONE:
+        if shot.share.min() > 1 - NEARLY_NONE:
             return moved
+        share = warp(shot.share, self.to_low[:2], size, cv2.INTER_LINEAR)
         return mix(enlarge_plainly(shot.frame, self.size), moved, share)
 
 
