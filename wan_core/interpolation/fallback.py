@@ -93,9 +93,10 @@ def trust(there: Flow, back: Flow) -> Plane:
 def moving_parts(left: Frame, right: Frame, forward: Flow) -> Plane:
     """0 where the frames are to be blended, 1 where they are to be warped."""
     size = (forward.shape[1], forward.shape[0])
-    difference = np.asarray(cv2.dilate(cv2.absdiff(left, right).max(-1), np.ones((9, 9), np.uint8)), np.float32)
+    red, green, blue = cv2.split(cv2.absdiff(left, right))
+    largest = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((9, 9), np.uint8))
     pixels = np.asarray(2 * cv2.blur(np.hypot(forward[..., 0], forward[..., 1]), (9, 9)), np.float32)
-    differs = ramp(resize(difference, size, cv2.INTER_AREA), EQUAL, DIFFERENT)
+    differs = ramp(resize(np.asarray(largest, np.float32), size, cv2.INTER_AREA), EQUAL, DIFFERENT)
     return np.asarray(differs * ramp(pixels, RESTING, MOVING), np.float32)
 
 
