@@ -51,9 +51,9 @@ TOLERANCE = (12.0, 36.0)  # grey levels: full trust, no trust
 CORRELATION = (0.2, 0.6)  # no trust, full trust
 REGION = 8.0  # sigma in pixels of what is judged together
 FLAT = 30.0  # variance in squared grey levels of what counts as a plain surface
-WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.5, 0.8), (0.4, 0.7)
+WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.4, 0.75), (0.4, 0.7)
 """Part of the first frame's detail that is left, in the whole frame and around a pixel: from none of the picture's
-detail to all of it. At the preset's settings 0.75 to 0.95 are left, with two steps or shift 8 some 0.6 (measured)."""
+detail to all of it. At the preset's settings the whole keeps 0.65 to 0.9, with two steps or shift 8 0.5 to 0.65."""
 OVERDRAWN = (1.25, 1.8)  # the same above 1: guidance that is too strong
 QUIET = 6.0  # energy of detail, in squared grey levels, below which nobody sees a difference
 FEATHER_PX = 3.0
