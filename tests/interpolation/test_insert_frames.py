@@ -37,7 +37,7 @@ def mark(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
 
 
 def hungry(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
-    """Looks four pairs ahead, as networks and ffmpeg do."""
+    """Looks four pairs ahead, as networks do."""
     for run in group_pairs(pairs, 4):
         for left in run[:-1]:
             yield [left + 1] * count

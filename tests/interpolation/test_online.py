@@ -39,4 +39,4 @@ def test_the_published_network_beats_averaging_on_a_moving_texture(
     what = f"{model}, {count} between, {speed} px a frame"
     with capsys.disabled():
         sys.stdout.write(f"\n{what}: {ours:.1f} dB, averaging {theirs:.1f} dB, gain {ours - theirs:.1f} dB\n")
-    assert ours > theirs + 8, "8 dB is what motion compensation is worth here; ffmpeg's gains more"
+    assert ours > theirs + 8, "8 dB is what motion compensation is worth here; optical flow gains more"

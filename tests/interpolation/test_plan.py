@@ -80,8 +80,7 @@ def test_without_weights_the_fallback_delivers_the_clip_and_says_so_in_one_sente
     chosen = plan_interpolation(model, 3, folder, dead_hub)
     assert chosen.used == "fallback" and not chosen.is_network and chosen.is_cpu_work
     assert chosen.note == (
-        f"{title}'s weights could not be downloaded (the hub cannot be reached): "
-        "ffmpeg's motion compensation makes the frames between."
+        f"{title}'s weights could not be downloaded (the hub cannot be reached): optical flow makes the frames between."
     )
     frames = random_frames(6)
     between = list(iter_interpolated(frames, 3, chosen))

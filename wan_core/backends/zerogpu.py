@@ -2,7 +2,7 @@
 
 The one place that bends the rule that the web process has no torch: ZeroGPU packs what is on "cuda" when the app is
 launched, so the engine is loaded before, and `spaces` is imported before anything that could touch CUDA. Only the
-making of frames is inside the lent call; checks, expansion, ffmpeg and encoding stay outside. The visitor's token
+making of frames is inside the lent call; checks, expansion, the fallback and encoding stay outside. The visitor's token
 travels in the context in which a job is submitted (`enter` makes one for HTTP requests).
 """
 

@@ -1,4 +1,5 @@
-"""What `acceleration` means: `none` is plain diffusers to the last bit, `regular` all that is near-lossless here.
+"""What `acceleration` means: `none` is plain diffusers to the last bit (the miniature's VAE within one grey level, see
+`miniature/fast_vae.py`), `regular` all that is near-lossless here.
 
 Every part is probed once at loading, named in the log, switchable in the settings, and put on or taken off for each
 request. Order matters and is kept here: attention backend (process-wide in diffusers, so always set), compiled blocks,

@@ -100,13 +100,14 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
 
 def _load_miniature(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     """On all cores, without a step cache: three blocks leave little to skip (its cost: `benchmarks.quality`)."""
+    from wan_core.engine.miniature import fast_vae
     from wan_core.engine.miniature.build import build_pipeline
 
     torch.set_num_threads(cores())
     pipe = build_pipeline()
-    return Engine(
-        profile, pipe, acceleration=Acceleration(settings, caches=False), colours=preview.fit_colours(pipe.vae)
-    )
+    fast_vae.speed_up(pipe.vae)
+    colours = preview.fit_colours(pipe.vae)
+    return Engine(profile, pipe, acceleration=Acceleration(settings, caches=False), colours=colours)
 
 
 def cores() -> int:

@@ -101,7 +101,7 @@ def plan_interpolation(model: str, count: int, folder: Path, hub: Hub | None = N
         return InterpolationPlan(model, weights=fetch(found.WEIGHTS, notes=Notes(folder / model), hub=hub) / file)
     except Unavailable as error:
         missing = f"{found.TITLE}'s weights could not be downloaded ({error})"
-        return InterpolationPlan("fallback", f"{missing}: ffmpeg's motion compensation makes the frames between.")
+        return InterpolationPlan("fallback", f"{missing}: optical flow makes the frames between.")
 
 
 def iter_interpolated(

@@ -1,31 +1,49 @@
-"""Motion-compensated frames from the bundled ffmpeg (`minterpolate`), for where a network's weights cannot be had.
+"""Frames between by optical flow, for where a network's weights cannot be had. No torch.
 
-Block matching: good on pans and moving objects (about 10 dB above averaging), poor on occlusions. No torch. Only new
-frames are taken from ffmpeg; it is started anew for each short run of pairs, so nothing outlives a run and memory stays
-bounded.
+The flows from each frame of a pair to the other are brought to the time of a new frame; both frames are warped along
+them and weighed by how well the two flows agree. Where the pair hardly differs or hardly moves it is blended, so what
+stands still stays bit for bit. All new frames of a pair share its two flows; one pair is in memory at a time.
 """
 
-import logging
-import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-import imageio_ffmpeg
+import cv2
 import numpy as np
 
-from wan_core.errors import BackendError
+from wan_core.flow import (
+    SMALLEST_SIDE,
+    Flow,
+    Plane,
+    estimate_flow,
+    grid,
+    is_inside,
+    mix,
+    ramp,
+    resize,
+    sample,
+    to_grey,
+)
 from wan_core.frames import Frame
-from wan_core.interpolation._pairs import Interpolator, Pair, group_pairs
+from wan_core.interpolation._pairs import Interpolator, Pair
 
-log = logging.getLogger(__name__)
+SOLVING_STEPS = 3
+UNSURE = 1e-3
+"""Weight of a pixel whose flows contradict each other or that comes from outside: it counts only against its like."""
+EQUAL, DIFFERENT = 2, 6  # grey levels
+RESTING, MOVING = 0.3, 0.6  # pixels
+"""From blending to warping. At 0.3 pixels blending is still 1 dB better (measured)."""
 
-FILTER = "format=yuv444p,minterpolate=fps={rate}:mi_mode=mci:mc_mode=aobmc:me=umh:scd=none,format=rgb24"
-"""umh finds motion without hints from the pairs before, so a run gives what the whole clip would; measured on a moving
-texture it is never worse than the default epzs and 8 dB better at 25 pixels a frame. Cuts are the caller's business."""
 
-PAIRS_AT_ONCE = 4
-BLOCK = 16
-SMALLEST_SIDE = 32
-"""minterpolate refuses less, and where a side is not a multiple of its blocks it reads memory that nobody has set."""
+@dataclass(frozen=True)
+class Motion:
+    """What is known of a pair, at half its size: the flows, how far each is to be trusted, and where it moves (0…1)."""
+
+    forward: Flow
+    backward: Flow
+    forward_trust: Plane
+    backward_trust: Plane
+    moves: Plane
 
 
 def load(weights: None, device: str | None = None) -> Interpolator:
@@ -35,40 +53,70 @@ def load(weights: None, device: str | None = None) -> Interpolator:
 
 def in_betweens(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
     """For each pair `count` frames at the times i/(count+1)."""
-    for run in group_pairs(pairs, PAIRS_AT_ONCE):
-        film = _minterpolate(run, count + 1)
-        for pair in range(len(run) - 1):
-            start = pair * (count + 1) + 1
-            yield film[start : start + count]
+    for left, right in pairs:
+        height, width = left.shape[:2]
+        padded = pad(left), pad(right)
+        motion = estimate_motion(*padded)
+        times = [number / (count + 1) for number in range(1, count + 1)]
+        yield [frame_at(time, *padded, motion)[:height, :width] for time in times]
 
 
-def _minterpolate(run: list[Frame], rate: int) -> list[Frame]:
-    """The run at `rate` times its frame rate; entry k·rate stands for run[k].
+def estimate_motion(left: Frame, right: Frame) -> Motion:
+    grey_left, grey_right = to_grey(left), to_grey(right)
+    forward = halve_flow(estimate_flow(grey_left, grey_right))
+    backward = halve_flow(estimate_flow(grey_right, grey_left))
+    trusts = trust(forward, backward), trust(backward, forward)
+    return Motion(forward, backward, *trusts, moving_parts(left, right, forward))
 
-    The filter keeps the last frame to itself, hence it is handed over twice.
+
+def frame_at(time: float, left: Frame, right: Frame, motion: Motion) -> Frame:
+    """The frame at `time` (0 … 1) between the two."""
+    from_left, known_left = warp(left, motion.forward, motion.forward_trust, time)
+    from_right, known_right = warp(right, motion.backward, motion.backward_trust, 1 - time)
+    weight_left, weight_right = (1 - time) * known_left, time * known_right
+    size = (left.shape[1], left.shape[0])
+    share = np.asarray(weight_left / (weight_left + weight_right), np.float32)
+    warped = mix(from_right, from_left, resize(share, size))
+    blended = np.asarray(cv2.addWeighted(left, 1 - time, right, time, 0), np.uint8)
+    return mix(blended, warped, resize(motion.moves, size))
+
+
+def halve_flow(flow: Flow) -> Flow:
+    return np.asarray(resize(flow, (flow.shape[1] // 2, flow.shape[0] // 2), cv2.INTER_AREA) / 2, np.float32)
+
+
+def trust(there: Flow, back: Flow) -> Plane:
+    """1 where going there and back ends at the start, UNSURE where it ends pixels away."""
+    error = np.square(there + sample(back, grid(*there.shape[:2]) + there)).sum(-1)
+    return np.asarray(np.exp(-2 * cv2.blur(error, (3, 3))) + UNSURE, np.float32)
+
+
+def moving_parts(left: Frame, right: Frame, forward: Flow) -> Plane:
+    """0 where the frames are to be blended, 1 where they are to be warped."""
+    size = (forward.shape[1], forward.shape[0])
+    red, green, blue = cv2.split(cv2.absdiff(left, right))
+    largest = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((9, 9), np.uint8))
+    pixels = np.asarray(2 * cv2.blur(np.hypot(forward[..., 0], forward[..., 1]), (9, 9)), np.float32)
+    differs = ramp(resize(np.asarray(largest, np.float32), size, cv2.INTER_AREA), EQUAL, DIFFERENT)
+    return np.asarray(differs * ramp(pixels, RESTING, MOVING), np.float32)
+
+
+def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Plane]:
+    """`frame` as it looks after `time` of `flow`, and how far each pixel is to be trusted (half size).
+
+    A new pixel x shows the content of the place p for which p + time · flow(p) = x, found by repeated insertion.
     """
-    height, width = run[0].shape[:2]
-    padded = [_padded(frame) for frame in run]
-    film = np.frombuffer(_ffmpeg([*padded, padded[-1]], FILTER.format(rate=rate)), np.uint8)
-    if film.size < padded[0].size * (rate * (len(run) - 1)):
-        raise BackendError("internal_server_error", "The frames between could not be made: ffmpeg left some out.")
-    return list(film.reshape(-1, *padded[0].shape)[:, :height, :width])
+    half = (flow.shape[1], flow.shape[0])
+    here, moved = grid(*flow.shape[:2]), flow
+    for _ in range(SOLVING_STEPS):
+        moved = sample(flow, here - time * moved)
+    source = here - time * moved
+    known = np.asarray(np.where(is_inside(source, half), sample(trust, source), UNSURE), np.float32)
+    source = grid(*frame.shape[:2]) - 2 * time * resize(moved, (frame.shape[1], frame.shape[0]))
+    return sample(frame, source, cv2.INTER_CUBIC), known
 
 
-def _ffmpeg(frames: list[Frame], filters: str) -> bytes:
-    """Raw frames through a filter chain, one frame a second."""
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24"]
-    size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *raw, "-s", size, "-r", "1", "-i", "pipe:0"]
-    pictures = b"".join(frame.tobytes() for frame in frames)
-    done = subprocess.run([*command, "-vf", filters, *raw, "pipe:1"], input=pictures, capture_output=True, check=False)
-    if done.returncode != 0:
-        log.error("ffmpeg ended with status %s: %s", done.returncode, done.stderr.decode(errors="replace").strip())
-        raise BackendError("internal_server_error", "The frames between could not be made: ffmpeg stopped early.")
-    return done.stdout
-
-
-def _padded(frame: Frame) -> Frame:
-    """`frame` with its right and bottom edge repeated up to whole blocks."""
-    missing = [(0, max(SMALLEST_SIDE, side + -side % BLOCK) - side) for side in frame.shape[:2]]
+def pad(frame: Frame) -> Frame:
+    """`frame` with its right and bottom edge repeated up to even sides that the flow accepts."""
+    missing = [(0, max(SMALLEST_SIDE, side + side % 2) - side) for side in frame.shape[:2]]
     return np.pad(frame, (*missing, (0, 0)), mode="edge")

@@ -1,0 +1,279 @@
+"""Low-resolution frames + the full-size picture → frames of the picture's size. No torch.
+
+For engines that render smaller and only move a camera over the picture (the miniature). The model decides the camera
+and what comes in at the borders; detail comes from the picture. Each frame is registered on the clip's first frame, the
+picture is moved the same way, and it replaces the plainly enlarged frame where both agree. Guarantees: the first frame
+is the picture; where the model shows something else or a border comes in, its own pixels stand; a frame that the model
+drew blurrier than its first stays blurrier; a dozen low-resolution frames and one large one are in memory at a time.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wan_core import geometry
+from wan_core.flow import Flow, Plane, grid, is_inside, mix, ramp, sample, to_grey, warp
+from wan_core.frames import Frame
+from wan_core.geometry import Size
+
+T = TypeVar("T")
+
+Move = NDArray[np.float64]
+"""(4,): growth, turn, right, down. The pixel x of a frame, seen from its centre, shows the place
+((1 + growth, -turn), (turn, 1 + growth)) x + (right, down) of the first frame, in low-resolution pixels."""
+
+STILL: Move = np.zeros(4)
+KNOWN = 100.0  # weight of the first frame's move among measured ones
+
+REACH_OF_MOVES = 4
+REACH_OF_SHARES = 3
+"""Frames before and after that steady a frame's move (by a parabola) and its shares (by their mean)."""
+
+LEVELS = (4, 2, 1)
+STEPS = 6  # of Gauss and Newton, on each level
+CLOSE_PX = 0.01
+LARGEST = 0.5  # growth or turn: beyond, another picture was registered
+OUTLIER = 20.0  # grey levels: beyond, an error counts in proportion only (Huber)
+FINE, COARSE = 1.5, 16.0
+"""Sigmas in pixels of what registration looks at: finer patterns of the model's decoder do not move with the picture,
+coarser changes are brightness."""
+
+SHIFT_PX = 1.0  # what the model's own wobble moves an edge by
+TOLERANCE = (12.0, 36.0)  # grey levels: full trust, no trust
+CORRELATION = (0.2, 0.6)  # no trust, full trust
+REGION = 8.0  # sigma in pixels of what is judged together
+FLAT = 30.0  # variance in squared grey levels of what counts as a plain surface
+WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.4, 0.75), (0.4, 0.7)
+"""Part of the first frame's detail that is left, in the whole frame and around a pixel: from none of the picture's
+detail to all of it. At the preset's settings the whole keeps 0.65 to 0.9, with two steps or shift 8 0.5 to 0.65."""
+OVERDRAWN = (1.25, 1.8)  # the same above 1: guidance that is too strong
+QUIET = 6.0  # energy of detail, in squared grey levels, below which nobody sees a difference
+FEATHER_PX = 3.0
+NEARLY_NONE = 1 / 256
+
+
+def enlarge_plainly(frame: Frame, size: Size) -> Frame:
+    """`frame` cropped centrally to the ratio of `size` and enlarged (Lanczos)."""
+    return np.asarray(geometry.fit(Image.fromarray(frame), size))
+
+
+def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Frame]:
+    """Each frame at the size of `picture`, with its detail.
+
+    `frames`: uint8 (h, w, 3), the first of which shows the picture (`engine.framing.seen_by_engine`: its central crop
+    to the picture's ratio is the picture). `picture`: uint8 (H, W, 3), already cropped to the promised size.
+    """
+    source = iter(frames)
+    first = next(source, None)
+    if first is None:
+        return
+    guide = Guide(first, picture)
+    for shot in steady_shares(guide, steady_moves(find_moves(guide, source))):
+        yield guide.draw(shot)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame, its move, and how much of the picture each of its pixels takes (0…1); (h, w)."""
+
+    frame: Frame
+    move: Move
+    share: Plane
+
+
+class Guide:
+    """The first frame and the picture, and where one lies in the other."""
+
+    def __init__(self, first: Frame, picture: Frame) -> None:
+        self.picture = picture
+        self.first = first
+        self.size = Size(picture.shape[1], picture.shape[0])
+        self.kept = geometry.crop_box(Size(first.shape[1], first.shape[0]), self.size)
+        self.pyramid = pyramid(first)
+        self.detail = detail(first)
+
+    @cached_property
+    def to_low(self) -> NDArray[np.float64]:
+        """(3, 3): a pixel of the picture → its place in a low-resolution frame (pixel centres are whole numbers)."""
+        scale = (self.kept.right - self.kept.left) / self.size.width
+        offset = 0.5 * scale - 0.5
+        return np.array([[scale, 0, self.kept.left + offset], [0, scale, self.kept.top + offset], [0, 0, 1]])
+
+    def share(self, frame: Frame, move: Move) -> Plane:
+        """How much of the picture each pixel of `frame` is to take, before steadying."""
+        places = moved_places(move, self.first.shape)
+        alike = agreement(frame, sample(self.first, places, cv2.INTER_CUBIC))
+        as_sharp = likeness_of_detail(detail(frame), sample(self.detail, places))
+        return np.asarray(np.minimum(alike * as_sharp, self.known_parts(places)), np.float32)
+
+    def known_parts(self, places: Flow) -> Plane:
+        """1 where `places` lie inside the picture, falling to 0 at borders that have come in."""
+        box = self.kept
+        across, down = places[..., 0], places[..., 1]
+        inside = np.minimum(
+            np.minimum(across - box.left, box.right - 1 - across), np.minimum(down - box.top, box.bottom - 1 - down)
+        )
+        moved = np.abs(places - grid(*places.shape[:2])).max(-1)
+        return np.asarray(np.clip((inside + 0.5) / (np.minimum(moved, FEATHER_PX) + 0.5), 0, 1), np.float32)
+
+    def draw(self, shot: Shot) -> Frame:
+        """The large frame."""
+        if shot.share.max() < NEARLY_NONE:
+            return enlarge_plainly(shot.frame, self.size)
+        size = (self.size.width, self.size.height)
+        in_first = np.vstack([matrix(shot.move, self.first.shape), [0, 0, 1]])
+        places = np.linalg.inv(self.to_low) @ in_first @ self.to_low
+        moved = warp(self.picture, places[:2], size, cv2.INTER_CUBIC)
+        if shot.share.min() > 1 - NEARLY_NONE:
+            return moved
+        share = warp(shot.share, self.to_low[:2], size, cv2.INTER_LINEAR)
+        return mix(enlarge_plainly(shot.frame, self.size), moved, share)
+
+
+def find_moves(guide: Guide, rest: Iterator[Frame]) -> Iterator[tuple[Frame, Move]]:
+    """The first frame and the rest with their own moves, each search starting from the frame before."""
+    move = STILL
+    yield guide.first, move
+    for frame in rest:
+        move = register(guide.pyramid, pyramid(frame), move)
+        yield frame, move
+
+
+def steady_moves(found: Iterator[tuple[Frame, Move]]) -> Iterator[tuple[Frame, Move]]:
+    """Each move on the parabola through its neighbours'; the first frame stays where it is."""
+    for number, (near, here) in enumerate(windows(found, REACH_OF_MOVES)):
+        times = np.arange(len(near)) - here
+        weights = np.ones(len(near))
+        weights[0] = KNOWN if number <= REACH_OF_MOVES else 1
+        moves = np.stack([move for _, move in near])
+        lines = np.polynomial.polynomial.polyfit(times, moves, min(2, len(near) - 1), w=weights)
+        yield near[here][0], lines[0] if number else STILL
+
+
+def steady_shares(guide: Guide, moves: Iterator[tuple[Frame, Move]]) -> Iterator[Shot]:
+    """Each share is the mean of its neighbours', but never more than twice its own: none where nothing agrees."""
+    shots = (Shot(frame, move, guide.share(frame, move)) for frame, move in moves)
+    for near, here in windows(shots, REACH_OF_SHARES):
+        own = near[here]
+        mean = np.mean([shot.share for shot in near], axis=0, dtype=np.float32)
+        yield Shot(own.frame, own.move, np.minimum(mean, 2 * own.share))
+
+
+def windows(items: Iterator[T], reach: int) -> Iterator[tuple[list[T], int]]:
+    """For each item those at most `reach` before and after it, and its place among them."""
+    near: deque[T | None] = deque(maxlen=2 * reach + 1)
+    padded: Iterator[T | None] = chain(items, [None] * reach)
+    for number, item in enumerate(padded):
+        near.append(item)
+        if number >= reach:
+            yield [one for one in near if one is not None], min(reach, number - reach)
+
+
+def pyramid(frame: Frame) -> list[Plane]:
+    """What registration compares, coarse to fine: grey, band-passed."""
+    grey = to_grey(frame).astype(np.float32)
+    plane = blur(grey, FINE)
+    height, width = plane.shape
+    return [
+        np.asarray(cv2.resize(plane, (width // level, height // level), interpolation=cv2.INTER_AREA))
+        for level in LEVELS
+    ]
+
+
+def register(first: list[Plane], frame: list[Plane], start: Move) -> Move:
+    """The move from `start` on under which the first frame looks most like `frame` (Lucas and Kanade, robust)."""
+    move = start
+    for level, reference, target in zip(LEVELS, first, frame, strict=True):
+        to_level = np.array([1, 1, 1 / level, 1 / level])
+        move = refine(reference, target, move * to_level) / to_level
+    return move if np.abs(move[:2]).max() < LARGEST else start
+
+
+def refine(reference: Plane, target: Plane, move: Move) -> Move:
+    """`register` on one level, in its own pixels."""
+    centre = middle(target.shape)
+    across, down = np.moveaxis(grid(*target.shape) - centre, -1, 0)
+    for _ in range(STEPS):
+        places = moved_places(move, target.shape)
+        expected = sample(reference, places, cv2.INTER_LINEAR)
+        right, below = slopes_of(expected)
+        error = target - expected
+        weight = OUTLIER / np.maximum(np.abs(error), OUTLIER)
+        weight *= is_inside(places, (target.shape[1], target.shape[0]))
+        error = error - (weight * error).sum() / max(weight.sum(), 1)  # a change of brightness is no motion
+        slopes = np.stack([right * across + below * down, below * across - right * down, right, below]).reshape(4, -1)
+        weighted = slopes * weight.reshape(-1)
+        normal = (weighted @ slopes.T).astype(np.float64) + np.diag([1, 1, 1e-3, 1e-3])
+        change = np.linalg.solve(normal, (weighted @ error.reshape(-1)).astype(np.float64))
+        move = move + change
+        if np.abs(change * [centre[0], centre[0], 1, 1]).max() < CLOSE_PX:
+            break
+    return move
+
+
+def slopes_of(plane: Plane) -> tuple[Plane, Plane]:
+    """Grey levels a pixel, to the right and down."""
+    right, down = (cv2.Sobel(plane, -1, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    return np.asarray(right, np.float32), np.asarray(down, np.float32)
+
+
+def middle(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2], np.float32)
+
+
+def matrix(move: Move, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """(2, 3): a frame's pixel → its place in the first frame."""
+    growth, turn, right, down = move
+    linear = np.array([[1 + growth, -turn], [turn, 1 + growth]])
+    centre = middle(shape).astype(np.float64)
+    return np.column_stack([linear, centre + np.array([right, down]) - linear @ centre])
+
+
+def moved_places(move: Move, shape: tuple[int, ...]) -> Flow:
+    places = matrix(move, shape).astype(np.float32)
+    return np.asarray(grid(*shape[:2]) @ places[:, :2].T + places[:, 2], np.float32)
+
+
+def agreement(frame: Frame, expected: Frame) -> Plane:
+    """1 where `frame` looks as `expected` up to a small shift of its edges, 0 where it shows something else."""
+    ours, theirs = (blur(picture.astype(np.float32), 1.2) for picture in (frame, expected))
+    error = np.abs(ours - theirs).mean(-1)
+    right, down = slopes_of(theirs)
+    unexplained = np.maximum(error - SHIFT_PX * (np.abs(right) + np.abs(down)).mean(-1), 0)
+    alike = 1 - ramp(blur(unexplained, 2), *TOLERANCE)
+    return np.asarray(alike * ramp(correlation(ours.mean(-1), theirs.mean(-1)), *CORRELATION), np.float32)
+
+
+def correlation(a: Plane, b: Plane) -> Plane:
+    """Local correlation, -1 … 1; 1 where both are flat."""
+    mean_a, mean_b = blur(a, REGION), blur(b, REGION)
+    variance_a, variance_b = blur(a * a, REGION) - mean_a**2, blur(b * b, REGION) - mean_b**2
+    together = blur(a * b, REGION) - mean_a * mean_b
+    spread = np.sqrt(np.maximum(variance_a * variance_b, 0))
+    return np.asarray((together + FLAT) / (spread + FLAT), np.float32)
+
+
+def likeness_of_detail(ours: Plane, theirs: Plane) -> Plane:
+    """1 where a frame's detail is about the expected one, towards 0 the blurrier it is, or the more overdrawn."""
+    whole = np.sqrt((ours.mean(keepdims=True) + 0.1) / (theirs.mean(keepdims=True) + 0.1))
+    local = np.sqrt((ours + QUIET) / (theirs + QUIET))
+    kept = ramp(whole, *WHOLE_SHARPNESS) * ramp(local, *LOCAL_SHARPNESS)
+    return np.asarray(kept * (1 - ramp(whole, *OVERDRAWN)), np.float32)
+
+
+def detail(frame: Frame) -> Plane:
+    """Local energy of what is finer than two pixels."""
+    grey = to_grey(frame).astype(np.float32)
+    return blur(np.square(grey - blur(grey, 1)), REGION)
+
+
+def blur(plane: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
