@@ -1,7 +1,6 @@
-"""What finished clips taught: how long each stage took, as a multiple of what the priors said.
+"""Stage times learned from finished clips, as multiples of the priors, in a small JSON file.
 
-A small JSON file; knows no request and no formula. An unreadable file is no reason not to start: the next clips teach
-anew. One that a newer version wrote is left as it is.
+An unreadable file counts as empty; a newer version's is neither used nor overwritten.
 """
 
 import json
@@ -24,7 +23,7 @@ Ratios = dict[str, list[float]]
 
 
 class Calibration:
-    """A factor for each engine and machine (`key`), stage and variant. Thread-safe. Without `path` nothing is kept."""
+    """`key` is engine and machine. Thread-safe. Without `path` nothing is stored."""
 
     def __init__(self, path: Path | None = None) -> None:
         stored = _read(path)
@@ -33,7 +32,7 @@ class Calibration:
         self._mutex = threading.Lock()
 
     def factor(self, key: str, stage: StageName, variant: str) -> float:
-        """The median of the stage's last ratios; of its other variants where this one never ran."""
+        """Return the median of the last ratios; of other variants if this one never ran."""
         same_stage = f"{key}|{stage}|"
         with self._mutex:
             ratios = self._ratios.get(same_stage + variant)
@@ -43,7 +42,7 @@ class Calibration:
     def record(
         self, key: str, variants: Mapping[str, str], predicted: Mapping[StageName, float], took: Mapping[str, float]
     ) -> None:
-        """Learns from one clip. `predicted` is of the priors alone; stages that were not predicted are left out."""
+        """Learn from one clip; `predicted` is by priors alone."""
         with self._mutex:
             for stage, seconds in predicted.items():
                 if seconds > 0 and took.get(stage, 0) > 0:
@@ -59,7 +58,7 @@ class Calibration:
 
 
 def _read(path: Path | None) -> Ratios | None:
-    """The stored ratios, empty where there are none that can be read; `None` if a newer version wrote them."""
+    """Return `None` if a newer version wrote the file."""
     try:
         stored: dict[str, Any] = json.loads(path.read_text("utf-8")) if path else {}
         version = stored.get("version", 0)

@@ -1,7 +1,6 @@
-"""A download by the hub's client, watched from outside: how far it is, and whether anything still comes.
+"""Watch a download by the hub's client.
 
-The client blocks for hours, retries for minutes and tells only its progress bars. So it runs in a thread, its bars
-report here, and whoever waits can give it up. Knows no repository and no file.
+The client blocks for hours and reports only to progress bars. It runs in a thread, so that the caller can give it up.
 """
 
 import time
@@ -19,12 +18,10 @@ Report = Callable[[Event], None]
 
 
 class GivenUp(Exception):
-    """Raised in the client's own thread at its next byte, once nobody waits for it any more."""
+    """Raised in the client's thread at its next byte."""
 
 
 class Progress:
-    """How many of `total` bytes came, and when the last did."""
-
     def __init__(self, total: int = 1) -> None:
         self._total = max(total, 1)
         self._began = self._last = time.monotonic()
@@ -34,7 +31,7 @@ class Progress:
         self._given_up = False
 
     def watch(self, work: Callable[[], T], silence_s: float, report: Report) -> T:
-        """What `work` returns in a thread of its own; `report` hears of each percent, and may raise to stop it.
+        """Run `work` in a thread; `report` gets each percent and may raise to stop it.
 
         Raises:
             TimeoutError: nothing came for `silence_s`.
@@ -52,7 +49,7 @@ class Progress:
         return outcome.result()
 
     def bar_class(self) -> type[Any]:
-        """A mute progress bar, for `tqdm_class` of the client's functions."""
+        """Return a silent bar for the client's `tqdm_class`."""
         from huggingface_hub.utils.tqdm import tqdm
 
         class Bar(tqdm):
@@ -68,7 +65,7 @@ class Progress:
         return Bar
 
     def _hear(self, count: float) -> None:
-        """A bar stands at `count` bytes. Several bars count the same bytes; the furthest is right."""
+        """Several bars count the same bytes; the furthest is right."""
         if self._given_up:
             raise GivenUp
         self._last = time.monotonic()

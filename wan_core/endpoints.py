@@ -1,8 +1,4 @@
-"""The endpoints this app serves: each one declaration over the models of `schema.py`.
-
-Everything that asks for a field's default, bounds, choices or help asks an `Endpoint`: the page, the HTTP routes,
-OpenAPI, MCP, presets, share links, the call to fal, the README table and the tests. Knows no job and no page.
-"""
+"""The served endpoints, each declared once over the models of `schema.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +22,8 @@ EMPTY_TEXT = {
 class Endpoint:
     """One of fal's endpoints.
 
-    `inputs` are the fields it offers, `fixed` the values of those of `ImageToVideoInput` that it does not offer.
-    `engine` is the profile that serves it, `None` the machine's own. fal's price is per 16 frames, by resolution.
+    `fixed`: values for the fields of `ImageToVideoInput` that `inputs` lacks. `engine`: the profile that serves it,
+    `None` for the machine's own. `dollars_per_video_second`: fal's price for 16 frames.
     """
 
     id: str
@@ -39,22 +35,20 @@ class Endpoint:
 
     @property
     def app(self) -> str:
-        """fal's name for the app of the endpoint: status, result and cancel are asked for there."""
+        """The app id in fal's addresses for status, result and cancel."""
         return "/".join(self.id.split("/")[:2])
 
     @property
     def fields(self) -> Mapping[str, FieldInfo]:
-        """The fields by name, in fal's order."""
+        """In fal's order."""
         return self.inputs.model_fields
 
     @cached_property
     def defaults(self) -> Mapping[str, Any]:
-        """The default of every field that has one."""
         return {name: facts.default for name, facts in self.fields.items() if not facts.is_required()}
 
     @cached_property
     def picture_fields(self) -> tuple[str, ...]:
-        """The fields that hold a picture."""
         return tuple(name for name, facts in self.fields.items() if IsPicture() in facts.metadata)
 
     @cached_property
@@ -62,7 +56,11 @@ class Endpoint:
         return self.inputs.model_json_schema()
 
     def parse(self, values: object) -> ImageToVideoInput:
-        """The request that `values` describe; else the `InputError` of the first fault, the rest in `.others`."""
+        """Validate `values`.
+
+        Raises:
+            InputError: the first fault; the rest are in `.others`.
+        """
         try:
             inputs = self.inputs.model_validate(values)
         except ValidationError as error:
@@ -74,21 +72,19 @@ class Endpoint:
         return ImageToVideoInput.model_validate({**self.fixed, **inputs.model_dump()})
 
     def choices(self, name: str) -> tuple[str, ...]:
-        """The words an enum field allows, in fal's order; empty for the other fields."""
+        """The values of an enum field, in fal's order; empty for other fields."""
         annotation = self.fields[name].annotation
         return get_args(annotation) if get_origin(annotation) is Literal else ()
 
     def bounds(self, name: str) -> tuple[float, float] | None:
-        """Smallest and largest value of a number field, both allowed; `None` for the other fields."""
+        """The bounds of a number field, both allowed; `None` for other fields."""
         facts = self._number_facts(name)
         return (facts["minimum"], facts["maximum"]) if facts else None
 
     def is_whole(self, name: str) -> bool:
-        """Whether a number field takes whole numbers only."""
         return self._number_facts(name).get("type") == "integer"
 
     def is_flag(self, name: str) -> bool:
-        """Whether a field is true or false."""
         return self.fields[name].annotation is bool
 
     def _number_facts(self, name: str) -> dict[str, Any]:
@@ -104,7 +100,7 @@ class Endpoint:
         return InputError(name, fault["type"], f"{name} {self._advice(name, fault)}", context)
 
     def _advice(self, name: str, fault: ErrorDetails) -> str:
-        """What is wrong with a value and what would be right: the rest of a sentence that starts with the field."""
+        """Return the rest of a sentence that starts with the field's name."""
         limits, words = self.bounds(name), self.choices(name)
         if fault["type"] == "missing":
             return "is required."
@@ -125,7 +121,7 @@ class Endpoint:
 
 
 def _quote(value: object) -> str:
-    """A short, single-line, harmless form of what a visitor sent."""
+    """Return one short line of ASCII."""
     if isinstance(value, int) and abs(value) > 10**20:
         return "a number with too many digits"
     if not isinstance(value, str | int | float | None):
@@ -139,7 +135,7 @@ IMAGE_TO_VIDEO = Endpoint(
     ImageToVideoOutput,
     dollars_per_video_second={"480p": 0.04, "580p": 0.06, "720p": 0.08},
 )
-"""Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video (its API page and its price)."""
+"""Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video (API and price)."""
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.id: endpoint for endpoint in (IMAGE_TO_VIDEO,)}
-"""All endpoints by id. The first is the page's."""
+"""The first is the page's."""

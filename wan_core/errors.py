@@ -1,13 +1,6 @@
-"""Everything that can go wrong, in three words: the input, the machine, or a changed mind.
+"""Errors whose message is a finished sentence for the visitor: field, value, limit, what to do.
 
-Every message is a finished sentence for the visitor: field, value, limit, what to do.
-`type` is fal's machine-readable word (https://docs.fal.ai/errors); pydantic's own words are used where fal passes
-them through (`greater_than_equal`, `missing`, …). This file knows no HTTP status and no page.
-
-    WanError
-    ├── InputError      the visitor can mend it: one field, one sentence
-    ├── BackendError    the machine, the network or a paid service could not do it
-    └── Cancelled       somebody asked to stop
+`type` is fal's (https://docs.fal.ai/errors), or pydantic's where fal passes it through (`missing`, …). No HTTP here.
 """
 
 from collections.abc import Mapping
@@ -19,17 +12,15 @@ ENGINE_FAILED = "The engine failed unexpectedly. The job's id is in the server's
 
 
 class WanError(Exception):
-    """Base of all errors whose `message` may be shown to a visitor as it is."""
-
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
 class InputError(WanError):
-    """A value of `field` cannot be used.
+    """The value of `field` cannot be used.
 
-    `context` holds the limits fal sends along (`{"le": 121}`); `others` the further faults of the same request.
+    `context` holds the limits fal sends (`{"le": 121}`), `others` further faults of the request.
     """
 
     others: "tuple[InputError, ...]" = ()
@@ -42,9 +33,10 @@ class InputError(WanError):
 
 
 class BackendError(WanError):
-    """The request was fine but could not be carried out; `type` says why in fal's words or ours.
+    """A valid request could not be carried out.
 
-    Ours: `out_of_memory`, `quota_exceeded`, `worker_lost`, `engine_unavailable`, `storage_full`, `too_many_jobs`.
+    Types of ours: `out_of_memory`, `quota_exceeded`, `worker_lost`, `engine_unavailable`, `storage_full`,
+    `too_many_jobs`.
     """
 
     def __init__(self, type: str, message: str, *, retry_after_s: int | None = None) -> None:
@@ -54,14 +46,12 @@ class BackendError(WanError):
 
 
 class Cancelled(WanError):
-    """The job was stopped on request."""
-
     def __init__(self, message: str = "The job was cancelled.") -> None:
         super().__init__(message)
 
 
 def to_plain(error: WanError) -> dict[str, Any]:
-    """An error as plain values that cross a process border; `from_plain` makes it an error again."""
+    """Return plain values for another process, without `others`."""
     plain: dict[str, Any] = {"kind": type(error).__name__, "message": error.message}
     match error:
         case InputError():
@@ -72,7 +62,6 @@ def to_plain(error: WanError) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any]) -> InputError | BackendError | Cancelled:
-    """The error that `to_plain` took apart."""
     match plain["kind"]:
         case "InputError":
             return InputError(plain["field"], plain["type"], plain["message"], plain["context"])

@@ -1,7 +1,6 @@
-"""What a request will take, said before the click: seconds of each stage, ZeroGPU quota, dollars on fal.
+"""Estimate a request: seconds of each stage, ZeroGPU quota, dollars on fal.
 
-Operations (`workload`) × what this machine makes of them (the engine's `rates`) × what finished clips taught
-(`calibration`). No torch, no clock.
+Operations (`workload`) at the engine's `rates`, corrected by `calibration`. No torch, no clock.
 """
 
 import math
@@ -23,18 +22,17 @@ from wan_core.timing import sampled_frames, timing
 from wan_core.workload import sampling_flops
 
 InterpolationRate = Callable[[str, str], float]
-"""Model word and "cpu" or "cuda" → seconds for a pixel of each new frame, sides padded to 64."""
+"""Model and "cpu" or "cuda" → seconds per pixel of a new frame, sides padded to 64."""
 
 ENCODE_S_PER_PIXEL: dict[VideoWriteMode, float] = {"fast": 1.5e-8, "balanced": 4e-8, "small": 16e-8}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of each stage of a clip; `dollars_on_fal` is what fal asks for the same request.
+    """Seconds of each stage, and fal's price.
 
-    `zero_gpu_seconds` is the duration to declare on ZeroGPU. It follows the priors alone: they are a whole card's, as
-    the declaration must be, while finished clips taught what half a card takes. `lent_card` is what ZeroGPU lends,
-    `None` on every other machine.
+    `zero_gpu_seconds` is the duration to declare. It follows the priors, which are a whole card's, as it must be;
+    finished clips may have had half a card. `lent_card` is `None` off ZeroGPU.
     """
 
     stages: Mapping[StageName, float]
@@ -48,12 +46,12 @@ class Estimate:
 
     @property
     def zero_gpu_quota_s(self) -> float | None:
-        """Seconds of the visitor's ZeroGPU quota that must be left; `None` where no card is lent."""
+        """Quota the visitor must have left; `None` off ZeroGPU."""
         return pricing.quota_seconds(self.zero_gpu_seconds, self.lent_card) if self.lent_card else None
 
 
 class Estimator:
-    """Says what requests take on `machine`, with the engine already loaded, and learns from finished clips."""
+    """Assume that the engine is loaded."""
 
     def __init__(
         self,
@@ -66,7 +64,7 @@ class Estimator:
         self._interpolation_rate = interpolation_rate
 
     def estimate(self, request: ImageToVideoInput, size: Size, profile: EngineProfile) -> Estimate:
-        """What `request` takes for a clip of `size` by the engine `profile`."""
+        """`size` is the clip's, not the rendered one."""
         variants, priors = _variants(request), self._by_priors(request, size, profile)
         stages = {
             stage: seconds * self._calibration.factor(self._key(profile), stage, variants.get(stage, ""))
@@ -77,26 +75,24 @@ class Estimator:
         return Estimate(stages, pricing.dollars_on_fal(request), pricing.zero_gpu_seconds(on_the_card_s), card)
 
     def of_job(self, job: Job) -> Estimate:
-        """What a job that was accepted takes."""
         return self.estimate(job.inputs, job.size, profiles()[job.options.engine])
 
     def seconds_of(self, job: Job) -> float:
-        """As `of_job`, the sum."""
         return self.of_job(job).seconds
 
     def wall_limit_s(self, job: Job, limits: Limits) -> float:
-        """Seconds after which a job is stopped: far more than it should take."""
+        """Seconds after which a job is stopped."""
         return max(limits.min_job_s, limits.job_estimate_factor * self.seconds_of(job))
 
     def learn_from(self, job: Job, stage_seconds: Mapping[str, float]) -> None:
-        """Learns from a finished job of this machine; one that finished kept frames again says little."""
+        """Skip jobs that reused kept frames."""
         if job.frames_of is None:
             self.learn(job.inputs, job.size, profiles()[job.options.engine], stage_seconds)
 
     def learn(
         self, request: ImageToVideoInput, size: Size, profile: EngineProfile, stage_seconds: Mapping[str, float]
     ) -> None:
-        """Learns from a finished clip: `stage_seconds` as in its `Result`."""
+        """`stage_seconds` as in the clip's `Result`."""
         predicted = self._by_priors(request, size, profile)
         self._calibration.record(self._key(profile), _variants(request), predicted, stage_seconds)
 
@@ -104,7 +100,6 @@ class Estimator:
         return f"{profile.name}|{self.machine.title}"
 
     def _by_priors(self, request: ImageToVideoInput, size: Size, profile: EngineProfile) -> dict[StageName, float]:
-        """Seconds of each stage before anything was learned."""
         rendered = geometry.rendered_size(size, profile.render_divisor)
         rate, clip = profile.rates.of_card(self.machine.rated_card), timing(request)
         frames = sampled_frames(request.num_frames)
@@ -117,7 +112,7 @@ class Estimator:
         }
 
     def _interpolating_s(self, request: ImageToVideoInput, rendered: Size, new_frames: int) -> float:
-        """Seconds for `new_frames` between frames of `rendered` size, loading left out."""
+        """Leave loading out."""
         if new_frames == 0:
             return 0.0
         pixels = _pad_to_64(rendered.width) * _pad_to_64(rendered.height)
@@ -130,7 +125,7 @@ def _variants(request: ImageToVideoInput) -> dict[str, str]:
 
 
 def _gain(request: ImageToVideoInput, rates: Rates) -> float:
-    """How much faster `regular` runs the same forwards (before anything was measured here)."""
+    """Speed-up of `regular`, by priors."""
     if request.acceleration == "none":
         return 1.0
     return rates.attention_gain * (rates.cache_gain if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)

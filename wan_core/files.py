@@ -1,7 +1,4 @@
-"""A file id → its path on this machine: the only place where a job's files get a path.
-
-Ids are uuids of ours, never a visitor's words, so a job can be carried out on another machine and the folder can move.
-"""
+"""File ids → paths. Ids are our own uuids, never a visitor's text."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -12,7 +9,7 @@ from uuid import uuid4
 
 @dataclass(frozen=True)
 class FileStore:
-    """The folder with everything that is kept. Pictures have ids of their own; all else is named by its job's id."""
+    """Pictures have their own ids; all else is named by its job's id."""
 
     root: Path
 
@@ -29,15 +26,15 @@ class FileStore:
         return self._folder("uploads")
 
     def picture(self, file_id: str) -> Path:
-        """An upright RGB PNG; jobs may share it."""
+        """Upright RGB PNG; jobs may share it."""
         return self._folder("pictures") / f"{file_id}.png"
 
     def frames(self, job_id: str) -> Path:
-        """The raw frames, uint8 (T, H, W, 3) .npy, before interpolation."""
+        """uint8 (T, H, W, 3) .npy, before interpolation."""
         return self._folder("frames") / f"{job_id}.npy"
 
     def interpolated_frames(self, job_id: str) -> Path:
-        """The frames with the new ones between them; lives until the clip is encoded."""
+        """Kept until the clip is encoded."""
         return self._folder("frames") / f"{job_id}.interpolated.npy"
 
     def preview(self, job_id: str) -> Path:
@@ -47,16 +44,15 @@ class FileStore:
         return self._folder("clips") / f"{job_id}.mp4"
 
     def of_job(self, job_id: str) -> tuple[Path, ...]:
-        """Every file that belongs to one job alone."""
+        """The files of this job alone."""
         return (self.frames(job_id), self.interpolated_frames(job_id), self.preview(job_id), self.clip(job_id))
 
     def all_files(self) -> list[Path]:
-        """The pictures and the files of all jobs, those of forgotten jobs included; uploads belong to no job."""
+        """Include forgotten jobs, but no uploads."""
         folders = {path.parent for path in (self.picture("any"), *self.of_job("any"))}
         return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
     def unowned_files(self, ids: Collection[str]) -> list[Path]:
-        """The files whose id is not among `ids`."""
         return [path for path in self.all_files() if path.name.split(".")[0] not in ids]
 
     def _folder(self, name: str) -> Path:
@@ -67,7 +63,7 @@ class FileStore:
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to. It becomes `target` when the block ends well; else nothing is left."""
+    """Yield a path that replaces `target` on success and is deleted on failure."""
     part = target.with_name(f".{target.name}.{uuid4().hex}.part")
     try:
         yield part

@@ -1,6 +1,6 @@
-"""The raw frames of a clip on disk: uint8 (T, H, W, 3) RGB .npy files, written whole or not at all, read one by one.
+"""Raw frames on disk: uint8 (T, H, W, 3) RGB .npy, written whole or not at all.
 
-No torch and no memory map for writing: on a full disk a map kills the process where a write raises.
+No memory map for writing: on a full disk a map kills the process where a write raises.
 """
 
 import os
@@ -22,15 +22,15 @@ Frames = NDArray[np.uint8]
 
 
 def read(path: Path) -> Iterator[Frame]:
-    """The frames of a file one after the other, without holding the clip in memory."""
+    """Yield frames without holding the clip in memory."""
     yield from cast(Iterator[Frame], iter(np.load(path, mmap_mode="r")))
 
 
 def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
-    """The first `count` frames of `pieces` as `target`; all of `pieces` is consumed.
+    """Write the first `count` frames; consumes all of `pieces`.
 
     Raises:
-        BackendError: `storage_full`, or `internal_server_error` where `pieces` hold fewer frames.
+        BackendError: `storage_full`, or `internal_server_error` for too few frames.
     """
     try:
         with atomic_write(target) as part:

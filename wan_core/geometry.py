@@ -1,8 +1,4 @@
-"""Sizes: resolution × aspect ratio × picture → width and height, and how a picture is cropped to them.
-
-Pure arithmetic on whole pixels plus one resize. Guarantees: sides are multiples of 16, nothing is stretched, the crop
-is central. The three areas and the table of sizes are the endpoint's (480p, 580p, 720p).
-"""
+"""Video sizes and the crop to them. Sides are multiples of 16, nothing is stretched, crops are central."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +14,7 @@ WIDEST = 21 / 9
 
 @dataclass(frozen=True)
 class Size:
-    """Width and height in pixels."""
+    """In pixels."""
 
     width: int
     height: int
@@ -37,7 +33,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Box:
-    """The part of a picture that is kept, in the picture's own pixels (may be fractional)."""
+    """In a picture's own pixels; may be fractional."""
 
     left: float
     top: float
@@ -50,7 +46,7 @@ SQUARE: dict[Resolution, Size] = {"480p": Size(624, 624), "580p": Size(768, 768)
 
 
 def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size) -> Size:
-    """Width and height of the video: the resolution's area at the chosen ratio, in multiples of 16."""
+    """Return the resolution's area at the ratio, in multiples of 16."""
     named = {"16:9": LANDSCAPE[resolution], "9:16": LANDSCAPE[resolution].turned, "1:1": SQUARE[resolution]}
     if aspect_ratio != "auto":
         return named[aspect_ratio]
@@ -65,7 +61,7 @@ def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size)
 
 
 def crop_box(picture: Size, target: Size) -> Box:
-    """The central part of `picture` that has the ratio of `target`."""
+    """Return the central part of `picture` with the ratio of `target`."""
     scale = min(picture.width / target.width, picture.height / target.height)
     width, height = target.width * scale, target.height * scale
     left, top = (picture.width - width) / 2, (picture.height - height) / 2
@@ -73,7 +69,7 @@ def crop_box(picture: Size, target: Size) -> Box:
 
 
 def fit(picture: Image.Image, target: Size) -> Image.Image:
-    """`picture` (RGB, upright) cropped centrally and resized (Lanczos) to exactly `target`, never stretched."""
+    """Crop an upright RGB picture and resize it (Lanczos)."""
     box = crop_box(Size(*picture.size), target)
     return picture.resize(
         (target.width, target.height), Image.Resampling.LANCZOS, box=(box.left, box.top, box.right, box.bottom)
@@ -81,7 +77,7 @@ def fit(picture: Image.Image, target: Size) -> Image.Image:
 
 
 def rendered_size(target: Size, divisor: int) -> Size:
-    """What an engine samples for `target`: a `divisor`-th of each side, rounded up to a multiple of 16."""
+    """Return the size an engine samples, rounded up to multiples of 16."""
     return Size(_multiple_up(target.width / divisor), _multiple_up(target.height / divisor))
 
 

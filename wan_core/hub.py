@@ -1,8 +1,7 @@
-"""Weights that somebody else has published: pinned, fetched from the Hugging Face Hub, verified, loaded once.
+"""Pinned weights from the Hugging Face Hub: fetched, verified, loaded once. No torch here.
 
-Only the files that a pin names ever arrive, never code and never a pickle. Knows no torch and not what the models do.
-Guarantees: what `fetch` returns is complete and is what was pinned; a line that falls silent is given up; a failure is
-remembered for a while, so that a machine without network does not lose ten seconds in every job.
+Only pinned files arrive, never code or a pickle. A silent download is given up. A failure is remembered, so that
+offline jobs do not each wait ten seconds.
 """
 
 import hashlib
@@ -29,9 +28,9 @@ from wan_core.events import Event, Log, Stage, Step
 log = logging.getLogger(__name__)
 
 HARMLESS_FILES = ("*.safetensors", "*.json", "*.txt")
-RETRY_S = 600.0  # after a failure; a job every few seconds must not mean a download attempt every few seconds
+RETRY_S = 600.0  # after a failure, so that not every job tries to download
 QUESTION_S = 10.0
-SILENCE_S = 60.0  # the hub's client tells of every 10 MB
+SILENCE_S = 60.0  # the hub's client reports every 10 MB
 GB = 10**9
 
 Model = TypeVar("Model")
@@ -39,7 +38,7 @@ T = TypeVar("T")
 
 
 class Unavailable(Exception):
-    """Weights cannot be had or used; the message is the middle of a sentence for the visitor."""
+    """The message is the middle of a sentence for the visitor."""
 
 
 class NotOffered(Unavailable):
@@ -47,7 +46,7 @@ class NotOffered(Unavailable):
 
 
 class WrongFile(Unavailable):
-    """`file` is not the one that was pinned. It is deleted: the next try downloads it anew."""
+    """`file` is not the pinned one. It is deleted: the next try downloads it again."""
 
     def __init__(self, file: str) -> None:
         super().__init__("the file that came is not the published one")
@@ -55,7 +54,7 @@ class WrongFile(Unavailable):
 
 
 class NotStored(Unavailable):
-    """The disk does not take the files; `needed` and `free` are bytes where that was known before the download."""
+    """`needed` and `free` are bytes, 0 if unknown."""
 
     def __init__(self, message: str = "the disk is full", needed: int = 0, free: int = 0) -> None:
         super().__init__(message)
@@ -64,10 +63,10 @@ class NotStored(Unavailable):
 
 @dataclass(frozen=True)
 class Pin:
-    """Files of a repository at one commit. `repo` is a hub id or a local folder, `files` are names or patterns.
+    """Files of a repository at one commit.
 
-    `sha256` holds the digests of weight files. It is None for a file (one at most) whose digest nobody has published:
-    then the first download decides, see `Notes`. `bytes` holds the lengths that are known.
+    `repo`: hub id or local folder. `files`: names or patterns. `sha256`: of weight files; `None` (for one file at most)
+    lets the first download decide, see `Notes`. `bytes`: known lengths.
     """
 
     repo: str
@@ -80,10 +79,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub and its cache. HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_ENDPOINT work as everywhere.
-
-    A download is given up after `silence_s` without news.
-    """
+    """HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_ENDPOINT apply. `silence_s` without progress ends a download."""
 
     cache: Path | None = None
     endpoint: str | None = None
@@ -91,12 +87,10 @@ class Hub:
     silence_s: float = SILENCE_S
 
     def options(self, pin: Pin) -> dict[str, Any]:
-        """What every call of the hub library is told."""
         token = self.token.get_secret_value() if self.token else None
         return {"repo_id": pin.repo, "revision": pin.revision, "token": token, "endpoint": self.endpoint}
 
     def folder(self) -> Path:
-        """Where the hub library keeps what it downloads."""
         from huggingface_hub import constants
 
         return self.cache or Path(constants.HF_HUB_CACHE)
@@ -104,10 +98,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Notes:
-    """What this machine remembers of a pin, as files beside `stem`; without one nothing is remembered.
-
-    `<stem>.failure` is the last failure, `<stem>.sha256` the digest that the first download decided.
-    """
+    """Notes on a pin beside `stem`: the last failure in `.failure`, the first download's digest in `.sha256`."""
 
     stem: Path | None = None
 
@@ -119,7 +110,7 @@ class Notes:
 
     def write(self, kind: str, text: str) -> None:
         if file := self._file(kind):
-            with suppress(OSError):  # a full disk has no room for notes; the clip matters more
+            with suppress(OSError):  # a full disk must not fail the job
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text, "utf-8")
 
@@ -132,11 +123,11 @@ class Notes:
 
 
 def _ignore(event: Event) -> None:
-    """Nobody wants to know."""
+    """Discard the event."""
 
 
 def fetch(pin: Pin, report: Report = _ignore, notes: Notes | None = None, hub: Hub | None = None) -> Path:
-    """The folder with the files of `pin`: a local folder as it is, else from the cache, else downloaded and verified.
+    """Return the folder of `pin`: a local one as it is, else from the cache or the hub, verified.
 
     `report` hears of a download and may raise to stop it.
 
@@ -160,7 +151,7 @@ def fetch(pin: Pin, report: Report = _ignore, notes: Notes | None = None, hub: H
 
 
 def find_cached(pin: Pin, hub: Hub | None = None) -> Path | None:
-    """The folder of `pin` in the hub's cache, if all its files are there; asks nobody."""
+    """Return the folder if all files are cached; uses no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -175,7 +166,7 @@ def find_cached(pin: Pin, hub: Hub | None = None) -> Path | None:
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """The weight files that a model's own indexes name and that are not there (an interrupted download)."""
+    """Return weight files that an interrupted download left out."""
     indexes = folder.glob("**/*.safetensors.index.json")
     maps = {index.parent: json.loads(index.read_text("utf-8"))["weight_map"] for index in indexes}
     named = {part / shard for part, shards in maps.items() for shard in shards.values()}
@@ -183,13 +174,12 @@ def missing_shards(folder: Path) -> list[str]:
 
 
 def sha256_of(file: Path) -> str:
-    """The digest of a file, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _verify(pin: Pin, folder: Path, notes: Notes) -> None:
-    """Refuse (and delete) a file that is not the published one."""
+    """Check lengths and digests; delete a wrong file."""
     for name, published in pin.sha256.items():
         file = folder / name
         if not file.is_file():
@@ -205,15 +195,12 @@ def _verify(pin: Pin, folder: Path, notes: Notes) -> None:
 
 
 def _delete(file: Path) -> None:
-    with suppress(OSError):  # it may not be there, or not ours to delete
+    with suppress(OSError):  # missing, or not ours to delete
         file.unlink()
 
 
 def _download(pin: Pin, hub: Hub, report: Report) -> Path:
-    """One question, which a machine without network fails at once; then the files.
-
-    The question comes first because the hub library, once it downloads, tries for minutes to reach a dead hub.
-    """
+    """Ask for the size first: once it downloads, the hub library tries for minutes to reach a dead hub."""
     from huggingface_hub import constants, snapshot_download
 
     if constants.HF_HUB_OFFLINE:
@@ -246,7 +233,6 @@ def _watch(progress: Progress, client: Callable[[], T], silence_s: float, report
 
 
 def _missing_bytes(pin: Pin, hub: Hub, timeout_s: float) -> int:
-    """How much of `pin` has to be downloaded."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     options = hub.options(pin)
@@ -267,7 +253,6 @@ def _check_disk(needed: int, hub: Hub) -> None:
 
 
 def _call(client: Callable[[], T]) -> T:
-    """What the hub's client returns; what it raises, in our words."""
     try:
         return client()
     except Exception as error:  # httpx's errors, httpx2's or Xet's, by the library's version
@@ -276,7 +261,6 @@ def _call(client: Callable[[], T]) -> T:
 
 
 def _unavailable(error: BaseException) -> Unavailable:
-    """What the hub library or the disk raised, in our words."""
     from huggingface_hub import errors
 
     transport = tuple(import_module(name).HTTPError for name in ("httpx", "httpx2") if find_spec(name))
@@ -291,7 +275,7 @@ def _unavailable(error: BaseException) -> Unavailable:
 
 
 class LoadedOnce(Generic[Model]):
-    """A model that is loaded by the first who needs it, and then stays. A failure is remembered for `RETRY_S`."""
+    """Load on first use. A failure is remembered for `RETRY_S`."""
 
     def __init__(self, pin: Pin, load: Callable[[Path], Model], clock: Callable[[], float] = time.monotonic) -> None:
         self._pin, self._load, self._clock = pin, load, clock
@@ -300,10 +284,10 @@ class LoadedOnce(Generic[Model]):
         self._failed_at: float | None = None
 
     def get(self) -> Model:
-        """The model, after a wait while it loads.
+        """Wait while it loads.
 
         Raises:
-            Unavailable: its weights are not here and cannot be fetched, or do not fit.
+            Unavailable: the weights cannot be fetched or loaded.
         """
         with self._lock:
             if self._model is None:

@@ -1,8 +1,4 @@
-"""The presets of `presets/*.yaml`: a part of a request under a name. One file each, checked when the app starts.
-
-A preset says title, description, values (any fields but the picture and the seed) and, where it needs one, an engine.
-What it does not say is fal's default. Knows no page.
-"""
+"""The presets of `presets/*.yaml`: parts of a request, on top of fal's defaults. Checked when loaded."""
 
 from functools import cache
 from pathlib import Path
@@ -18,12 +14,12 @@ from wan_core.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "presets"
 PLAIN = "fal_defaults"
-"""The preset that changes nothing; links start from it."""
+"""Changes nothing; links start from it."""
 OF_THE_PERSON = ("image_url", "seed")
 
 
 class Preset(BaseModel):
-    """`name` is the file's name. `engine` is a profile's name; `None` leaves the engine to the machine."""
+    """`name` is the file's stem. `engine` is a profile's name, `None` for the machine's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +50,7 @@ class Preset(BaseModel):
 
     @property
     def complete(self) -> dict[str, Any]:
-        """Every field a preset decides: its values, and fal's defaults for the rest."""
+        """With fal's defaults for what it leaves out."""
         settled = {name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name not in OF_THE_PERSON}
         return settled | self.values
 
@@ -62,23 +58,23 @@ class Preset(BaseModel):
         return profiles()[self.engine] if self.engine else machine_default
 
     def why_not(self, machine_default: EngineProfile, machine: Machine) -> str | None:
-        """Why this preset cannot run on `machine`, in a sentence; `None` if it can."""
+        """Return the reason, a sentence, if it cannot run on `machine`."""
         return why_not(self.profile(machine_default), machine)
 
 
 @cache
 def presets(folder: Path = FOLDER) -> dict[str, Preset]:
-    """All presets by name: fal's defaults first, then by title.
+    """fal's defaults first, then by title.
 
     Raises:
-        SystemExit: a file that is no preset; the message names the file and the fault.
+        SystemExit: an invalid file; the message names the fault.
     """
     found = [_read(path) for path in folder.glob("*.yaml")]
     return {preset.name: preset for preset in sorted(found, key=lambda preset: (preset.name != PLAIN, preset.title))}
 
 
 def opening(settings: Settings, machine_default: EngineProfile, machine: Machine) -> Preset:
-    """The preset the page opens with: `WAN_PRESET`, else one that suits the machine.
+    """Return the page's first preset: `WAN_PRESET`, else one that suits the machine.
 
     Raises:
         SystemExit: `WAN_PRESET` names no preset.

@@ -1,4 +1,4 @@
-"""What a clip costs beside time: dollars on fal, seconds of a visitor's quota on ZeroGPU. Pure arithmetic."""
+"""Dollars on fal and seconds of a visitor's ZeroGPU quota."""
 
 import math
 from typing import Literal
@@ -16,34 +16,32 @@ HALF_CARD_BYTES = 45_097_156_608  # larger weights get a whole card (spaces 0.51
 
 LentCard = Literal["half", "whole"]
 QUOTA_FACTOR: dict[LentCard, float] = {"half": 1.5, "whole": 2.0}
-"""Seconds of quota for a declared second. Half a card counts once but is lent for 1.5 × the time, a whole one counts
-twice (spaces 0.51.3, client.py; docs/hub/spaces-zerogpu.md)."""
+"""Quota seconds per declared second. Half a card counts once but is lent for 1.5 × the time, a whole one counts twice
+(spaces 0.51.3, client.py; docs/hub/spaces-zerogpu.md).
+"""
 
 
 def dollars_on_fal(inputs: ImageToVideoInput, endpoint: Endpoint = IMAGE_TO_VIDEO) -> float:
-    """fal's price: video seconds at 16 frames a second × the endpoint's rate for the resolution."""
     return inputs.num_frames / FAL_FRAMES_PER_VIDEO_SECOND * endpoint.dollars_per_video_second[inputs.resolution]
 
 
 def dollars_of_job(job: Job) -> float:
-    """fal's price of an accepted job."""
     return dollars_on_fal(job.inputs, ENDPOINTS[job.endpoint])
 
 
 def zero_gpu_seconds(on_the_card_s: float) -> int:
-    """The duration to declare: what a whole card needs, weights and a margin included."""
+    """Return the duration to declare: a whole card's, with weights and margin."""
     return math.ceil((on_the_card_s + WEIGHTS_S) * DURATION_MARGIN)
 
 
 def lent_card(profile: EngineProfile, machine: Machine) -> LentCard:
-    """What ZeroGPU lends for `profile`: it decides by the size of the weights that were packed.
+    """ZeroGPU decides by the size of the packed weights.
 
-    Assumed: the engine was loaded as `engine.loading.first_plan` prefers. With `machine.fp8` that is fp8 (A14B then
-    takes 34 GiB, which is half a card), else bf16.
+    Assumes `engine.loading.first_plan`'s preference: fp8 with `machine.fp8` (A14B: 34 GiB, half a card), else bf16.
     """
     return "whole" if profile.weights_bytes > HALF_CARD_BYTES and not machine.fp8 else "half"
 
 
 def quota_seconds(declared_s: float, card: LentCard) -> float:
-    """The quota a visitor must have left for a clip. ZeroGPU compares what is declared, not what is used in the end."""
+    """ZeroGPU compares the declared time, not the used."""
     return declared_s * QUOTA_FACTOR[card]

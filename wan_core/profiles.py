@@ -1,4 +1,4 @@
-"""Engines as data: what each is, what it needs, and which one this machine runs. No torch here."""
+"""Engines as data, and the one this machine runs. No torch here."""
 
 import json
 import shutil
@@ -27,12 +27,11 @@ Loader = Literal["diffusers folder", "miniature"]
 
 @dataclass(frozen=True)
 class EngineProfile:
-    """An engine: all that tells it from the others. What is left out is as for Wan 2.2 A14B.
+    """An engine; the defaults are Wan 2.2 A14B's.
 
-    `lora`: the LoRAs that are switched on for it. `weights_bytes`: all parts in bf16. `render_divisor`: it samples at
-    this fraction of each side and the encoder enlarges. `vocabulary`: the words for camera and motion that it knows,
-    `None` for all. `notice`: a sentence at the head of the page where it runs. `opening_preset`: what that page opens
-    with. `knob_help`: a folder with `knobs.md` and `knobs.jpg`, which show what the sampler's knobs do to it.
+    `lora`: the LoRAs that are on. `weights_bytes`: all parts in bf16. `render_divisor`: divides each sampled side; the
+    encoder enlarges. `vocabulary`: camera and motion words it knows, `None` for all. `notice`: at the head of the page.
+    `knob_help`: a folder with `knobs.md` and `knobs.jpg`, the effect of the sampler's settings.
     """
 
     name: str
@@ -54,13 +53,13 @@ class EngineProfile:
     knob_help: Path | None = None
 
     def has_weights_of(self, other: "EngineProfile") -> bool:
-        """Whether the same files serve both; they may differ in LoRAs."""
+        """Whether both use the same files; LoRAs may differ."""
         return (self.loader, self.repo, self.revision) == (other.loader, other.repo, other.revision)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What runs here. `vram_bytes` is 0 without a CUDA card; `fp8` says whether weights may be quantized on ZeroGPU."""
+    """`vram_bytes` is 0 without a CUDA card; `fp8`: weights may be quantized on ZeroGPU."""
 
     card: str = ""
     vram_bytes: int = 0
@@ -79,14 +78,12 @@ class Machine:
 
     @property
     def rated_card(self) -> str:
-        """The card whose rates hold here: ZeroGPU lends RTX PRO 6000s (November 2026)."""
+        """ZeroGPU lends RTX PRO 6000s (November 2026)."""
         return RTX_PRO_6000 if self.zero_gpu else self.card
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine of this machine and one sentence on why."""
-
     profile: EngineProfile
     reason: str
 
@@ -97,14 +94,13 @@ A14B_REVISION = "596658fd9ca6b7b71d5057529bbf319ecbc61d74"
 
 @cache
 def miniature_card() -> dict[str, Any]:
-    """`trained` (bool), `sentence` (what it can do) and `moves` (the words it knows) of the miniature's weights."""
+    """Load `trained` (bool), `sentence` (what it can do) and `moves` (words it knows)."""
     card: dict[str, Any] = json.loads((MINIATURE_FOLDER / "card.json").read_text("utf-8"))
     return card
 
 
 @cache
 def profiles() -> dict[str, EngineProfile]:
-    """All engines by name."""
     full = EngineProfile(
         FULL_MODEL,
         "Wan 2.2 A14B",
@@ -145,13 +141,13 @@ def _miniature() -> EngineProfile:
 
 
 def _transformer(sizes: Mapping[str, Any]) -> Transformer:
-    """The shape of an expert from the arguments of diffusers' `WanTransformer3DModel`."""
+    """`sizes` are arguments of diffusers' `WanTransformer3DModel`."""
     width = sizes["num_attention_heads"] * sizes["attention_head_dim"]
     return Transformer(width, sizes["num_layers"], sizes["ffn_dim"])
 
 
 def why_not(profile: EngineProfile, machine: Machine) -> str | None:
-    """Why this machine cannot run `profile`, in a sentence; `None` if it can."""
+    """Return the reason, a sentence, if `machine` cannot run `profile`."""
     if machine.zero_gpu or machine.vram_bytes >= profile.min_vram_bytes:
         return None
     need = f"{profile.title} needs a CUDA card with at least {profile.min_vram_bytes / GIB:.0f} GiB"
@@ -159,13 +155,13 @@ def why_not(profile: EngineProfile, machine: Machine) -> str | None:
 
 
 def pool_of(where: Where, engine: str) -> Literal["local", "fal"]:
-    """Where a job is begun: with `fal_when_needed` it goes to fal at once if a smaller model would run it here."""
+    """`fal_when_needed` goes straight to fal if a smaller model would run here."""
     at_once = where == "fal" or (where == "fal_when_needed" and not profiles()[engine].is_full_model)
     return "fal" if at_once else "local"
 
 
 def choose(settings: Settings, machine: Machine) -> Choice:
-    """The engine for requests that name none: `WAN_ENGINE`, else the full model where it can run, else the miniature.
+    """Choose `WAN_ENGINE`, else the full model if it can run, else the miniature.
 
     Raises:
         SystemExit: `WAN_ENGINE` names no engine.
@@ -182,7 +178,7 @@ def choose(settings: Settings, machine: Machine) -> Choice:
 
 
 def detect(settings: Settings) -> Machine:
-    """What this machine offers, asked of the driver's own tool so that torch stays unloaded."""
+    """Ask nvidia-smi, so that torch stays unloaded."""
     if settings.zero_gpu:
         return Machine(zero_gpu=True, fp8=settings.accelerate_fp8 and find_spec("torchao") is not None)
     tool = shutil.which("nvidia-smi")

@@ -1,7 +1,7 @@
-"""Help with the prompt that needs no model: words Wan knows, its own negative prompt, and what a rewrite changed.
+"""Prompt help without a model.
 
-Data and one pure function for the page. Sources: the prompt guide of Wan's makers (Alibaba Model Studio: for
-image-to-video, prompt = motion + camera movement) and `wan/configs/shared_config.py` of Wan-Video/Wan2.2.
+Sources: the prompt guide of Wan's makers (Alibaba Model Studio: for image-to-video, prompt = motion + camera movement)
+and `wan/configs/shared_config.py` of Wan-Video/Wan2.2.
 """
 
 import re
@@ -17,14 +17,14 @@ WAN_NEGATIVE_PROMPT = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
     "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
-"""What Wan itself takes when the negative prompt is empty; this endpoint, like fal's, then takes none."""
+"""Wan's own default for an empty negative prompt; this endpoint, like fal's, uses none."""
 
 NEGATIVE_PROMPT_NOTE = "A negative prompt counts only where guidance is above 1; the turbo engine ignores it."
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A word on a button and the sentence it adds to the prompt."""
+    """A button that adds `sentence` to the prompt."""
 
     label: str
     sentence: str
@@ -63,23 +63,22 @@ MOTION_NOTE = "One or two actions are enough for five seconds; the picture alrea
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of words of a rewrite, with the blanks behind them."""
+    """A run of words, with the blanks behind them."""
 
     change: Change
     words: str
 
 
 def add_chip(prompt: str, chip: Chip) -> str:
-    """The prompt with the chip's sentence at its end."""
     start = prompt.rstrip()
     return f"{start}{'' if start.endswith(tuple('.!?。！？')) else '.'} {chip.sentence}" if start else chip.sentence
 
 
 def difference(before: str, after: str) -> list[Segment]:
-    """What turned `before` into `after`, word by word (Chinese and Japanese: character by character).
+    """Compare word by word (Chinese and Japanese: by character).
 
-    The words of all segments but the added ones give `before` back, those of all but the removed ones `after`.
-    difflib's `autojunk` stays on: without it, two prompts of a thousand times "a b" take a minute.
+    All segments but the added ones join to `before`, all but the removed ones to `after`. difflib's `autojunk` stays:
+    without it, two prompts of a thousand times "a b" take a minute.
     """
     return list(_segments(_words(before), _words(after)))
 
@@ -96,5 +95,5 @@ def _segments(old: list[str], new: list[str]) -> Iterator[Segment]:
 
 
 def _words(text: str) -> list[str]:
-    """The text cut before each word; blanks stay with the word before them, so joining gives the text back."""
+    """Blanks stay with the word before them, so that joining restores the text."""
     return re.findall(r"\s+|[\u3040-\u30ff\u3400-\u9fff]\s*|[^\s\u3040-\u30ff\u3400-\u9fff]+\s*", text)

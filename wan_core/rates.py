@@ -1,4 +1,4 @@
-"""What machines make of an engine before any clip was made there: priors by card.
+"""Speeds of an engine by card, before any clip was made there.
 
 Sources: published times (Wan 2.2's README, LightX2V, diffusers) or derived from them; the CPU's are measured.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Rate:
-    """Transformer FLOP/s without acceleration, VAE seconds for a pixel of a frame."""
+    """Transformer FLOP/s without acceleration; VAE seconds per pixel of a frame."""
 
     flops: float
     encode_s: float
@@ -18,10 +18,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """The rates of an engine: of cards by a part of their name, and `default` for every other machine.
+    """`cards` has a part of the card's name as key.
 
-    `attention_gain` and `cache_gain`: how much faster `regular` runs the same forwards, by better attention and
-    compiled blocks, and by the step cache.
+    `attention_gain` (with compiled blocks) and `cache_gain` (step cache): speed-up of `regular`.
     """
 
     default: Rate
@@ -30,7 +29,7 @@ class Rates:
     cache_gain: float = 1.0
 
     def of_card(self, card: str) -> Rate:
-        """The rate of a card by its driver's name for it ("NVIDIA H100 80GB HBM3")."""
+        """`card` is the driver's name ("NVIDIA H100 80GB HBM3")."""
         return next((rate for name, rate in self.cards.items() if name in card), self.default)
 
 
@@ -51,4 +50,4 @@ A14B_RATES = Rates(
     cache_gain=1.3,
 )
 MINIATURE_RATES = Rates(default=Rate(2.5e11, 1.2e-6, 3e-6))
-"""Two cores with other work beside it; it runs on the CPU whatever the card."""
+"""Two busy CPU cores; the miniature runs on the CPU whatever the card."""

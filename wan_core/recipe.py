@@ -1,8 +1,7 @@
-"""The settings of a clip as a text that travels: the mp4's comment tag and the share link. Pure; reads no file.
+"""A clip's settings as text: the mp4's comment tag and the share link.
 
-A recipe holds the request's values, the engine and where it ran. Texts come back from strangers: unknown names are
-dropped, numbers are brought into their bounds, anything else that does not fit is dropped. Where to run costs money, so
-it is told but never taken from a text.
+Texts are untrusted: numbers are clamped, other unusable values dropped. Where to run costs money, so it is never read
+back.
 """
 
 import json
@@ -21,12 +20,12 @@ from wan_core.events import Job, Where
 APP = "wan-2.2-image-to-video"
 VERSION = 1
 NEWER = "These settings were written by a newer version of this app. Update it to read them."
-PLACEHOLDER = {"image_url": "https://example.com/", "prompt": "any"}  # lets one value be judged on its own
+PLACEHOLDER = {"image_url": "https://example.com/", "prompt": "any"}  # to validate one value on its own
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`values` holds request fields by fal's names; fields that are not in it are left to their defaults."""
+    """`values` have fal's names; missing fields take their defaults."""
 
     values: Mapping[str, Any]
     engine: str | None = None
@@ -34,7 +33,7 @@ class Recipe:
 
 
 def from_job(job: Job) -> Recipe:
-    """The recipe of a job: every field of its request; the picture only where it has a public address."""
+    """Keep the picture only if it has a public address, the prompts only with `prompt_in_file`."""
     values = job.inputs.model_dump()
     for name in job.files:
         if not values[name]:
@@ -45,16 +44,15 @@ def from_job(job: Job) -> Recipe:
 
 
 def to_comment(recipe: Recipe, job_id: str) -> str:
-    """JSON for the `comment` tag of the mp4."""
     plain = {"app": APP, "version": VERSION, "id": job_id, "engine": recipe.engine, "where": recipe.where}
     return json.dumps(plain | {"request": dict(recipe.values)}, ensure_ascii=False)
 
 
 def from_comment(text: str) -> Recipe:
-    """The recipe in an mp4's comment tag.
+    """Read the recipe in an mp4's comment tag.
 
     Raises:
-        InputError: the text is no recipe of this app.
+        InputError: not a recipe of this app, or of a newer version.
     """
     try:
         plain = json.loads(text)
@@ -68,7 +66,7 @@ def from_comment(text: str) -> Recipe:
 
 
 def to_query(recipe: Recipe) -> str:
-    """The part of a share link after `?`: what differs from the defaults, and the prompt."""
+    """Keep only what differs from the defaults."""
     different = {name: value for name, value in recipe.values.items() if value != IMAGE_TO_VIDEO.defaults.get(name)}
     if recipe.engine:
         different["engine"] = recipe.engine
@@ -76,7 +74,7 @@ def to_query(recipe: Recipe) -> str:
 
 
 def from_query(query: Mapping[str, str]) -> Recipe:
-    """The recipe in a page's query parameters; names that are no field are somebody else's."""
+    """Ignore names that are no field."""
     return _recipe(query, query.get("engine"))
 
 
@@ -87,7 +85,7 @@ def _recipe(values: Mapping[str, Any], engine: object) -> Recipe:
 
 
 def _clamp(field: str, value: object) -> Any:
-    """`value` as the type of `field`, moved into its bounds; `None` if it cannot be used."""
+    """Return `None` if `value` cannot be used."""
     limits = IMAGE_TO_VIDEO.bounds(field)
     if limits and value is not None:
         try:

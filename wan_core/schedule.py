@@ -1,7 +1,4 @@
-"""Which expert runs at which step, and which steps are guided: the one arithmetic of the engine and of the estimate.
-
-Knows a request, no scheduler and no pipeline; no torch here.
-"""
+"""Which expert runs at each step and which steps are guided, for engine and estimator. No torch here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +7,14 @@ from wan_core.schema import ImageToVideoInput
 
 BOUNDARY = 900  # timesteps from here up are the high-noise expert's
 UNGUIDED_END = 0.25
-"""`regular` leaves out the unguided pass in this last part of the steps: 12-18 % faster, near-lossless."""
+"""`regular` skips the unguided pass in this last part of the steps: 12-18 % faster, near-lossless."""
 CACHE_FROM_STEPS = 16
-"""`regular` reuses a step's residual from this many steps up; with fewer, neighbours differ too much."""
+"""`regular` reuses residuals from here up; with fewer steps, neighbours differ too much."""
 
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """What happens at each step: `high_noise` says which expert runs, `guided` whether it runs a second time."""
+    """`high_noise`: which expert runs at each step. `guided`: whether it runs a second time."""
 
     high_noise: tuple[bool, ...]
     guided: tuple[bool, ...]
@@ -47,9 +44,7 @@ class StepSchedule:
         return self.forwards - self.high_noise_forwards
 
     def forwards_after(self, done: int, high_noise_cost: float = 1.0) -> float:
-        """Expert forwards that are still to come when `done` steps are finished; one of the high-noise expert counts
-        `high_noise_cost` of the low-noise one's.
-        """
+        """Forwards left after `done` steps; a high-noise one counts `high_noise_cost`."""
         steps = zip(self.high_noise[done:], self.guided[done:], strict=True)
         return sum((1 + guided) * (high_noise_cost if high else 1.0) for high, guided in steps)
 
@@ -57,25 +52,24 @@ class StepSchedule:
 def schedule(
     timesteps: Sequence[float], boundary: float, high_noise_scale: float, low_noise_scale: float
 ) -> StepSchedule:
-    """The course of a request: timesteps at or above `boundary` are the high-noise expert's (Wan 2.2: 900 of 1000)."""
+    """The high-noise expert has the timesteps from `boundary` up (Wan 2.2: 900 of 1000)."""
     high = tuple(timestep >= boundary for timestep in timesteps)
     return StepSchedule(high, tuple((high_noise_scale if is_high else low_noise_scale) > 1 for is_high in high))
 
 
 def truncated(schedule: StepSchedule, fraction: float) -> StepSchedule:
-    """The same course without guidance in the last `fraction` (0…1) of the steps."""
+    """Drop guidance in the last `fraction` (0…1) of the steps."""
     kept = schedule.steps - round(schedule.steps * fraction)
     return replace(schedule, guided=tuple(guided and step < kept for step, guided in enumerate(schedule.guided)))
 
 
 def timesteps(steps: int, shift: float) -> list[int]:
-    """The timesteps of UniPC with flow sigmas: shift·σ / (1 + (shift-1)·σ) of σ falling evenly from 1 to 0.001."""
+    """UniPC with flow sigmas: shift·σ / (1 + (shift-1)·σ), σ falling evenly from 1 to 0.001."""
     sigmas = [min(1 - 0.999 * step / steps, 0.999999) for step in range(steps)]
     return [int(1000 * shift * sigma / (1 + (shift - 1) * sigma)) for sigma in sigmas]
 
 
 def schedule_of(request: ImageToVideoInput) -> StepSchedule:
-    """The course of `request` with all that its `acceleration` allows, before any scheduler exists."""
     steps = timesteps(request.num_inference_steps, request.shift)
     course = schedule(steps, BOUNDARY, request.guidance_scale, request.guidance_scale_2)
     return course if request.acceleration == "none" else truncated(course, UNGUIDED_END)

@@ -1,8 +1,4 @@
-"""What the host decides, read from the environment once; the only file that looks there.
-
-Every limit has its one home here, in `Limits`. Secrets are `SecretStr`, so no log line or page can show them by
-accident. Nothing here is required: with an empty environment the app runs on loopback with what the machine offers.
-"""
+"""The host's settings, read from the environment only here. Secrets are `SecretStr`: no log or page shows them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +17,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Limits:
-    """Every limit of the app. Bytes, seconds, counts; the reasons stand beside them."""
+    """Bytes, seconds and counts."""
 
     max_body_bytes: int = 35_000_000  # a 25 MB picture as a data URI, on submit
     max_upload_bytes: int = 25_000_000
@@ -45,7 +41,7 @@ class Limits:
 
 
 class Settings(BaseSettings):
-    """The environment variables of the README. Unknown ones are nobody's business here."""
+    """The environment variables of the README."""
 
     model_config = SettingsConfigDict(env_prefix="WAN_", extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -91,12 +87,12 @@ class Settings(BaseSettings):
 
     @property
     def accepted_api_keys(self) -> frozenset[str]:
-        """The keys of `WAN_API_KEYS` (separated by commas or blanks), without the word `open`."""
+        """The keys of `WAN_API_KEYS`, without the word `open`."""
         return frozenset(self.api_keys.get_secret_value().replace(",", " ").split()) - {"open"}
 
     @property
     def api_is_open(self) -> bool:
-        """Whether the HTTP API needs no key: said so knowingly, or the server is bound to loopback."""
+        """Whether `open` is set, or there are no keys and the server is on loopback."""
         words = self.api_keys.get_secret_value().replace(",", " ").split()
         return "open" in words or (not words and self.listens_on_loopback)
 
@@ -106,10 +102,10 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings of this process.
+    """Load the settings of this process.
 
     Raises:
-        SystemExit: a variable has a value that cannot be used; the message names it.
+        SystemExit: a variable cannot be used; the message names it.
     """
     try:
         return Settings()

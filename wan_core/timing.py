@@ -1,4 +1,4 @@
-"""Frames and seconds: how many frames are sampled, how many come out, at which rate. Pure arithmetic."""
+"""Frame counts and frame rate of a clip."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Timing:
 
 
 def timing(request: ImageToVideoInput) -> Timing:
-    """The clip's frames and rate: n + (n-1)·k frames; fps, or fps·(k+1) when adjusting."""
+    """n + (n-1)·k frames at fps, or fps·(k+1) when adjusting."""
     between = frames_between(request)
     frames = request.num_frames
     fps = request.frames_per_second * (between + 1 if request.adjust_fps_for_interpolation else 1)
@@ -30,10 +30,10 @@ def timing(request: ImageToVideoInput) -> Timing:
 
 
 def sampled_frames(num_frames: int) -> int:
-    """The next 4k+1 at or above `num_frames`."""
+    """Round up to the next 4k+1."""
     return -(-(num_frames - 1) // TEMPORAL_STRIDE) * TEMPORAL_STRIDE + 1
 
 
 def frames_between(request: ImageToVideoInput) -> int:
-    """New frames between each pair: none when no interpolator is chosen."""
+    """New frames between each pair."""
     return 0 if request.interpolator_model == "none" else request.num_interpolated_frames

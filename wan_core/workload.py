@@ -1,7 +1,7 @@
-"""The work of a request in floating-point operations of its transformers. Pure arithmetic; no torch, no machine.
+"""Floating-point operations of a request's transformers.
 
-Source: the formula agrees with torch's FlopCounterMode on the full model (1.678 PFLOP a forward at 832×480×81, 6.523 at
-1280×720×81) and on the miniature's blocks.
+Agrees with torch's FlopCounterMode on the full model (1.678 PFLOP a forward at 832×480×81, 6.523 at 1280×720×81) and
+on the miniature's blocks.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Transformer:
     ffn: int
 
     def forward_flops(self, tokens: int) -> float:
-        """One forward of the blocks over `tokens` video tokens and 512 text tokens."""
+        """Count one forward over `tokens` video tokens and 512 text tokens."""
         linear = 2 * (tokens * (6 * self.width**2 + 2 * self.width * self.ffn) + 2 * TEXT_TOKENS * self.width**2)
         attention = 4 * self.width * tokens * (tokens + TEXT_TOKENS)
         return float(self.layers * (linear + attention))
@@ -32,13 +32,11 @@ class Transformer:
 
 @dataclass(frozen=True)
 class Experts:
-    """The two transformers of an engine."""
-
     high_noise: Transformer
     low_noise: Transformer
 
     def high_noise_cost(self, tokens: int) -> float:
-        """A forward of the high-noise expert in forwards of the low-noise one, by their operations."""
+        """Cost of a high-noise forward, in low-noise forwards."""
         return self.high_noise.forward_flops(tokens) / self.low_noise.forward_flops(tokens)
 
 
@@ -47,13 +45,12 @@ A14B = Experts(A14B_EXPERT, A14B_EXPERT)
 
 
 def tokens(rendered: Size, frames: int) -> int:
-    """Video tokens of a clip of `frames` (4k+1) frames."""
+    """`frames` is 4k+1."""
     latent_frames = (frames - 1) // TEMPORAL_STRIDE + 1
     return latent_frames * (rendered.width // PATCH) * (rendered.height // PATCH)
 
 
 def sampling_flops(request: ImageToVideoInput, rendered: Size, experts: Experts) -> float:
-    """All forwards of `request` at the size it is rendered at."""
     course = schedule_of(request)
     video_tokens = tokens(rendered, sampled_frames(request.num_frames))
     high_noise = course.high_noise_forwards * experts.high_noise.forward_flops(video_tokens)

@@ -1,1 +1,1 @@
-"""Prompts rewritten for motion by a language model, here (`local`) or elsewhere (`server`); see `expander`."""
+"""Prompt expansion (`expander`) by a local model (`local`) or a server (`server`)."""

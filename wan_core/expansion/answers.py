@@ -1,14 +1,11 @@
-"""What a language model answered → a prompt: plain text on one line, of limited length, or nothing.
-
-The answer is data from outside. It is never read as an instruction, never as HTML or Markdown.
-"""
+"""A language model's answer → one line of plain text for a prompt. The answer is untrusted."""
 
 import re
 import unicodedata
 
 from wan_core.schema import MAX_PROMPT_CHARS
 
-MAX_ANSWER_CHARS = 200_000  # beyond it not even a long chain of thought is looked through
+MAX_ANSWER_CHARS = 200_000  # enough for a long chain of thought
 JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and emoji are written with
 QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "「": "」", "‘": "’"}
 TOKENS = re.compile(r"<\|[^<>|]{1,40}\|>")
@@ -21,14 +18,13 @@ SENTENCE_ENDS = ".!?。！？"
 
 
 class NotAPrompt(Exception):
-    """The answer holds no text that could be used."""
+    """The answer holds no usable text."""
 
 
 def prompt_in(answer: str) -> str:
-    """The prompt in a raw answer, at most `MAX_PROMPT_CHARS` characters, cut behind a sentence where it is longer.
+    """Return the prompt in a raw answer, at most `MAX_PROMPT_CHARS` characters.
 
-    Thoughts, control tokens, wrapper tags, code fences, Markdown signs, control characters, a label and quotation marks
-    around the whole are removed.
+    Remove thoughts, control tokens, wrapper tags, Markdown, a label and outer quotes.
 
     Raises:
         NotAPrompt: nothing is left, or it is HTML or JSON.
@@ -44,13 +40,13 @@ def prompt_in(answer: str) -> str:
 
 
 def without_thoughts(answer: str) -> str:
-    """What stands behind the last `</think>`; nothing if a thought never ends."""
+    """A thought that never ends leaves nothing."""
     rest = answer.rpartition("</think>")[2]
     return rest.partition("<think>")[0]
 
 
 def strip_unprintable(text: str) -> str:
-    """The text without format, private and broken characters, and with a blank for each control character."""
+    """Control characters become blanks."""
     return "".join(character for character in CONTROL.sub(" ", text) if is_printable(character))
 
 
@@ -59,7 +55,6 @@ def is_printable(character: str) -> bool:
 
 
 def unquote(line: str) -> str:
-    """The line without a pair of quotation marks around all of it."""
     line = line.strip()
     if len(line) > 1 and QUOTES.get(line[0]) == line[-1] and line[0] not in line[1:-1] and line[-1] not in line[1:-1]:
         return line[1:-1].strip()
@@ -67,7 +62,7 @@ def unquote(line: str) -> str:
 
 
 def shorten(line: str) -> str:
-    """The line, or its whole sentences (failing that, words) that fit into `MAX_PROMPT_CHARS` characters."""
+    """Cut after a sentence, or else a word."""
     if len(line) <= MAX_PROMPT_CHARS:
         return line
     head = line[:MAX_PROMPT_CHARS]

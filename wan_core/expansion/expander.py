@@ -1,8 +1,7 @@
-"""The prompt, rewritten for motion and camera by a vision-language model that sees the picture.
+"""Rewrite the prompt for motion and camera with a vision-language model that sees the picture.
 
-Who writes is a `Writer`: a model on this machine or a server. Its answer is data: it becomes plain text of limited
-length or it is not used at all. A failure never costs the clip: the visitor's own words are used and one sentence says
-so. Importing this loads neither torch nor a client.
+Its answer is untrusted. A failure never costs the clip: the visitor's prompt is used, with a note. Imports neither
+torch nor a client.
 """
 
 import logging
@@ -33,32 +32,30 @@ QWEN3_VL = Pin(
 
 @dataclass(frozen=True)
 class Expansion:
-    """The prompt to use, and the sentence that says why it is still the visitor's own, if it is."""
+    """`note` says why the prompt was not expanded."""
 
     prompt: str
     note: str | None = None
 
 
 class Writer(Protocol):
-    """Who writes: a vision-language model somewhere."""
-
     def write(self, instruction: str, picture: Image.Image, text: str, deadline: float) -> str:
-        """The raw answer. `picture` is small RGB, `text` may be empty, `deadline` is a `time.monotonic()`.
+        """Return the raw answer to small RGB and `text`, which may be empty. `deadline` is a `time.monotonic()`.
 
         Raises:
-            Unavailable: there is nobody to write; the message is the middle of a sentence for the visitor.
-            Exception: whatever its libraries raise; no visitor sees their words.
+            Unavailable: no model; the message is the middle of a sentence for the visitor.
+            Exception: any other; never shown to a visitor.
         """
 
 
 class Expander:
-    """Expands prompts with one writer, each within `deadline_s` seconds in all. Safe to use from several threads."""
+    """Thread-safe. Each prompt takes at most `deadline_s` in all."""
 
     def __init__(self, writer: Writer, deadline_s: float) -> None:
         self._writer, self._deadline_s = writer, deadline_s
 
     def expand(self, picture: Image.Image, prompt: str) -> Expansion:
-        """The prompt rewritten from picture and text, or the visitor's own with a note.
+        """Return the rewritten prompt, or the visitor's own with a note.
 
         Raises:
             InputError: the prompt is empty and none could be written.
@@ -83,7 +80,7 @@ class Expander:
 
 
 def expander(settings: Settings) -> Expander:
-    """The expander of this process: a server where one is set, else the local model; nothing is loaded yet."""
+    """Take a server if one is set, else the local model; load nothing yet."""
     return Expander(_writer(settings), settings.limits.expansion_deadline_s)
 
 
@@ -99,17 +96,16 @@ def _writer(settings: Settings) -> Writer:
 
 
 def small(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, shrunk to at most `PICTURE_AREA` pixels; smaller ones keep their size."""
     factor = min(1.0, (PICTURE_AREA / (picture.width * picture.height)) ** 0.5)
     size = max(1, int(picture.width * factor)), max(1, int(picture.height * factor))
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def _within(seconds: float, call: Callable[[], str]) -> str:
-    """What `call` returns if it does so in time. A late call is left behind in its thread.
+    """Run `call` in a thread, which goes on if it is late.
 
     Raises:
-        Unavailable: it took longer, or failed in any way.
+        Unavailable: it took longer or failed.
     """
     outcome: Future[str] = Future()
     Thread(target=_settle, args=(outcome, call), daemon=True, name="expansion").start()

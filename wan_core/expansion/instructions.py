@@ -1,8 +1,4 @@
-"""What a language model is told: the rule of Wan's makers for image-to-video prompts, in our words.
-
-Source of the rule: `wan/utils/system_prompt.py` of Wan-Video/Wan2.2, which also has a separate text for the case that
-the visitor wrote nothing.
-"""
+"""Wan's rule for image-to-video prompts, in our words. Source: `wan/utils/system_prompt.py` of Wan-Video/Wan2.2."""
 
 FORM = """
 Answer with the finished prompt and nothing else: one paragraph of plain text of about 100 words, without title, list,

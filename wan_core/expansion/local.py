@@ -1,7 +1,4 @@
-"""A writer on this machine: Qwen3-VL through transformers, on the CPU, so that it takes no memory from the video model.
-
-torch and transformers are loaded with the model, on first use.
-"""
+"""Qwen3-VL on the CPU, to leave GPU memory to the video model. torch loads on first use."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +15,7 @@ Write = Callable[[str, Image.Image, str, float], str]
 
 
 class LocalModel:
-    """The model of `pin`, a Qwen3-VL. One prompt at a time; whoever waits too long gets none."""
+    """One prompt at a time; raises `Unavailable` if the deadline passes in the queue."""
 
     def __init__(self, pin: Pin) -> None:
         self._model: LoadedOnce[Write] = LoadedOnce(pin, load)
@@ -32,11 +29,7 @@ class LocalModel:
 
 
 def load(folder: Path) -> Write:
-    """The function that writes with the model in `folder`.
-
-    The chat is put together here and not by transformers' processor, because that one also builds a video processor and
-    so needs torchvision. The format is that of the model's own chat template (ChatML).
-    """
+    """Build the chat here (the model's ChatML), because transformers' processor needs torchvision."""
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
@@ -60,7 +53,7 @@ def load(folder: Path) -> Write:
 
 
 def chat(instruction: str, patches: int, text: str) -> str:
-    """The conversation up to the model's turn. The visitor's text cannot hold a control token: it has no `<`."""
+    """Replace `<` and `>` in `text`, so that it holds no control token."""
     harmless = text.replace("<", "‹").replace(">", "›")
     picture = f"<|vision_start|>{'<|image_pad|>' * patches}<|vision_end|>"
     return (

@@ -1,7 +1,4 @@
-"""A writer somewhere else: any OpenAI-compatible server, or a provider behind Hugging Face's router.
-
-It speaks through huggingface_hub's client and knows neither torch nor what is done with the answer.
-"""
+"""An OpenAI-compatible server, or a provider behind Hugging Face's router."""
 
 import base64
 import time
@@ -12,12 +9,12 @@ from PIL import Image
 from pydantic import SecretStr
 
 ANSWER_TOKENS = 512  # Wan's own limit
-SERVED_MODEL = "Qwen/Qwen3-VL-8B-Instruct"  # asked of Hugging Face's providers where none is named
-NO_KEY = "none"  # without any key, the client would send this machine's Hugging Face token to whatever server is set
+SERVED_MODEL = "Qwen/Qwen3-VL-8B-Instruct"  # of Hugging Face's providers, if no model is set
+NO_KEY = "none"  # without a key, the client would send this machine's Hugging Face token to the server
 
 
 class Server:
-    """`url` as OpenAI's clients take it (`http://host:port/v1`); without one, Hugging Face routes to a provider."""
+    """`url` is like `http://host:port/v1`; with `None`, Hugging Face picks a provider."""
 
     def __init__(self, url: str | None, model: str | None, key: SecretStr | None) -> None:
         self._url, self._model, self._key = url, model, key
@@ -41,7 +38,6 @@ class Server:
 
 
 def picture_part(picture: Image.Image) -> dict[str, object]:
-    """The picture as OpenAI's message part: a JPEG in a data URI."""
     file = BytesIO()
     picture.save(file, "JPEG", quality=90)
     data = base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,1 +1,1 @@
-"""Checks of picture, prompt and finished frames (`checks`) by models of others (`models`)."""
+"""Safety checks (`checks`) and their models (`models`)."""

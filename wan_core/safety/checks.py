@@ -1,9 +1,7 @@
-"""May this picture, this prompt, this finished clip be? A refusal is one sentence with nothing of the content in it.
+"""Check picture, prompt and finished frames, on the CPU. A refusal is one sentence that repeats none of the content.
 
-The picture goes through an image classifier with levels, the prompt through a small guard language model, and the
-result through the classifier again, because a clip can drift from an innocent picture. All on the CPU, so that no GPU
-time is spent before a refusal; models and torch are loaded on first use. A check that cannot be made says so, and
-refuses instead where the host forces safety.
+Frames are checked because a clip can drift from an innocent picture. A check that cannot run says so, or refuses if
+the host forces safety. Models and torch load on first use.
 
 Sources: https://huggingface.co/Freepik/nsfw_image_detector (levels and cumulative probabilities),
 https://huggingface.co/Falconsai/nsfw_image_detection (at 0.5, the default of fal's open toolkit),
@@ -25,10 +23,10 @@ from wan_core.hub import LoadedOnce, Pin, Unavailable
 from wan_core.settings import Settings
 
 Rate = Callable[[Image.Image], list[float]]
-"""A picture → the probability of each level of the model, in the model's order; they add up to 1."""
+"""A picture → the probability of each level, in the model's order."""
 
 Judge = Callable[[str], str]
-"""A text → the answer of the guard model, two lines."""
+"""A text → the guard model's answer, two lines."""
 
 REFUSAL = "content_policy_violation"
 FRAMES_CHECKED = 5
@@ -44,7 +42,7 @@ REASONS = {
     "Copyright Violation": "a copy of a protected work",
     "Jailbreak": "getting around the check",
 }
-"""The guard's categories in words that fit behind "it seems to ask for"."""
+"""Guard category → words after "it seems to ask for"."""
 
 
 def _freepik(folder: Path) -> Rate:
@@ -67,7 +65,7 @@ def _qwen3_guard(folder: Path) -> Judge:
 
 @dataclass(frozen=True)
 class PictureModel:
-    """An image classifier: its weights, how they are loaded, and its levels from harmless to worst."""
+    """`levels` go from harmless to worst."""
 
     pin: Pin
     load: Callable[[Path], Rate]
@@ -102,7 +100,7 @@ QWEN3_GUARD = Pin(
 
 @dataclass(frozen=True)
 class Rules:
-    """What the host refuses: pictures that reach `picture_level` with `threshold`, prompts from `prompt_level` on."""
+    """Pictures are refused from `picture_level` on, prompts from `prompt_level` on."""
 
     levels: tuple[str, ...]
     picture_level: str
@@ -113,32 +111,31 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the guard model says of a prompt: "safe", "controversial" or "unsafe", and its categories for that."""
+    """`level` is "safe", "controversial" or "unsafe"."""
 
     level: str
     categories: tuple[str, ...]
 
 
 class Checks:
-    """The three checks of a job. Each returns `None`, or the sentence that says it could not be made.
+    """Each check returns `None`, or a sentence if it could not run. Make one a process: it holds the models.
 
-    Make one a process: it holds the models. Each check raises `InputError` of type `content_policy_violation` when it
-    refuses, and `BackendError` when it cannot be made and the host forces safety.
+    A check raises `InputError` (`content_policy_violation`) to refuse, and `BackendError` if it cannot run and the host
+    forces safety.
     """
 
     def __init__(self, rules: Rules, rate: LoadedOnce[Rate], judge: LoadedOnce[Judge]) -> None:
         self._rules, self._rate, self._judge = rules, rate, judge
 
     def picture(self, picture: Image.Image) -> str | None:
-        """Checks the picture of a request, of any size and mode."""
         return self._or_unavailable("picture", lambda: self._check_picture(picture))
 
     def prompt(self, text: str) -> str | None:
-        """Checks a prompt, the visitor's or the expanded one. An empty one has nothing to check."""
+        """An empty prompt passes."""
         return self._or_unavailable("prompt", lambda: self._check_prompt(text)) if text.strip() else None
 
     def frames(self, frames: NDArray[np.uint8]) -> str | None:
-        """Checks up to `FRAMES_CHECKED` frames of a result, (T, H, W, 3) uint8, spread evenly from first to last."""
+        """Check up to `FRAMES_CHECKED` of (T, H, W, 3) uint8, evenly spread."""
         return self._or_unavailable("finished clip", lambda: self._check_frames(frames))
 
     def _or_unavailable(self, what: str, check: Callable[[], None]) -> str | None:
@@ -179,7 +176,7 @@ class Checks:
 
 
 def checks(settings: Settings, picture_model: PictureModel | None = None, guard: Pin = QWEN3_GUARD) -> Checks:
-    """The checks of this process as `settings` want them; nothing is loaded yet."""
+    """Load nothing yet."""
     model = picture_model or PICTURE_MODELS[settings.safety_model]
     worst = model.levels[-1]
     rules = Rules(
@@ -193,10 +190,7 @@ def checks(settings: Settings, picture_model: PictureModel | None = None, guard:
 
 
 def reached_level(probabilities: list[float], threshold: float) -> int:
-    """The worst level such that it and all worse ones together have at least the probability `threshold`.
-
-    As in Freepik's model card; with two levels it is the plain `probability >= threshold`.
-    """
+    """Return the worst level that, with all worse ones, reaches `threshold` (source: Freepik's model card)."""
     together = 0.0
     for level in reversed(range(1, len(probabilities))):
         together += probabilities[level]
@@ -206,10 +200,10 @@ def reached_level(probabilities: list[float], threshold: float) -> int:
 
 
 def read_verdict(answer: str) -> Verdict:
-    """What the guard model answered, read from its two lines.
+    """Parse the guard model's answer.
 
     Raises:
-        Unavailable: there is no verdict in it.
+        Unavailable: it holds no verdict.
     """
     found = VERDICT.search(answer)
     if not found:
@@ -218,5 +212,5 @@ def read_verdict(answer: str) -> Verdict:
 
 
 def pick_evenly(count: int, wanted: int) -> list[int]:
-    """Up to `wanted` different places from first to last of `count`, all of them where there are no more."""
+    """Return up to `wanted` distinct indices, from first to last."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, wanted))})

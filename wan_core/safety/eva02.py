@@ -1,8 +1,7 @@
-"""EVA-02 as a picture classifier: the network of Freepik/nsfw_image_detector, for inference only.
+"""EVA-02 as an image classifier (Freepik/nsfw_image_detector), inference only.
 
-transformers reads that repository through timm, and timm imports torchvision, whose wheels load only beside exactly
-their own torch. The network is small, so it stands here, with timm's parameter names, and the published file loads
-into it as it is. All sizes follow from the shapes of the weights. It knows nothing of pictures, labels or thresholds.
+Our own, because transformers needs timm and torchvision for it, and torchvision's wheels need exactly their own torch.
+Parameter names are timm's, so the published file loads as it is.
 
 Sources: EVA-02, https://arxiv.org/abs/2303.11331; huggingface/pytorch-image-models, `timm/models/eva.py`
 (`eva02_base_patch14_448`). Against timm 1.0.31 the logits of the base model differ by less than 1e-5.
@@ -22,10 +21,10 @@ LAYER_NORM_EPS = 1e-6
 
 
 def from_weights(weights: Mapping[str, Tensor]) -> "Eva02":
-    """The network that fits `weights`, in float32 and ready to ask.
+    """Return the network in float32 and eval mode; all sizes follow from `weights`.
 
     Raises:
-        KeyError, RuntimeError: these are not the weights of an EVA-02 with SwiGLU and mean pooling.
+        KeyError, RuntimeError: not an EVA-02 with SwiGLU and mean pooling.
     """
     tokens, dim = weights["pos_embed"].shape[1:]
     model = Eva02(
@@ -78,7 +77,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention whose queries and keys are turned by their place, all but the class token's."""
+    """Self-attention with rotary positions, except for the class token."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -98,7 +97,7 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """The gated feed-forward layer, with a norm before the way back (as in NormFormer)."""
+    """Gated feed-forward with a norm before the last projection (as in NormFormer)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -113,7 +112,7 @@ class SwiGLU(nn.Module):
 
 
 def rotation(grid: int) -> Tensor:
-    """(grid², HEAD_DIM / 2) complex: the turn of each pair of channels at each place, first by row, then by column."""
+    """Return (grid², HEAD_DIM / 2) complex rotations of channel pairs, first by row, then by column."""
     frequencies = 10_000 ** -(torch.arange(HEAD_DIM // 4) / (HEAD_DIM // 4))
     places = torch.arange(grid) / grid * REFERENCE_GRID
     rows, columns = torch.meshgrid(places, places, indexing="ij")
@@ -122,7 +121,7 @@ def rotation(grid: int) -> Tensor:
 
 
 def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
-    """`tokens` (B, heads, 1 + grid², HEAD_DIM) with each neighbouring pair of channels turned as one complex number."""
+    """`tokens` are (B, heads, 1 + grid², HEAD_DIM); the class token stays as it is."""
     first, rest = tokens[:, :, :1], tokens[:, :, 1:]
     pairs = torch.view_as_complex(rest.reshape(*rest.shape[:-1], -1, 2))
     return torch.cat([first, torch.view_as_real(pairs * rotation).flatten(-2)], dim=2)

@@ -1,7 +1,4 @@
-"""The check models themselves, on the CPU: pixels → probabilities, text → a verdict in words.
-
-Imported only where a check runs, because it needs torch. It knows no threshold and refuses nothing.
-"""
+"""The check models, on the CPU. Needs torch: import only where a check runs."""
 
 import re
 from pathlib import Path
@@ -22,7 +19,7 @@ VERDICT_TOKENS = 64  # two short lines; the longest category has 8 tokens
 
 
 def freepik(folder: Path) -> Rate:
-    """Freepik/nsfw_image_detector: EVA-02 base on the picture squashed to 448×448, as its model card does it."""
+    """EVA-02 base; squash the picture to 448×448, as in the model card."""
     model = eva02.from_weights(load_file(folder / "model.safetensors"))
 
     @torch.inference_mode()
@@ -33,7 +30,7 @@ def freepik(folder: Path) -> Rate:
 
 
 def falconsai(folder: Path) -> Rate:
-    """Falconsai/nsfw_image_detection: ViT base on the picture squashed to 224×224, as its preprocessor does it."""
+    """ViT base; squash the picture to 224×224, as its preprocessor does."""
     model = AutoModelForImageClassification.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
     ).eval()
@@ -47,10 +44,10 @@ def falconsai(folder: Path) -> Rate:
 
 
 def qwen3_guard(folder: Path) -> Judge:
-    """Qwen/Qwen3Guard-Gen: the policy stands in its chat template; the answer is greedy, so always the same.
+    """The policy is in the chat template; decoding is greedy.
 
-    float32: bfloat16 reads the prompt faster on CPUs that have it and writes more slowly (380 tokens in, 8 out, on a
-    busy 2-core EPYC: about 14 CPU seconds either way), and it is slow on all others.
+    float32: bfloat16 is slow on CPUs without it and no faster on others (380 tokens in, 8 out, busy 2-core EPYC: about
+    14 CPU seconds either way).
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(
@@ -70,7 +67,7 @@ def qwen3_guard(folder: Path) -> Judge:
 def pixels(
     picture: Image.Image, side: int, resample: Image.Resampling, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Tensor:
-    """The RGB picture as (1, 3, side, side) float32, normalised channel by channel."""
+    """Return (1, 3, side, side) float32 RGB, normalised per channel."""
     values = np.asarray(picture.convert("RGB").resize((side, side), resample), dtype=np.float32) / 255
     normal = (values - np.array(mean, np.float32)) / np.array(std, np.float32)
     return torch.from_numpy(normal.transpose(2, 0, 1)[None].copy())
@@ -83,10 +80,10 @@ def probabilities(logits: Tensor) -> list[float]:
 
 
 def as_one_turn(text: str) -> str:
-    """The text on one line, with look-alikes for `<`, `>` and the colon of a role.
+    """Put the text on one line, with look-alikes for `<`, `>` and the colon of a role.
 
-    The template judges the last turn of a conversation in plain text: a line "USER: a cat walks" at the end of a prompt
-    would be all that is judged, and a control token would end it.
+    The template judges only the last turn in plain text: a last line "USER: a cat walks" would hide the rest, and a
+    control token would end the turn.
     """
     line = " ".join(text.replace("<", "‹").replace(">", "›").split())
     return re.sub(r"\b(user|assistant|system)\s*:", r"\1 -", line, flags=re.IGNORECASE)
