@@ -9,7 +9,7 @@ import pytest
 
 from wan_core.calibration import Calibration
 from wan_core.estimator import Estimator
-from wan_core.events import Job
+from wan_core.events import Job, JobOptions
 from wan_core.geometry import Size
 from wan_core.profiles import Machine, profiles
 from wan_core.schema import ImageToVideoInput
@@ -27,7 +27,7 @@ def request(**values: object) -> ImageToVideoInput:
 
 
 def a_job(**values: object) -> Job:
-    return Job("job", request(resolution="480p", **values), Path("/nowhere.png"), SIZE, "miniature")
+    return Job("job", request(resolution="480p", **values), SIZE, JobOptions("miniature"), {"image_url": "picture"})
 
 
 def test_a_published_time_is_met_within_a_fifth() -> None:
@@ -64,7 +64,7 @@ def test_what_one_acceleration_taught_serves_the_other_until_it_ran_itself() -> 
 
 def test_a_job_may_take_three_times_its_estimate_and_at_least_twenty_minutes() -> None:
     estimator, limits = Estimator(LAPTOP), Limits()
-    short, long = a_job(num_frames=17), replace(a_job(), engine="a14b")
+    short, long = a_job(num_frames=17), replace(a_job(), options=JobOptions("a14b"))
     assert estimator.wall_limit_s(short, limits) == limits.min_job_s
     assert estimator.wall_limit_s(long, limits) == 3 * estimator.seconds_of(long) > limits.min_job_s
 

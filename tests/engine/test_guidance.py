@@ -47,7 +47,7 @@ def test_an_unguided_second_expert_saves_its_passes_and_changes_no_bit(
 ) -> None:
     """The oracle is diffusers, which runs the second expert twice and multiplies the difference by zero."""
     ours = make_clip(engine, job, tmp_path, 3.5, 1.0)
-    assert np.array_equal(ours, plain_call(engine.pipe, eight_steps(job, 3.5, 1.0)))
+    assert np.array_equal(ours, plain_call(engine.pipe, eight_steps(job, 3.5, 1.0), tmp_path))
 
 
 def eight_steps(job: MakeJob, high_noise: float, low_noise: float) -> Job:

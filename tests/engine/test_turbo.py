@@ -145,4 +145,4 @@ def test_a_request_they_are_not_made_for_runs_as_asked_and_says_so(
 
 
 def test_four_steps_without_guidance_say_nothing(job: MakeJob) -> None:
-    assert turbo.lora_misfit(job(guidance_scale=1, guidance_scale_2=1).request) is None
+    assert turbo.lora_misfit(job(guidance_scale=1, guidance_scale_2=1).inputs) is None
