@@ -1,4 +1,4 @@
-"""The app: settings → service → page and HTTP → launch. Wiring only; run it with `python app.py`."""
+"""Wire settings → service → page and HTTP → launch. Run with `python app.py`."""
 
 import logging
 import signal
@@ -31,7 +31,7 @@ QUEUED_EVENTS = 200
 
 @dataclass(frozen=True)
 class Service:
-    """What makes clips: `jobs` accepts them, `runner` carries them out, `store` keeps them."""
+    """Everything behind page and HTTP."""
 
     settings: Settings
     choice: Choice
@@ -48,7 +48,7 @@ class Service:
 
 
 def build_service(host: Settings) -> Service:
-    """Everything behind page and HTTP, not yet started."""
+    """Build without starting anything."""
     machine, per_client_limits = profiles.detect(host), not host.listens_on_loopback
     choice = profiles.choose(host, machine)
     estimator = Estimator(machine, Calibration(host.files.calibration))
@@ -84,17 +84,17 @@ def build_service(host: Settings) -> Service:
 def _local_pool(
     host: Settings, choice: Choice, estimator: Estimator
 ) -> tuple[WorkerPool, Callable[[gr.Blocks, Request], None]]:
-    """Where clips are made here, and what prepares the context of an HTTP request for it."""
+    """Return the pool, and what prepares an HTTP request's context for it."""
     if not estimator.machine.zero_gpu:
         backend: Backend = LocalBackend(host.limits, partial(estimator.wall_limit_s, limits=host.limits))
         return WorkerPool(backend, concurrency=1), lambda page, request: None
-    from wan_core.backends import zerogpu  # the one place where torch is in this process
+    from wan_core.backends import zerogpu  # the only import of torch in this process
 
     return WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0), zerogpu.enter
 
 
 def serve(service: Service) -> None:
-    """Serve page and HTTP until the process is told to stop."""
+    """Block until SIGTERM or Ctrl-C."""
     host, jobs = service.settings, service.jobs
     page = ui.build(jobs, host, service.estimator, service.choice, fal=service.budget.access, expand=jobs.expand)
     http = api.build(
@@ -118,7 +118,7 @@ def serve(service: Service) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else each look at a job on fal is a line
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else each poll of fal is a line
     serve(build_service(settings.load()))
 
 

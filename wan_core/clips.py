@@ -1,7 +1,6 @@
-"""The way of one clip, the same for every engine and machine: agree on the prompt → make frames → check → encode.
+"""Make one clip: agree on the prompt → make frames → check → encode.
 
-`make_frames` is the one seam: ZeroGPU wraps exactly it, because only it needs a card. Checks, expansion, interpolation
-without a network and encoding stay outside. Knows no queue, no process border and no page.
+Only `make_frames` needs a GPU, so ZeroGPU wraps it alone. Knows no queue, no processes and no page.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -28,21 +27,19 @@ from wan_core.timing import frames_between, timing
 
 T = TypeVar("T")
 EventsThen = Generator[Event, None, T]
-"""Events on the way to a value."""
 IsCancelled = Callable[[], bool]
 
 
 class MakeFrames(Protocol):
-    """A job, the prompt to use and what goes between its frames → events that end with `FramesMade`."""
+    """Events end with `FramesMade`."""
 
     def __call__(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]: ...
 
 
 class ClipWorker:
-    """Engine, checks and expansion of one process; one clip at a time, checks and expansions beside it.
+    """One clip at a time, checks and expansions beside it.
 
-    Without `engine` each job's own is loaded, and the last one stays; a given one is never exchanged. `make_frames`
-    says where frames are made, if not right here.
+    Without `engine`, load each job's own and keep the last.
     """
 
     def __init__(self, host: Settings, engine: Engine | None = None, make_frames: MakeFrames | None = None) -> None:
@@ -54,22 +51,20 @@ class ClipWorker:
         self._make_frames = make_frames or self.make_frames
 
     def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
-        """The events of `job`, see `ClipMaker.run`."""
         host = self._host
         maker = ClipMaker(self._make_frames, self._checks, self._expander, host.files, host.force_safety)
         yield from maker.run(job, cancelled)
 
     def check(self, picture: str, prompt: str) -> None:
-        """Raises InputError if the picture of that id or the prompt is refused."""
+        """Raises InputError if picture or prompt is refused."""
         self._checks.picture(read_picture(self._host.files, picture))
         self._checks.prompt(prompt)
 
     def expand(self, picture: str, prompt: str) -> Expansion:
-        """`prompt` rewritten for the picture of that id."""
         return self._expander.expand(read_picture(self._host.files, picture), prompt)
 
     def make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
-        """Sample the frames of `job`, unless it finishes kept ones again, and let a network insert those between."""
+        """Sample, unless kept frames are reused; interpolate if that takes a network."""
         if job.frames_of is None:
             yield from run_in_thread(lambda emit: self._load(job.options.engine, emit), cancelled)
             assert self._engine is not None
@@ -91,7 +86,7 @@ class ClipWorker:
 
 @dataclass(frozen=True)
 class ClipMaker:
-    """What a clip is made with. `forced`: the host wants every picture and prompt checked."""
+    """`forced`: check every picture and prompt."""
 
     make_frames: MakeFrames
     checks: Checks
@@ -100,11 +95,11 @@ class ClipMaker:
     forced: bool
 
     def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
-        """Make the clip of `job`; the last event is `Finished`. A job that finishes kept frames again skips the model.
+        """Yield events; the last is `Finished`.
 
         Raises:
-            InputError: picture, prompt or clip are refused.
-            BackendError: the machine could not.
+            InputError: picture, prompt or clip is refused.
+            BackendError: the machine failed.
             Cancelled: `cancelled()` became true.
         """
         checking = (self.forced or job.inputs.enable_safety_checker) and job.frames_of is None
@@ -121,7 +116,7 @@ class ClipMaker:
         yield Finished(result)
 
     def _agree_on_prompt(self, job: Job, checking: bool, cancelled: IsCancelled) -> EventsThen[str]:
-        """The prompt to use: checked, expanded if asked for, and checked again if it is new."""
+        """Check, expand, and check a changed prompt again."""
         prompt = job.inputs.prompt
         if checking:
             yield Stage("checking")
@@ -164,14 +159,13 @@ class ClipMaker:
 
 
 def needs_card(job: Job, plan: InterpolationPlan) -> bool:
-    """Whether making the frames of `job` runs a model."""
     return job.frames_of is None or plan.is_network
 
 
 def insert_frames(
     job: Job, plan: InterpolationPlan, files: FileStore, cancelled: IsCancelled
 ) -> EventsThen[FramesMade]:
-    """Put the new frames between the raw ones into a file of their own, with an event for each pair."""
+    """Write raw and new frames to one file."""
     clip, raw = timing(job.inputs), raw_frames(job, files)
 
     def work(emit: Emit) -> None:
@@ -189,12 +183,11 @@ def insert_frames(
 
 
 def raw_frames(job: Job, files: FileStore) -> Path:
-    """Where the raw frames of `job` are: its own, or those it finishes again."""
+    """The own frames of `job`, or those it reuses."""
     return files.frames(job.frames_of or job.id)
 
 
 def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled: IsCancelled) -> Result:
-    """Write the mp4 of a job whose frames are made."""
     inputs, clip = job.inputs, timing(job.inputs)
     encoded = encoding.encode(
         frames.read(files.interpolated_frames(job.id) if made.interpolated else raw_frames(job, files)),
@@ -211,20 +204,19 @@ def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled:
 
 
 def read_picture(files: FileStore, file_id: str) -> Image.Image:
-    """The RGB picture of that id."""
     with Image.open(files.picture(file_id)) as picture:
         return picture.convert("RGB")
 
 
 def _note_if_unchecked(check: Callable[[], str | None], cancelled: IsCancelled) -> EventsThen[None]:
-    """Make a check; the sentence that says it could not be made becomes a note of the result."""
+    """Yield a `Note` if the check could not be made."""
     sentence = yield from _wait_for(check, cancelled)
     if sentence:
         yield Note(sentence)
 
 
 def _wait_for(work: Callable[[], T], cancelled: IsCancelled) -> EventsThen[T]:
-    """What `work` returns, with heartbeats until it does."""
+    """Yield heartbeats until `work` returns."""
     returned: list[T] = []
     yield from run_in_thread(lambda emit: returned.append(work()), cancelled)
     return returned[0]

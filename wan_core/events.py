@@ -1,7 +1,4 @@
-"""A job and the events of its life: frozen values that cross threads, processes and machines as JSON.
-
-They hold file ids, never paths, pictures or frames. Knows nothing of who runs a job or who watches it.
-"""
+"""A job and its events: frozen values that travel as JSON and hold file ids, never paths or pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +17,7 @@ LogLevel = Literal["INFO", "WARN", "ERROR"]
 
 
 def _accepted(value: object, _: object) -> ImageToVideoInput:
-    """Inputs that were judged when the job was accepted. Since then `image_url` may be empty, so not judged again."""
+    """Skip validation: `image_url` may have been emptied since the inputs were accepted."""
     if isinstance(value, dict) and {"image_url", "prompt"} <= value.keys():
         return ImageToVideoInput.model_construct(**value)
     if isinstance(value, ImageToVideoInput):
@@ -30,8 +27,6 @@ def _accepted(value: object, _: object) -> ImageToVideoInput:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How a request is carried out: what page and presets choose, and HTTP leaves to the defaults."""
-
     engine: str
     where: Where = "local"
     prompt_in_file: bool = True
@@ -39,7 +34,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Group:
-    """The jobs that were accepted together: `position` (from 0) of `size`."""
+    """Jobs accepted together; `position` counts from 0."""
 
     id: str
     position: int
@@ -48,10 +43,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Job:
-    """One request on its way. `id` is also the request id and the file name; knowing it is the right to it.
+    """`id` is also the request id and file name; whoever knows it has access.
 
-    `inputs.seed` is always set; a picture field is empty when its picture came as bytes. `files` maps each picture
-    field to the id of its picture. `frames_of` names the job whose kept frames are finished again, without diffusion.
+    `inputs.seed` is set; a picture field is empty if its picture came as bytes. `files`: picture field → file id.
+    `frames_of`: the job whose kept frames are reused without diffusion.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -67,13 +62,12 @@ class Job:
 
     @property
     def picture(self) -> str:
-        """The id of the picture that becomes the first frame."""
         return self.files["image_url"]
 
 
 @dataclass(frozen=True)
 class Queued:
-    """Waiting; `position` jobs are ahead."""
+    """`position` jobs are ahead."""
 
     position: int
     event: Literal["Queued"] = field(default="Queued", kw_only=True, repr=False)
@@ -81,7 +75,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Stage:
-    """A new stage has begun; `detail` is one sentence for the visitor, or empty."""
+    """`detail`: one sentence for the visitor, or empty."""
 
     name: StageName
     detail: str = ""
@@ -90,7 +84,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """`done` of `total` steps of a stage are finished; `seconds_left` of the whole job where a model knows it."""
+    """`seconds_left`: of the whole job, where known."""
 
     stage: StageName
     done: int
@@ -101,15 +95,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Preview:
-    """The job's preview, a small animated picture, has been written anew."""
+    """The animated preview was rewritten."""
 
     event: Literal["Preview"] = field(default="Preview", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Log:
-    """A sentence for the log of the job."""
-
     message: str
     level: LogLevel = "INFO"
     event: Literal["Log"] = field(default="Log", kw_only=True, repr=False)
@@ -117,7 +109,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that belongs to the result: what was not done as asked, and why."""
+    """What was not done as asked, and why."""
 
     message: str
     event: Literal["Note"] = field(default="Note", kw_only=True, repr=False)
@@ -125,22 +117,18 @@ class Note:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Still alive, nothing new (while loading or compiling)."""
-
     event: Literal["Heartbeat"] = field(default="Heartbeat", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class FramesMade:
-    """The raw frames are there, and the interpolated ones if a network made some."""
-
     interpolated: bool = False
     event: Literal["FramesMade"] = field(default="FramesMade", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished clip. `notes` say in full sentences what was not done as asked; `fal_url` is the copy at fal."""
+    """`notes`: what was not done as asked; `fal_url`: fal's copy."""
 
     prompt: str
     seed: int
@@ -155,15 +143,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Finished:
-    """The clip is there."""
-
     result: Result
     event: Literal["Finished"] = field(default="Finished", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The job ended without a clip; `message` is for the visitor, `type` one of fal's words or ours."""
+    """`message` is for the visitor."""
 
     event: Literal["Failed"] = field(default="Failed", kw_only=True, repr=False)
     type: str
@@ -173,8 +159,6 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The job was cancelled."""
-
     event: Literal["Stopped"] = field(default="Stopped", kw_only=True, repr=False)
 
 
@@ -190,10 +174,10 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 def to_json(event: Event) -> str:
-    """One line of JSON; `from_json` gives an equal event back."""
+    """Return one line."""
     return EVENT.dump_json(event).decode()
 
 
 def from_json(line: str) -> Event:
-    """Raises ValueError for what is no event."""
+    """Raises ValueError."""
     return EVENT.validate_json(line)

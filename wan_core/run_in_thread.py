@@ -1,8 +1,6 @@
-"""Work in a thread, its events as a generator.
+"""Run work in a thread and yield its events. The thread has ended when the generator has.
 
-diffusers runs a clip as one long call, but a ZeroGPU function must yield at every step or it cannot be cancelled. Here
-the call runs in a thread and hands its events over. Knows nothing of what the work is. Guarantees: the thread has ended
-when the generator has, whatever ended it.
+diffusers makes a clip in one call, but a ZeroGPU function must yield at every step to be cancellable.
 """
 
 import threading
@@ -18,10 +16,9 @@ HEARTBEAT_S = 1.0  # a closed generator is noticed at the next yield, so silence
 
 
 def run_in_thread(work: Callable[[Emit], None], cancelled: Callable[[], bool]) -> Iterator[Event]:
-    """Runs `work(emit)` in a thread and yields what it emits, and `Beat` while it is silent.
+    """Yield what `work(emit)` emits, and `Heartbeat` while it is silent. Raises what `work` raises.
 
-    `emit` raises `Cancelled` in the thread once `cancelled()` is true or this generator is closed: work that emits at
-    each step stops within one step. Raises what `work` raises.
+    `emit` raises `Cancelled` in the thread once `cancelled()` is true or the generator is closed.
     """
     channel: SimpleQueue[Event | None] = SimpleQueue()
     closed = threading.Event()

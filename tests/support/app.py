@@ -1,4 +1,4 @@
-"""The app itself in a process of its own, started as a newcomer starts it: `python app.py`."""
+"""Run `python app.py` in its own process."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class App:
-    """A running app; `home` is its address without a trailing slash."""
+    """`home`: its address, no trailing slash."""
 
     home: str
     process: "subprocess.Popen[bytes]"
@@ -29,7 +29,7 @@ class App:
 
 @contextmanager
 def running_app(data: Path, port: int | None = None, **variables: str) -> Iterator[App]:
-    """The app on `data` with the miniature, once its page answers; stopped at the end if it still runs."""
+    """Yield once the page answers."""
     port = port or free_port()
     own = {"GRADIO_SERVER_PORT": str(port), "WAN_DATA_DIR": str(data), "WAN_ENGINE": "miniature", "HF_HUB_OFFLINE": "1"}
     with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own | variables) as process:
@@ -49,14 +49,13 @@ def free_port() -> int:
 
 
 def data_uri(side: int = 64) -> str:
-    """A small picture as a data URI."""
     stored = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((side, side)).save(stored, "PNG")
     return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
 
 
 def outcome_of(status_url: str, patience_s: float = 120, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """The status of a queued request once it is COMPLETED; outages of the server are waited out."""
+    """Poll until COMPLETED, through outages of the server."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         try:

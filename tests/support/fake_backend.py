@@ -1,7 +1,4 @@
-"""A backend that follows a script, so that jobs, routes and the page can be tested without a model.
-
-Each job runs the script of its prompt, or the default one: steps, then a clip of a few bytes.
-"""
+"""A backend that runs the script of each prompt, by default steps and a clip of a few bytes."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +11,7 @@ Script = Callable[[Job, threading.Event], Iterator[Event]]
 
 
 class FakeBackend:
-    """`scripts` by prompt; `ran` lists the ids of the jobs that were begun, in order."""
+    """`scripts` by prompt; `ran`: ids of started jobs, in order."""
 
     def __init__(self, data: FileStore, steps: int = 3) -> None:
         self.files = data
@@ -59,15 +56,12 @@ class FakeBackend:
 
 
 def wait_for_stop(job: Job, stop: threading.Event) -> Iterator[Event]:
-    """A script that runs until it is cancelled."""
     yield Stage("sampling")
     stop.wait()
     raise Cancelled()
 
 
 def held_until(gate: threading.Event, then: Script) -> Script:
-    """`then`, but only once `gate` opens."""
-
     def script(job: Job, stop: threading.Event) -> Iterator[Event]:
         yield Stage("loading")
         gate.wait()

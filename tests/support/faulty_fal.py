@@ -1,8 +1,7 @@
-"""fal on loopback, as good or as bad as a test wants: queue, store of uploads and clips behind one port.
+"""fal on loopback: queue, upload store and clips behind one port.
 
-It counts what costs money: submissions (POSTs that arrived) and charges (jobs it took). Left alone it is well behaved;
-`then` puts other answers in front for a place (`submit`, `status`, `result`, `cancel`, `initiate`, `store`, `clip`),
-`always` for good.
+Counts submissions (POSTs received) and charges (jobs accepted). `then` queues replies for a place (`submit`, `status`,
+`result`, `cancel`, `initiate`, `store`, `clip`); `always` sets a permanent one.
 """
 
 import json
@@ -25,11 +24,10 @@ APP = "fal-ai/wan"
 HASTE = Timeouts(poll_s=0.01, answer_s=5, send_s=5, silence_s=0.1, longest_pause_s=0.02)
 
 Reply = Callable[["Call"], None]
-"""Answers one request, or spoils it."""
 
 
 class FaultyFal:
-    """`life` is what one status poll after another says; the last word stays."""
+    """`life`: answers to successive status polls; the last repeats."""
 
     def __init__(self, port: int, clip: bytes) -> None:
         self.base = f"http://127.0.0.1:{port}"
@@ -46,7 +44,7 @@ class FaultyFal:
         self._always: dict[str, Reply] = {}
 
     def fetcher(self) -> Fetcher:
-        """A fetcher for which 127.0.0.1 is the public internet."""
+        """Treat 127.0.0.1 as public."""
         limits = FetchLimits(total_s=5, ports=frozenset({self.port}))
         return Fetcher(lambda address: address == ip_address("127.0.0.1"), limits=limits, hosts=self.hosts.media)
 
@@ -57,11 +55,11 @@ class FaultyFal:
         self._always[place] = reply
 
     def charge(self, call: "Call") -> None:
-        """Take the job and say nothing."""
+        """Accept without answering."""
         self.take()
 
     def take(self) -> dict[str, Any]:
-        """Accept a job: from here on it is charged."""
+        """From here on the job is charged."""
         self.charges += 1
         request_id = str(uuid.uuid4())
         url = f"{self.hosts.queue}/{APP}/requests/{request_id}"
@@ -126,30 +124,27 @@ def log_entries(lines: Sequence[str]) -> list[dict[str, str]]:
 
 
 def says(status: int, body: object, **headers: str) -> Reply:
-    """An answer with that body: bytes as they are, anything else as JSON."""
+    """Send `body`: bytes as they are, else as JSON."""
     return lambda call: call.send(status, body, **headers)
 
 
 def cut(call: "Call") -> None:
-    """The line breaks before any answer."""
     call.cut()
 
 
 def cut_short(call: "Call") -> None:
-    """The line breaks in the middle of the answer."""
+    """Drop the connection mid-answer."""
     call.send(200, b'{"status": ', length=1000)
     call.cut()
 
 
 def nginx(status: int) -> Reply:
-    """What stands in front of fal when fal is away; fal_client by itself would ask again."""
+    """Answer as fal's front end does when fal is down; `fal_client` alone would retry."""
     page = f"<html><body><h1>{status} Bad Gateway</h1><center>nginx</center></body></html>"
     return says(status, page.encode(), content_type="text/html")
 
 
 def held(until: threading.Event, reply: Reply) -> Reply:
-    """`reply`, but not before `until`."""
-
     def wait(call: "Call") -> None:
         until.wait(20)
         reply(call)
@@ -158,8 +153,6 @@ def held(until: threading.Event, reply: Reply) -> Reply:
 
 
 def both(*replies: Reply) -> Reply:
-    """Several things at one request, such as taking the job and cutting the line."""
-
     def turn_order(call: "Call") -> None:
         for reply in replies:
             reply(call)
@@ -168,8 +161,6 @@ def both(*replies: Reply) -> Reply:
 
 
 class Call(BaseHTTPRequestHandler):
-    """One request."""
-
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     fal: ClassVar[FaultyFal]
@@ -206,12 +197,11 @@ class Call(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests read no access log."""
+        """Stay silent."""
 
 
 @contextmanager
 def faulty_fal(clip: bytes) -> Iterator[FaultyFal]:
-    """A running fal whose finished jobs lead to `clip`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OneCall", (Call,), {}))
     server.daemon_threads = True
     server.block_on_close = False

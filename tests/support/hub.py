@@ -1,7 +1,4 @@
-"""A Hugging Face Hub on loopback: one repository at one revision out of a folder, as the hub's client asks for it.
-
-It can be told to lose files halfway, or to fall silent there. Only what a download asks is there.
-"""
+"""A Hugging Face Hub on loopback that serves one repository at one revision from a folder."""
 
 import hashlib
 import json
@@ -18,9 +15,9 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `folder` as `repo`. `asked` lists the files that were downloaded, `questions` counts who asked for a list.
+    """`asked`: files downloaded; `questions`: listings requested.
 
-    `breaks` cuts off every shard, `stalls` sends half of each file and the rest when it is `over`.
+    `breaks` cuts off every shard; `stalls` sends half of each file, the rest once `over` is set.
     """
 
     daemon_threads = True
@@ -54,8 +51,6 @@ class Hub(ThreadingHTTPServer):
 
 
 class Answers(BaseHTTPRequestHandler):
-    """The four requests of a download: the revision, its tree, a file's head and its body."""
-
     server: Hub
     protocol_version = "HTTP/1.1"
 
@@ -120,7 +115,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+        """Stay silent."""
 
 
 @contextmanager
@@ -139,7 +134,7 @@ def serving(folder: Path, repo: str, revision: str = REVISION) -> Iterator[Hub]:
 
 @contextmanager
 def closed_port() -> Iterator[str]:
-    """An address where every connection is refused: a port that is bound and not listened on."""
+    """Yield an address that refuses connections."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{nobody.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Jobs and desks for tests: real store, real runner, scripted backend."""
+"""Jobs and services for tests: real store and runner, scripted backend."""
 
 import asyncio
 import uuid
@@ -37,13 +37,12 @@ def a_request(**values: Any) -> schema.ImageToVideoInput:
 
 
 def a_job(**values: Any) -> Job:
-    """A job of a request with `values`, as the service would make it."""
     inputs, job_id = a_request(**{"seed": 1} | values), str(uuid.uuid4())
     return Job(job_id, inputs, Size(832, 480), OPTIONS, {"image_url": job_id})
 
 
 def job_with_picture(data: FileStore, **values: Any) -> Job:
-    """A short job whose picture lies where the service would have put it."""
+    """Store its picture, too."""
     job = a_job(**SHORT | values)
     Image.linear_gradient("L").convert("RGB").resize((96, 64)).save(data.picture(job.picture))
     return job
@@ -55,7 +54,7 @@ async def grey_picture(source: str | Path) -> Image.Image:
 
 @dataclass
 class House:
-    """A desk with everything behind it."""
+    """A service and everything behind it."""
 
     jobs: JobService
     store: JobStore
@@ -67,14 +66,12 @@ class House:
         return asyncio.run(self.jobs.submit(Submission(a_request(**values), options), Client.by_key(client)))
 
     def outcome(self, record: JobRecord) -> Outcome:
-        """How `record` ended; waits for it."""
+        """Wait for the end."""
         last = self.events(record)[-1]
         assert record.outcome is last
         return record.outcome
 
     def wait_until_running(self, record: JobRecord) -> None:
-        """Until the backend has been given `record`."""
-
         async def first_stage() -> None:
             async for event in self.jobs.watch(record):
                 if isinstance(event, Stage):
@@ -83,7 +80,7 @@ class House:
         asyncio.run(first_stage())
 
     def events(self, record: JobRecord) -> list[Event]:
-        """All events of `record` until it is over."""
+        """Wait for the end."""
 
         async def collect() -> list[Event]:
             return [event async for event in self.jobs.watch(record)]
@@ -106,7 +103,7 @@ def a_house(
     concurrency: int = 1,
     checks_fal_jobs: bool = False,
 ) -> Iterator[House]:
-    """A running desk on `data`, with a scripted fal beside `backend`; closed at the end as the app would."""
+    """Run a service on `data`, with a scripted fal beside `backend`."""
     backend, scripted_fal = backend or FakeBackend(data), FakeBackend(data)
     pools = {"local": WorkerPool(backend, concurrency), "fal": WorkerPool(scripted_fal, 1)}
     store = JobStore(data.database)

@@ -1,4 +1,4 @@
-"""What is in an mp4, read back for the tests with ffmpeg alone: its pictures and its comment."""
+"""Read back an mp4's frames and comment with ffmpeg alone."""
 
 import re
 import subprocess
@@ -13,14 +13,14 @@ from wan_core.frames import Frame
 
 
 def decoded(path: Path) -> Iterator[Frame]:
-    """The frames, uint8 (H, W, 3) RGB."""
+    """Yield frames, (H, W, 3) uint8 RGB."""
     size = encoding.probe(path).size
     raw = _ffmpeg(path, "-f", "rawvideo", "-pix_fmt", "rgb24")
     yield from np.frombuffer(raw, np.uint8).reshape(-1, size.height, size.width, 3)
 
 
 def comment_in(path: Path) -> str:
-    """The text of the tag, "" if there is none."""
+    """Return "" if there is none."""
     found = re.search(
         r"^comment=((?:\\.|[^\\\n])*)$", _ffmpeg(path, "-f", "ffmetadata").decode(), re.MULTILINE | re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""An ASGI app behind a real socket on loopback, in a thread of its own."""
+"""Serve an ASGI app on a loopback socket, in a thread."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ import uvicorn
 
 @contextmanager
 def serving(app: Any, **options: Any) -> Iterator[str]:
-    """The address of a server that answers with `app` until the block ends."""
+    """Yield the server's address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **options)
         server = uvicorn.Server(config)

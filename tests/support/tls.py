@@ -1,4 +1,4 @@
-"""TLS in front of a plain server, as a host's front end would do it: certificates made on the spot, names of fal's."""
+"""TLS in front of a plain server, with fresh certificates for fal's names."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 
 @contextmanager
 def terminated(home: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """An https address in front of `home`, and the file of the authority that vouches for it."""
+    """Yield an https address for `home`, and the CA file that verifies it."""
     authority = trustme.CA()
     certificate = authority.issue_cert(*NAMES)
     key, chain, ca = folder / "key.pem", folder / "chain.pem", folder / "ca.pem"
@@ -55,7 +55,7 @@ def _forwarder(home: str) -> Starlette:
 
 @contextmanager
 def tunnel(port: int) -> Iterator[str]:
-    """The address of an HTTP proxy that leads every CONNECT to `port` of this machine, whatever name was asked for."""
+    """Yield an HTTP proxy that leads every CONNECT to local `port`."""
     loop = asyncio.new_event_loop()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,7 +1,6 @@
-"""Runs jobs in a worker process of this machine, so that a crash of the model code costs one attempt and nothing else.
+"""Run jobs in a worker process: a crash of model code costs one attempt.
 
-The worker is started for the first job and kept. Only lines of JSON cross the border: commands in, events out; frames
-and clips stay in files. A worker that says nothing for too long, or runs past its limit, is killed and replaced.
+Only JSON lines cross: commands in, events out. A worker that is silent or busy for too long is killed and replaced.
 """
 
 import logging
@@ -38,7 +37,7 @@ LOST = "The worker process died."
 
 
 class LocalBackend:
-    """`wall_limit_s` says how long a job may take at most. One job at a time; `expand` may run beside it."""
+    """One job at a time; `expand` may run beside it."""
 
     def __init__(self, limits: Limits, wall_limit_s: Callable[[Job], float]) -> None:
         self._limits = limits
@@ -47,7 +46,7 @@ class LocalBackend:
         self._worker: Worker | None = None
 
     def start(self) -> None:
-        """Start the worker before the first job needs it: its imports take seconds."""
+        """Start the worker early: its imports take seconds."""
         self._ready_worker()
 
     def run(self, job: Job) -> Iterator[Event]:
@@ -85,14 +84,13 @@ class LocalBackend:
     def _ready_worker(self) -> "Worker":
         with self._mutex:
             if self._worker is not None and not self._worker.is_alive():
-                self._worker.kill()  # dead already: this gives its pipes back
+                self._worker.kill()  # dead already: this closes its pipes
                 self._worker = None
             if self._worker is None:
                 self._worker = Worker()
             return self._worker
 
     def _ask(self, question: Check | Expand) -> Answer:
-        """One question about a picture and a prompt; jobs may run beside it."""
         with self._ready_worker().conversation(question.id, question) as answers:
             try:
                 return _next_answer(answers, self._limits.question_s)
@@ -100,7 +98,6 @@ class LocalBackend:
                 raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
 
     def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event:
-        """A worker that is silent for too long, or past its time, is given up."""
         try:
             left = deadline - time.monotonic()
             answer = _next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
@@ -115,11 +112,11 @@ Answers = queue.Queue[Answer | None]
 
 
 def _next_answer(answers: Answers, timeout_s: float) -> Answer:
-    """The worker's next answer in one conversation.
+    """Wait for the next answer.
 
     Raises:
-        InputError, BackendError, Cancelled: what the worker raised; `worker_lost` if it died.
-        queue.Empty: there was none in time.
+        InputError, BackendError, Cancelled: from the worker; `worker_lost` if it died.
+        queue.Empty: timeout.
     """
     answer = answers.get(timeout=max(0.0, timeout_s))
     if answer is None:
@@ -130,7 +127,7 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 
 
 class Worker:
-    """The process and its two pipes. Each conversation has a queue of its own; `None` in it: the process is gone."""
+    """Each conversation has a queue; `None` in it means the process died."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "wan_core.backends.worker"]
@@ -152,7 +149,7 @@ class Worker:
 
     @contextmanager
     def conversation(self, question_id: str, command: Command) -> Iterator[Answers]:
-        """Send a command; the answers to it arrive in the queue for as long as the `with` lasts."""
+        """Answers arrive in the queue within the `with`."""
         answers: Answers = queue.Queue()
         with self._mutex:
             self._conversations[question_id] = answers
@@ -167,7 +164,7 @@ class Worker:
                 self._stopping.discard(question_id)
 
     def pass_on_cancel(self, job_id: str) -> bool:
-        """Tell the worker to stop a job, once; `False` if it was told before or the job is not here."""
+        """Return `False` if told before, or the job is not here."""
         with self._mutex:
             if job_id not in self._conversations or job_id in self._stopping:
                 return False
@@ -201,7 +198,7 @@ class Worker:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if not line.endswith("\n"):
-                break  # the process died in the middle of it
+                break  # the process died in mid-line
             self._deliver(line)
         self._process.wait()
         self._process.stdout.close()
@@ -211,7 +208,7 @@ class Worker:
                 answers.put(None)
 
     def _deliver(self, line: str) -> None:
-        """Hand an answer to whoever waits for it. Anything else on the pipe is somebody's print, and ignored."""
+        """Ignore other lines: model code may print."""
         try:
             answer = read_answer(line)
         except ValueError:

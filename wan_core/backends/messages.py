@@ -1,7 +1,4 @@
-"""What a worker is told and what it answers: one line of JSON each, made and read here alone.
-
-A line that is no message raises ValueError where it is read: whoever reads decides what that means.
-"""
+"""Commands and answers of a worker, one line of JSON each. Reading raises ValueError."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -25,7 +22,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Check:
-    """Is this picture, named by its file id, with this prompt allowed? `id` is the question's own."""
+    """`id` is the question's, `picture` a file id."""
 
     id: str
     picture: str
@@ -35,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Expand:
-    """The prompt rewritten for this picture, please. `id` is the question's own."""
+    """`id` is the question's, `picture` a file id."""
 
     id: str
     picture: str
@@ -45,7 +42,7 @@ class Expand:
 
 @dataclass(frozen=True)
 class Happened:
-    """An event of the job `id`."""
+    """`id` is the job's."""
 
     id: str
     event: Event
@@ -54,7 +51,7 @@ class Happened:
 
 @dataclass(frozen=True)
 class Raised:
-    """The job or question `id` ended with an error, as `errors.to_plain` gives it."""
+    """`id` is the job's or question's; `error` is from `errors.to_plain`."""
 
     id: str
     error: dict[str, Any]
@@ -63,15 +60,13 @@ class Raised:
 
 @dataclass(frozen=True)
 class Passed:
-    """The check `id` refused nothing."""
-
     id: str
     message: Literal["passed"] = field(default="passed", kw_only=True)
 
 
 @dataclass(frozen=True)
 class Expanded:
-    """The answer to the expansion `id`; `note` says why the prompt is unchanged if it is."""
+    """`note`: why the prompt is unchanged."""
 
     id: str
     prompt: str

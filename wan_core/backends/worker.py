@@ -1,7 +1,6 @@
-"""The worker process: `python -m wan_core.backends.worker`. Commands come in on stdin, answers go out on stdout.
+"""The worker process: `python -m wan_core.backends.worker`. Speaks `messages.py` over stdin and stdout.
 
-One line of JSON each, see `messages.py`. The model code may print what it likes: the real stdout is put aside first.
-When stdin ends, the app is gone and so is this process.
+Model code may print: the real stdout is set aside first. Exits when stdin ends.
 """
 
 import logging
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerServer:
-    """Reads commands, keeps one job running, and answers; the two sides are threads of one process."""
+    """Runs one job at a time, beside the thread that reads commands."""
 
     def __init__(self, worker: ClipWorker, commands: IO[str], answers: IO[str]) -> None:
         self._worker = worker
@@ -47,7 +46,6 @@ class WorkerServer:
         self._stops: dict[str, threading.Event] = {}
 
     def serve(self) -> None:
-        """Work until the app is gone."""
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
         while True:
             self._run(self._jobs.get())
@@ -85,8 +83,6 @@ class WorkerServer:
         return Expanded(question.id, written.prompt, written.note or "")
 
     def _answer_beside(self, question_id: str, answer: Callable[[], Answer]) -> None:
-        """Answer a question in a thread of its own, beside the job that runs."""
-
         def work() -> None:
             with self._report_errors(question_id):
                 self._send(answer())
@@ -95,12 +91,11 @@ class WorkerServer:
 
     @contextmanager
     def _report_errors(self, question_id: str) -> Iterator[None]:
-        """Whatever is raised becomes the answer."""
         try:
             yield
         except WanError as error:
             self._send(Raised(question_id, to_plain(error)))
-        except Exception:  # the model code may raise anything; the visitor gets a sentence, the log the rest
+        except Exception:  # model code may raise anything; details go to the log only
             log.exception("%s failed", question_id)
             self._send(Raised(question_id, to_plain(BackendError("internal_server_error", ENGINE_FAILED))))
 

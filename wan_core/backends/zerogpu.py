@@ -1,9 +1,7 @@
-"""Runs jobs on ZeroGPU, where the model lives in this process and the card is lent for the length of one call.
+"""Run jobs on ZeroGPU: the model lives in this process, the GPU is lent for one call.
 
-The one place that bends the rule that the web process has no torch: ZeroGPU packs what is on "cuda" when the app is
-launched, so the engine is loaded before, and `spaces` is imported before anything that could touch CUDA. Only the
-making of frames is inside the lent call; checks, expansion, the fallback and encoding stay outside. The visitor's token
-travels in the context in which a job is submitted (`enter` makes one for HTTP requests).
+Trap: ZeroGPU packs what is on "cuda" when the app launches, so the engine is loaded before. Only here does the web
+process import torch. Only frames are made inside the lent call. The visitor's token travels in the job's context.
 """
 
 import logging
@@ -11,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterator
 
-import spaces  # before torch: it takes CUDA's place
+import spaces  # before torch: it patches CUDA
 
 import gradio as gr  # isort: skip
 from gradio.context import LocalContext
@@ -41,7 +39,7 @@ WAIT = frozenset({"ZeroGPU queue timeout", "ZeroGPU client error"})
 
 
 class ZeroGpuBackend:
-    """One engine, loaded when this is made; each job runs at once, in the context of its visitor."""
+    """Loads its engine when made. Each job runs at once, in its visitor's context."""
 
     def __init__(self, host: Settings, engine_name: str) -> None:
         engine = loading.load(_with_loras(engine_name), host, lambda event: log.info("%s", event))
@@ -50,7 +48,7 @@ class ZeroGpuBackend:
         self._on_gpu = spaces.GPU(duration=_duration)(self._lines)
 
     def start(self) -> None:
-        """The engine was loaded when this was made."""
+        """Nothing to do: the engine is loaded."""
 
     def run(self, job: Job) -> Iterator[Event]:
         stop = self._stops.setdefault(job.id, threading.Event())
@@ -75,7 +73,7 @@ class ZeroGpuBackend:
             stop.set()
 
     def _make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
-        """Make the frames inside a lent call; one is asked for only if a model runs."""
+        """Ask for a GPU only if a model runs."""
         if not needs_card(job, plan):
             yield from self._worker.make_frames(job, prompt, plan, cancelled)
             return
@@ -96,31 +94,31 @@ class ZeroGpuBackend:
             lines.close()
 
     def _lines(self, job_text: str, prompt: str, plan: InterpolationPlan) -> Iterator[str]:
-        """What runs where the card is: events as JSON, and an error as the last line, since only its name survives."""
+        """Run on the GPU. An exception would lose all but its class name, so an error is sent as the last line."""
         job = JOB.validate_json(job_text)
         try:
             for event in self._worker.make_frames(job, prompt, plan, _never):
                 yield answer_line(Happened(job.id, event))
         except WanError as error:
             yield answer_line(Raised(job.id, to_plain(error)))
-        except Exception:  # the model code may raise anything; the visitor gets a sentence, the log the rest
+        except Exception:  # model code may raise anything; details go to the log only
             log.exception("job %s failed on the card", job.id)
             yield answer_line(Raised(job.id, to_plain(BackendError("internal_server_error", ENGINE_FAILED))))
 
 
 def enter(page: gr.Blocks, request: Request) -> None:
-    """A job that this HTTP request submits runs on the quota of whoever sent it, as on the page."""
+    """Run this request's jobs on its sender's quota."""
     LocalContext.request.set(gr.Request(request))
     LocalContext.blocks.set(page)
 
 
 def _duration(job_text: str, *_: object) -> int:
-    """Seconds to ask for: what a whole card needs for this job, with a margin."""
+    """Seconds, with a margin."""
     return ESTIMATOR.of_job(JOB.validate_json(job_text)).zero_gpu_seconds
 
 
 def _with_loras(engine_name: str) -> EngineProfile:
-    """The profile to load: with its LoRAs the same weights serve it without them, but none can be added once packed."""
+    """Prefer a profile of the same weights with LoRAs: none can be added once packed."""
     wanted = profiles()[engine_name]
     return next((each for each in profiles().values() if each.lora and each.has_weights_of(wanted)), wanted)
 
@@ -135,7 +133,6 @@ def _event(line: str) -> Event:
 
 
 def _in_our_words(error: gr.Error, job: Job) -> BackendError:
-    """ZeroGPU's refusal as a plain sentence, with what would fit."""
     title = str(error.title)
     if title not in REASONS:
         return BackendError("worker_lost", "ZeroGPU took the card away before the clip was finished.")
@@ -146,7 +143,6 @@ def _in_our_words(error: gr.Error, job: Job) -> BackendError:
 
 
 def _smaller(job: Job) -> list[str]:
-    """What would make this clip cheaper."""
     request, ways = job.inputs, []
     if request.num_frames > 49:
         ways.append("fewer frames")
@@ -158,5 +154,5 @@ def _smaller(job: Job) -> list[str]:
 
 
 def _never() -> bool:
-    """Inside the lent call a cancel arrives as the closing of the generator."""
+    """Inside the lent call, cancelling closes the generator instead."""
     return False

@@ -1,1 +1,1 @@
-"""From a request to its clip: accepted (`service`), kept (`store`), run in turn (`runner`), paid for (`budget`)."""
+"""From request to clip: `service` accepts, `store` keeps, `runner` runs, `budget` limits spending."""

@@ -1,4 +1,4 @@
-"""How much the owner's fal key may be used in a day. The sums lie in the store, so that a restart forgets nothing."""
+"""Daily limits on the owner's fal key. Spending survives a restart."""
 
 import threading
 from typing import Literal
@@ -17,9 +17,9 @@ NO_KEY = "This app has no fal key. Give your own, or ask its owner to set FAL_KE
 
 
 class FalBudget:
-    """Thread-safe. `per_client`: whether each client has a share of its own (`WAN_FAL_CLIENT_DAILY_JOBS`, 0 for none).
+    """Thread-safe. `per_client`: apply `WAN_FAL_CLIENT_DAILY_JOBS` (0: no limit).
 
-    0 jobs or 0 dollars a day mean that nothing at all is paid with the owner's key.
+    A daily limit of 0 jobs or 0 dollars turns the owner's key off.
     """
 
     def __init__(self, store: JobStore, settings: Settings, *, per_client: bool) -> None:
@@ -32,11 +32,10 @@ class FalBudget:
 
     @property
     def access(self) -> Literal["open", "own_key"]:
-        """How visitors come to fal: with the owner's key, or only with a key of their own."""
         return "open" if self._has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
 
     def refuse_if_spent(self, dollars: float, client: str, *, without: str = "") -> None:
-        """Raise BackendError if the owner's key may not pay `dollars` for one more job of `client` today."""
+        """Raise BackendError if the key may not pay `dollars` more for `client` today."""
         if not self._has_owner_key:
             raise BackendError("engine_unavailable", NO_KEY)
         spent = self._store.spending(client, DAY_S, without=without)
@@ -50,10 +49,7 @@ class FalBudget:
             raise _too_much(f"{most}; ${left:.2f} are left and this clip costs ${dollars:.2f}.")
 
     def reserve(self, job: Job) -> None:
-        """Note what `job` costs the owner, or raise as `refuse_if_spent` does; nothing for a job with a lent key.
-
-        Asked when a job is accepted for fal and again before it is sent; it counts once.
-        """
+        """Record the owner's cost once per job, or raise as `refuse_if_spent` does."""
         if not self._store.owner_pays(job.id):
             return
         client, dollars = self._store.client_of(job.id), dollars_of_job(job)

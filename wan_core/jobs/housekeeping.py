@@ -1,6 +1,6 @@
-"""What is thrown away and when: old jobs with their files, frames first when the disk fills, files nobody owns.
+"""Delete old jobs, orphaned files and, over the quota, the oldest frames and jobs: at start and every ten minutes.
 
-Runs at start and every ten minutes. A running or waiting job loses nothing, nor do the frames that one finishes again.
+Never touches an unfinished job or the frames it reuses.
 """
 
 import logging
@@ -20,11 +20,11 @@ from wan_core.settings import Limits
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
-ORPHAN_AGE_S = 3600.0  # a file without a job may belong to one that is just being accepted
+ORPHAN_AGE_S = 3600.0  # younger files may belong to a job that is being accepted
 
 
 class Housekeeping:
-    """`now` is the clock, in Unix seconds; `also` is somebody else's tidying, done in the same rounds."""
+    """`now`: Unix seconds. `also`: called in each round."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class Housekeeping:
         self._stop.set()
 
     def tidy(self) -> None:
-        """One round: what is too old, what nobody owns, then what does not fit."""
         for record in [record for record in self._over() if self._is_old(record)]:
             self._forget(record)
         self._remove_orphans()
@@ -64,7 +63,7 @@ class Housekeeping:
                 return
 
     def _over(self) -> list[JobRecord]:
-        """Ended jobs that nobody needs, oldest end first."""
+        """Ended jobs whose frames no job needs, oldest first."""
         known = list(self._runner.records.values())
         needed = {record.job.frames_of for record in known if not record.is_over}
         over = [record for record in known if record.is_over and record.job.id not in needed]
@@ -74,14 +73,14 @@ class Housekeeping:
         return self._now() - (record.finished_at or 0) > self._limits.keep_results_s
 
     def _forget(self, record: JobRecord) -> None:
-        """The files first: on a full disk the row can go only when they have made room."""
+        """Delete files first: on a full disk the row can go only after them."""
         self._runner.forget(record)
         for path in self._own_files(record):
             path.unlink(missing_ok=True)
         self._store.remove(record.job.id)
 
     def _own_files(self, record: JobRecord) -> list[Path]:
-        """The files of a job, its pictures included unless another job has them too."""
+        """Leave out pictures that other jobs share."""
         others = [other for other in list(self._runner.records.values()) if other is not record]
         shared = {picture for other in others for picture in other.job.files.values()}
         own = [self._files.picture(picture) for picture in record.job.files.values() if picture not in shared]
@@ -93,12 +92,12 @@ class Housekeeping:
         known |= {picture for record in records for picture in record.job.files.values()}
         known |= self._store.set_aside_since(self._limits.keep_results_s)
         for path in self._files.unowned_files(known):
-            with suppress(FileNotFoundError):  # a file that was being written has got its name meanwhile
+            with suppress(FileNotFoundError):  # a temporary file was renamed meanwhile
                 if self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
                     path.unlink()
 
     def _make_room(self) -> None:
-        """Stay under the quota: raw frames of ended jobs go first, then whole jobs, oldest first."""
+        """Delete raw frames first, then whole jobs, oldest first."""
         excess = sum(_size(path) for path in self._files.all_files()) - self._limits.keep_bytes
         for record in self._over():
             if excess <= 0:

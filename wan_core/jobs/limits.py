@@ -1,4 +1,4 @@
-"""Who is asking, how much each may ask, and whose turn is next. Pure functions over records; no clock, no disk."""
+"""Clients, limits and turns. Pure: no clock, no disk."""
 
 import hashlib
 from collections import Counter
@@ -13,7 +13,7 @@ from wan_core.settings import Limits, Settings
 
 @dataclass(frozen=True)
 class Client:
-    """Whoever sends jobs: an API key, a logged-in user, or an address; only a hash is kept."""
+    """An API key, user or address, as a hash."""
 
     id: str
 
@@ -31,10 +31,9 @@ class Client:
 
 
 def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, user: str | None = None) -> Client:
-    """Who sends a request without a key: the logged-in user, else the address.
+    """Return the logged-in user, else the address: the socket's, on a Space the proxy's last hop.
 
-    The address is the socket's, on a Space the last hop that its proxy wrote down. Addresses of one IPv6
-    network (/64) are one client: a single visitor owns them all.
+    An IPv6 /64 is one client: one visitor owns all of it.
     """
     if user:
         return Client.by_user(user)
@@ -47,7 +46,7 @@ def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, 
 def refuse_if_full(
     records: Sequence[JobRecord], client: Client, limits: Limits, *, per_client: bool, count: int = 1
 ) -> None:
-    """Raise `BackendError("too_many_jobs")` if `count` more jobs of `client` would be too many."""
+    """Raise BackendError `too_many_jobs` if `count` more are too many."""
     unfinished = [record for record in records if not record.is_over]
     waiting = [record for record in unfinished if record.status == "queued"]
     if len(waiting) + count > limits.waiting_jobs:
@@ -66,10 +65,9 @@ def refuse_if_full(
 
 
 def turn_order(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
-    """The queued records of one pool in the order they will run.
+    """Sort one pool's queued records, first come, first served.
 
-    First come, first served; with `per_client` the clients take turns: a client's second job waits until everybody had
-    a first, and who was served last comes after who was served before.
+    With `per_client`, a second job waits until every client had a first; then the least recently served goes first.
     """
     queued = sorted((record for record in records if record.status == "queued"), key=lambda record: record.created_at)
     if not per_client:
@@ -86,7 +84,6 @@ def turn_order(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRec
 
 
 def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, per_client: bool) -> bool:
-    """Whether `record`'s client has fewer jobs running in this pool than one client may."""
     running = sum(other.client == record.client for other in records if other.status == "running")
     return not per_client or running < limits.running_jobs_per_client
 

@@ -1,8 +1,7 @@
-"""The versions of the jobs' database: `PRAGMA user_version` counts the steps below that it has taken.
+"""Migrations of the jobs' database; `PRAGMA user_version` counts those applied.
 
-A step never changes once it is on somebody's disk; what is new becomes another step. Databases from before versions
-were counted are version 0, whatever columns they have. The owner's spending on fal lies in a file of its own, attached
-as `fal`, so that it outlives a jobs' database that had to be set aside.
+Version 0 may hold older tables. Never change a released step; add another. Spending on fal is in a file of its own,
+attached as `fal`: it outlives a damaged jobs' database.
 """
 
 import json
@@ -33,7 +32,6 @@ CREATE TABLE unreadable_jobs (id TEXT PRIMARY KEY, row TEXT NOT NULL, reason TEX
 
 
 def _create_jobs(db: sqlite3.Connection) -> None:
-    """A new table, or an old one with the columns that it lacks."""
     db.execute(JOBS)
     db.execute("CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (created_at)")
     for name, kind in ADDED_COLUMNS.items():
@@ -42,7 +40,7 @@ def _create_jobs(db: sqlite3.Connection) -> None:
 
 
 def _move_spending(db: sqlite3.Connection) -> None:
-    """Out of the jobs' database; the oldest kept a job's dollars in its row."""
+    """The oldest versions kept dollars in the job's row."""
     db.execute(SPENDING)
     if "dollars" in columns(db, "jobs"):
         db.execute(
@@ -56,7 +54,7 @@ def _move_spending(db: sqlite3.Connection) -> None:
 
 
 def _name_files_by_id(db: sqlite3.Connection) -> None:
-    """Jobs name their pictures by id instead of by path, and tell inputs from options. Odd rows stay as they are."""
+    """Leave unreadable rows as they are."""
     db.execute("ALTER TABLE jobs RENAME COLUMN lane TO pool")
     for job_id, text in db.execute("SELECT id, job FROM jobs").fetchall():
         try:
@@ -89,7 +87,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Take the steps that `db` has not taken; each is whole or not at all."""
+    """Apply the missing steps, each in a transaction."""
     for number, step in enumerate(MIGRATIONS[version(db) :], start=version(db) + 1):
         db.execute("BEGIN IMMEDIATE")
         with db:
@@ -103,5 +101,5 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def columns(db: sqlite3.Connection, table: str) -> set[str]:
-    """The columns of a table of the jobs' database; empty if there is no such table."""
+    """Empty if there is no such table."""
     return {row[1] for row in db.execute(f"PRAGMA main.table_info({table})")}

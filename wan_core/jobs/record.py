@@ -1,6 +1,6 @@
-"""A job in memory: its state, the events so far, and who is watching. Everything a status poll needs, without a disk.
+"""A job in memory: status polls need no disk.
 
-Written by the runner's threads under the runner's lock, read from anywhere; `watch` hands events to asyncio.
+Written under the runner's lock, read from any thread; `watch` hands events to asyncio.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Listener = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 @dataclass
 class JobRecord:
-    """Times are Unix seconds. `position` jobs are ahead while queued; not begun by `start_by`, it fails."""
+    """Times are Unix seconds. `position`: jobs ahead. The job fails if not started by `start_by`."""
 
     job: Job
     client: str
@@ -69,7 +69,6 @@ class JobRecord:
         return self.outcome if isinstance(self.outcome, Failed) else None
 
     def publish(self, event: Event) -> None:
-        """Take note of `event` and wake the watchers."""
         match event:
             case Queued(position):
                 self.position = position
@@ -88,14 +87,13 @@ class JobRecord:
         self._wake()
 
     def with_notes(self, outcome: Outcome) -> Outcome:
-        """`outcome` as it is kept: a result gets the notes and the stage times that were gathered on the way."""
+        """Add notes and stage times to a result."""
         if not isinstance(outcome, Finished):
             return outcome
         notes = tuple(dict.fromkeys(event.message for event in self.events if isinstance(event, Note)))
         return Finished(replace(outcome.result, notes=notes, stage_seconds=self.stage_seconds()))
 
     def mark_over(self, outcome: Outcome) -> None:
-        """The last event."""
         self.status = "cancelled" if isinstance(outcome, Stopped) else "failed"
         self.status = "done" if isinstance(outcome, Finished) else self.status
         self.finished_at = time.time()
@@ -107,7 +105,7 @@ class JobRecord:
         self._stages.clear()
 
     def stage_seconds(self) -> dict[str, float]:
-        """Seconds spent in each stage of this attempt, up to now."""
+        """Of this attempt, up to now."""
         ends = [began for _, began in self._stages[1:]] + [time.monotonic()] * bool(self._stages)
         seconds: dict[str, float] = {}
         for (name, began), ended in zip(self._stages, ends, strict=True):
@@ -115,7 +113,7 @@ class JobRecord:
         return seconds
 
     async def watch(self) -> AsyncIterator[Event]:
-        """All events from the first on, then each as it comes, until the job is over."""
+        """Yield past events, then new ones, until the job is over."""
         wake = asyncio.Event()
         listener = (asyncio.get_running_loop(), wake)
         self._listeners.add(listener)

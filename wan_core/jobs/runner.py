@@ -1,7 +1,7 @@
-"""Runs the queued jobs: claim → backend → finish, each pool in its own threads, every event to whoever watches.
+"""Run queued jobs: claim → backend → finish, each pool in its own threads.
 
-Guarantees: a job whose worker died is tried again, twice in all; a job always ends, with a clip or with a sentence;
-what is written to the store is written before it is shown; a store that cannot be written costs no pool a thread.
+Guarantees: a job whose worker died is retried once; every job ends with a clip or a message; a change is stored
+before it is shown; a failing store ends no thread.
 """
 
 import logging
@@ -25,21 +25,20 @@ LOCAL_CANNOT = frozenset({"out_of_memory", "quota_exceeded", "engine_unavailable
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """A backend and how many jobs it may run at once; 0 means each job at once, in its own thread."""
+    """`concurrency` 0: run each job at once, in its own thread."""
 
     backend: Backend
     concurrency: int
 
 
 def _ignore(job: Job, stage_seconds: Mapping[str, float]) -> None:
-    """For runners whose clips teach nobody."""
+    """The default `on_local_clip`."""
 
 
 class JobRunner:
-    """`pools` by name ("local", "fal"). `per_client`: whether clients have limits of their own.
+    """`pools` by name ("local", "fal"). `per_client`: apply limits to each client.
 
-    `on_local_clip` hears of each clip made on this machine and what its stages took. With `checks_fal_jobs` this
-    machine checks picture and prompt before a job is sent to fal.
+    `on_local_clip` gets each clip's stage seconds. `checks_fal_jobs`: check safety here before fal.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class JobRunner:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Take up what an earlier process left, then run whatever comes."""
+        """Resume unfinished jobs of an earlier process, then serve."""
         self._store.release_orphans()
         for row in self._store.rows():
             self.records[row.job.id] = JobRecord.from_row(row)
@@ -86,18 +85,17 @@ class JobRunner:
             thread.join(timeout=10)
 
     def add(self, record: JobRecord) -> None:
-        """Queue a record that the store already has."""
+        """The store must already have the record."""
         with self._changed:
             self.records[record.job.id] = record
         self._enqueue(record)
 
     def forget(self, record: JobRecord) -> None:
-        """A job that is over is known no more."""
         with self._changed:
             self.records.pop(record.job.id, None)
 
     def cancel(self, record: JobRecord) -> None:
-        """Stop a job: at once while it waits, within a step while it runs."""
+        """Takes effect at once while waiting, within a step while running."""
         with self._changed:
             record.cancel_requested = True
             waiting = record.status == "queued"
@@ -107,7 +105,7 @@ class JobRunner:
             self._pools[record.pool].backend.cancel(record.job.id)
 
     def expand(self, picture: str, prompt: str) -> tuple[str, str]:
-        """What the backend of this machine makes of a prompt; see `Backend.expand`."""
+        """See `Backend.expand`."""
         return self._pools["local"].backend.expand(picture, prompt)
 
     def _enqueue(self, record: JobRecord) -> None:
@@ -126,7 +124,7 @@ class JobRunner:
             self._drive(record)
 
     def _next(self, pool: str) -> JobRecord | None:
-        """Claim the job whose turn it is; waits until there is one. `None` when the app closes."""
+        """Block until a job is claimed; `None` when closing."""
         with self._changed:
             while not self._closing:
                 here = [record for record in self.records.values() if record.pool == pool]
@@ -138,14 +136,14 @@ class JobRunner:
         return None
 
     def _keep_deadlines(self) -> None:
-        """End the jobs that have not begun in time; looks whenever something changes, and at the next deadline."""
+        """Fail jobs that have not started in time."""
         with self._changed:
             while not self._closing:
                 left = [seconds for record in list(self.records.values()) if (seconds := self._time_to_begin(record))]
                 self._changed.wait(min(left, default=None))
 
     def _time_to_begin(self, record: JobRecord) -> float | None:
-        """Seconds, an hour at most; `None` if nothing is to be watched. A job whose time is up ends here."""
+        """Return seconds, at most an hour, or `None` without a deadline. Fails an overdue job."""
         if record.start_by is None or record.status != "queued" or record.attempts:
             return None
         left = record.start_by - time.time()
@@ -159,12 +157,12 @@ class JobRunner:
         with self._changed:
             claimed = self._claim(record)
         if claimed and record.context is not None:
-            record.context.copy().run(self._drive, record)  # the thread of the attempt before may not be out of it yet
+            record.context.copy().run(self._drive, record)  # a copy: the last attempt's thread may still be in it
         elif claimed:
             self._drive(record)
 
     def _claim(self, record: JobRecord) -> bool:
-        """Whether the job is ours to run now. One that the store cannot mark ends here: it would wait for ever."""
+        """Fail a job that the store cannot mark; it would wait forever."""
         try:
             attempt = self._store.claim(record.job.id)
         except BackendError as error:
@@ -175,10 +173,9 @@ class JobRunner:
         return attempt is not None
 
     def _drive(self, record: JobRecord) -> None:
-        """Run one claimed job to its end, whatever that is."""
         try:
             self._attempt(record)
-        except Exception:  # the last line of defence: a job always ends, and the next one runs
+        except Exception:  # a job always ends, and the next one runs
             log.exception("job %s failed", record.job.id)
             self._finish(record, Failed("internal_server_error", JOB_FAILED))
 
@@ -210,7 +207,7 @@ class JobRunner:
         raise BackendError("worker_lost", "The worker stopped without a result.")
 
     def _handle_error(self, record: JobRecord, error: BackendError) -> None:
-        """Try again, move to fal if the visitor chose so, or end."""
+        """Retry, move to fal if allowed, or fail."""
         if self._closing or record.cancel_requested:
             self._handle_stop(record)
         elif error.type == "worker_lost" and record.attempts < self._limits.attempts:
@@ -221,7 +218,7 @@ class JobRunner:
             self._finish(record, Failed(error.type, error.message))
 
     def _handle_stop(self, record: JobRecord) -> None:
-        """End a job that the visitor stopped; one that the closing app stopped waits for the next start."""
+        """End a cancelled job; keep one stopped by closing for the next start."""
         if record.cancel_requested:
             self._finish(record, Stopped())
         elif self._closing:
@@ -252,7 +249,7 @@ class JobRunner:
             self._on_local_clip(record.job, outcome.result.stage_seconds)
 
     def _publish_positions(self, pool: str) -> None:
-        """Tell every waiting watcher of `pool` how many are ahead, where that has changed."""
+        """Publish only positions that changed."""
         here = [record for record in self.records.values() if record.pool == pool]
         for position, record in enumerate(turn_order(here, per_client=self._per_client)):
             if not record.events or record.position != position:

@@ -1,7 +1,4 @@
-"""Where a request becomes a job: page, HTTP, the named endpoint and MCP all come here.
-
-Limits are checked here and nowhere else. Knows no page and no protocol; hands out ids, events and outcomes.
-"""
+"""Turn requests into jobs. The only place that checks limits; knows no page and no protocol."""
 
 import asyncio
 import contextvars
@@ -48,9 +45,9 @@ ReadPicture = Callable[[str | Path], Awaitable[Image.Image]]
 
 @dataclass(frozen=True)
 class Submission:
-    """A request and how to carry it out. `uploads` are the files of picture fields that the page has received already.
+    """`uploads`: files of picture fields that the page already received.
 
-    A job that has not begun after `start_within_s` fails with `request_timeout`.
+    A job not started within `start_within_s` fails with `request_timeout`.
     """
 
     inputs: ImageToVideoInput
@@ -60,23 +57,20 @@ class Submission:
     start_within_s: float | None = None
 
     def picture_sources(self) -> dict[str, str | Path]:
-        """What each picture field names, where it names something."""
         named = {name: self.uploads.get(name) or getattr(self.inputs, name) for name in self.endpoint.picture_fields}
         return {name: source for name, source in named.items() if source}
 
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture that lies in the file store."""
-
     file_id: str
     size: Size
 
 
 class JobService:
-    """`read_picture` is the one gate for pictures. `budget` and `keys` pay fal; without them no job runs there.
+    """All pictures pass `read_picture`. Without `budget` and `keys`, nothing runs on fal.
 
-    `pool_of` says in which pool a job waits, by where it is to run and by its engine.
+    `pool_of`: (where, engine) → pool.
     """
 
     def __init__(
@@ -105,11 +99,11 @@ class JobService:
         self._expansions = 0
 
     async def submit(self, submission: Submission, client: Client, fal_key: SecretStr | None = None) -> JobRecord:
-        """Accept a request as a job; `fal_key` is the visitor's own, for this job alone.
+        """`fal_key`: the visitor's, for this job alone.
 
         Raises:
-            InputError: a picture cannot be used.
-            BackendError: too many jobs, nobody pays fal, or no room on the disk.
+            InputError: a picture is unusable.
+            BackendError: too many jobs, no payment for fal, or a full disk.
         """
         (record,) = await self.submit_many([submission], client, fal_key=fal_key)
         return record
@@ -122,9 +116,9 @@ class JobService:
         group: str | None = None,
         fal_key: SecretStr | None = None,
     ) -> list[JobRecord]:
-        """Accept all of `submissions` or none; each picture that several of them name is read and stored once.
+        """Accept all or none; a shared picture is stored once. Raises as `submit` does.
 
-        `group` is the id they share. Raises as `submit` does.
+        `group`: their common id.
         """
         self._refuse_if_full(client, len(submissions))
         for submission in submissions if fal_key is None else ():
@@ -142,11 +136,11 @@ class JobService:
             return await asyncio.to_thread(self._queue, jobs, client, fal_key, limits)
 
     def finish_again(self, source: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
-        """A new job that interpolates and encodes the kept frames of `source` with other settings.
+        """Queue a job that interpolates and encodes the kept frames of `source` again.
 
         Raises:
-            InputError: a field that cannot be changed now, or a value out of bounds.
-            BackendError: there are no frames to start from; too many jobs; no room.
+            InputError: a field cannot change now, or a value is out of bounds.
+            BackendError: no kept frames, too many jobs, or a full disk.
         """
         self._refuse_if_full(client)
         for name in changes:
@@ -170,11 +164,11 @@ class JobService:
         return record
 
     async def expand(self, source: str | Path, prompt: str) -> tuple[str, str]:
-        """`prompt` rewritten for the picture in `source`, and a note (why it is unchanged, if it is).
+        """Return the new prompt and a note: empty, or why it is unchanged.
 
         Raises:
-            InputError: picture or prompt cannot be used, or the prompt is empty and none could be written.
-            BackendError: two rewrites run already, or nobody is there to write.
+            InputError: picture or prompt is unusable, or an empty prompt could not be written.
+            BackendError: two rewrites are running, or no backend can.
         """
         IMAGE_TO_VIDEO.parse({"image_url": str(source), "prompt": prompt, "enable_prompt_expansion": True})
         if self._expansions >= MAX_EXPANSIONS:
@@ -191,31 +185,28 @@ class JobService:
 
     @property
     def waiting(self) -> int:
-        """How many jobs have not begun."""
         return sum(record.status == "queued" for record in list(self._runner.records.values()))
 
     def get(self, job_id: str) -> JobRecord | None:
-        """The job of that id, from memory: cheap enough to ask ten times a second."""
+        """Reads memory only: cheap to poll."""
         return self._runner.records.get(job_id)
 
     def result(self, record: JobRecord | None) -> Result | None:
-        """The result of a job that ended well and whose clip is still kept."""
+        """Return `None` unless the job is done and its clip kept."""
         if record is None or not isinstance(record.outcome, Finished):
             return None
         return record.outcome.result if self.files.clip(record.job.id).is_file() else None
 
     def has_frames(self, record: JobRecord) -> bool:
-        """Whether the raw frames of a finished job are still kept."""
         over = isinstance(record.outcome, Finished)
         return over and self.files.frames(record.job.frames_of or record.job.id).is_file()
 
     async def watch(self, record: JobRecord) -> AsyncIterator[Event]:
-        """All events of a job from the first on, until it is over."""
         async for event in record.watch():
             yield event
 
     def cancel(self, record: JobRecord) -> bool:
-        """Ask a job to stop; `False` if it was over already."""
+        """Return `False` if it was over."""
         if record.is_over:
             return False
         self._runner.cancel(record)
@@ -238,13 +229,13 @@ class JobService:
         fal_key: SecretStr | None = None,
         start_within_s: Sequence[float | None] = (None,),
     ) -> list[JobRecord]:
-        """Put the jobs on disk and in the queue, all or none."""
+        """Store and queue all or none."""
         context = contextvars.copy_context()
         new = [
             NewJob(job, client.id, self._pool(job.options), limit, job.options.where != "local" and fal_key is None)
             for job, limit in zip(jobs, start_within_s, strict=True)
         ]
-        with self._mutex:  # others may have come while the pictures were read
+        with self._mutex:  # more jobs may have arrived meanwhile
             try:
                 self._refuse_if_full(client, len(jobs))
                 rows = self._store.add(*new)
@@ -260,7 +251,6 @@ class JobService:
         return records
 
     def _pay(self, new: NewJob, fal_key: SecretStr | None) -> None:
-        """Settle who pays for a job that runs on fal, or may have to."""
         if new.job.options.where != "local" and fal_key is not None:
             self._require_budget()
             assert self._keys is not None
@@ -284,7 +274,6 @@ class JobService:
 
     @contextmanager
     def _delete_on_error(self, pictures: Mapping[str | Path, StoredPicture]) -> Iterator[None]:
-        """A request that is not accepted leaves no picture behind."""
         try:
             yield
         except BaseException:
@@ -295,7 +284,7 @@ class JobService:
 
 
 def _job(submission: Submission, pictures: Mapping[str | Path, StoredPicture]) -> Job:
-    """The job of a request whose pictures are stored; the seed is drawn here if none was given."""
+    """Draw the seed if none is given."""
     inputs = submission.inputs
     stored = {name: pictures[source] for name, source in submission.picture_sources().items()}
     settled: dict[str, object] = {

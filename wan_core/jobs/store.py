@@ -1,8 +1,7 @@
-"""The jobs on disk: one SQLite table that survives a crash. Knows rows and states, not who runs them.
+"""Jobs on disk, in one SQLite table. Knows rows and states, not who runs them.
 
-A claim marks the row, it never deletes it, so that the job of a dead process can run again. The folder is locked while
-the app runs: whatever is `running` when it opens belongs to a process that is gone. A row that cannot be read is moved
-to a table of its own and keeps nobody from starting.
+A claim only marks its row, so that a dead process's job can run again. The folder is locked while the app runs: a row
+found `running` at start is from a dead process.
 """
 
 import fcntl
@@ -41,7 +40,7 @@ RETRY_AFTER_S = 600
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of a job's log; `at` is Unix time in seconds."""
+    """`at`: Unix seconds."""
 
     message: str
     level: LogLevel
@@ -55,7 +54,7 @@ REMOTE: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 @dataclass(frozen=True)
 class Row:
-    """A job as it lies on disk. `remote` is what fal gave us to find the job again."""
+    """`remote`: fal's handle."""
 
     job: Job
     client: str
@@ -73,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job to be added. `owner_pays`: if it comes to fal, it runs there with the owner's key."""
+    """`owner_pays`: use the owner's key if the job runs on fal."""
 
     job: Job
     client: str
@@ -84,7 +83,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Spending:
-    """What the owner's key at fal was used for: all jobs, their dollars, and how many were one client's."""
+    """Use of the owner's key; `own_jobs`: one client's."""
 
     jobs: int
     dollars: float
@@ -92,7 +91,7 @@ class Spending:
 
 
 class JobStore:
-    """Thread-safe; every method is one short transaction. `now` is the clock, in Unix seconds.
+    """Thread-safe; each method is one short transaction. `now`: Unix seconds.
 
     Any method may raise BackendError `storage_full`.
     """
@@ -114,7 +113,7 @@ class JobStore:
         self._lock_file.close()
 
     def add(self, *jobs: NewJob) -> list[Row]:
-        """New jobs, all of them or none."""
+        """Add all or none."""
         created_at = self._now()
         rows = [_queued_row(new, created_at) for new in jobs]
         with self._transaction() as db:
@@ -137,7 +136,7 @@ class JobStore:
         return rows
 
     def claim(self, job_id: str) -> int | None:
-        """Mark a queued job as running; the number of this attempt, or `None` if it is queued no more."""
+        """Return the attempt's number, or `None` if the job is not queued."""
         with self._transaction() as db:
             found = db.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, started_at = ? "
@@ -147,17 +146,16 @@ class JobStore:
         return found["attempts"] if found else None
 
     def requeue(self, job_id: str, pool: str) -> None:
-        """Give a running job back, to the same lane or another."""
         with self._transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued', pool = ? WHERE id = ?", (pool, job_id))
 
     def give_back(self, job_id: str) -> None:
-        """The app closes on purpose: the job waits for the next start, and this attempt does not count."""
+        """Queue for the next start; do not count this attempt."""
         with self._transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued', attempts = attempts - 1 WHERE id = ?", (job_id,))
 
     def finish(self, job_id: str, outcome: Outcome, logs: list[LogLine]) -> bool:
-        """Write the end of a job; `False` if it had already ended."""
+        """Return `False` if it had already ended."""
         status: Status = "done" if isinstance(outcome, Finished) else "failed"
         status = "cancelled" if isinstance(outcome, Stopped) else status
         with self._transaction() as db:
@@ -169,7 +167,7 @@ class JobStore:
         return changed == 1
 
     def rows(self) -> list[Row]:
-        """All jobs that can be read, oldest first; the others are set aside."""
+        """Return readable jobs, oldest first; set the others aside."""
         with self._transaction() as db:
             found = db.execute("SELECT * FROM jobs ORDER BY created_at, rowid").fetchall()
         rows = []
@@ -181,13 +179,13 @@ class JobStore:
         return rows
 
     def set_aside_since(self, within_s: float) -> set[str]:
-        """The ids of the jobs that could not be read in the last `within_s` seconds: their files are still theirs."""
+        """Ids of jobs set aside in the last `within_s` seconds: their files must stay."""
         with self._transaction() as db:
             found = db.execute("SELECT id FROM unreadable_jobs WHERE at > ?", (self._now() - within_s,)).fetchall()
         return {row["id"] for row in found}
 
     def release_orphans(self) -> None:
-        """At start: what was running under a dead process is queued again."""
+        """Call at start: requeues what a dead process was running."""
         with self._transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued' WHERE status = 'running'")
 
@@ -196,9 +194,9 @@ class JobStore:
             db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
-        """Keep what fal gave us to find the job again; on the disk itself before anything else is done with it."""
+        """Sync fal's handle to disk before returning."""
         with _storage_errors(), self._mutex:
-            self._db.execute("PRAGMA synchronous = FULL")  # without this note a power cut would cost a second charge
+            self._db.execute("PRAGMA synchronous = FULL")  # losing this row in a power cut would cost a second charge
             try:
                 with self._db:
                     self._db.execute("UPDATE jobs SET remote = ? WHERE id = ?", (json.dumps(remote), job_id))
@@ -206,7 +204,6 @@ class JobStore:
                 self._db.execute("PRAGMA synchronous = NORMAL")
 
     def forget_remote(self, job_id: str) -> None:
-        """fal has not taken the job."""
         with self._transaction() as db:
             db.execute("UPDATE jobs SET remote = NULL WHERE id = ?", (job_id,))
 
@@ -225,13 +222,12 @@ class JobStore:
             return str(db.execute("SELECT client FROM jobs WHERE id = ?", (job_id,)).fetchone()["client"])
 
     def unfinished_ids(self) -> set[str]:
-        """The ids of all jobs that wait or run."""
         with self._transaction() as db:
             found = db.execute("SELECT id FROM jobs WHERE status IN ('queued', 'running')").fetchall()
         return {row["id"] for row in found}
 
     def note_spending(self, job_id: str, client: str, dollars: float) -> None:
-        """The owner's key pays for the job. The note outlives the job's row; a second one for a job changes nothing."""
+        """Counts once per job; outlives the job's row."""
         with self._transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO fal.spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
@@ -239,9 +235,9 @@ class JobStore:
             )
 
     def spending(self, client: str, within_s: float, *, without: str = "") -> Spending:
-        """What was spent in the last `within_s` seconds, by `client` and by all, the job `without` left out.
+        """Sum the last `within_s` seconds, leaving out the job `without`.
 
-        Jobs that ended before they were sent to fal, or that fal refused, cost nothing and do not count.
+        Jobs that ended before fal took them do not count.
         """
         facts = {"client": client, "since": self._now() - within_s, "job_id": without}
         with self._transaction() as db:
@@ -272,7 +268,7 @@ def _storage_errors() -> Iterator[None]:
 
 
 def _lock(path: Path) -> TextIO:
-    """Hold `path` for this process; the kernel lets go when it dies, however it dies."""
+    """The kernel unlocks when the process dies."""
     lock_file = path.open("w")
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -284,10 +280,10 @@ def _lock(path: Path) -> TextIO:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """The database at `path`, brought to this version; a damaged one is set aside and a new one begun.
+    """Migrate; set a damaged database aside and begin a new one.
 
     Raises:
-        SystemExit: it comes from a newer version, or cannot be opened at all.
+        SystemExit: from a newer version, or cannot be opened.
     """
     spending = path.with_name("fal_spending.db")
     try:
@@ -303,7 +299,6 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _refuse_newer(path: Path) -> None:
-    """Looks without writing."""
     if not path.exists():
         return
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
@@ -321,7 +316,7 @@ def _connect(path: Path, spending: Path) -> sqlite3.Connection:
             db.execute(f"PRAGMA {schema}.synchronous = NORMAL")
             _check(db, schema)
         migrate(db)
-        db.execute(SPENDING)  # also where the spending's file is new beside an old database
+        db.execute(SPENDING)  # its file may be new beside an old database
     except BaseException:
         db.close()
         raise
@@ -345,7 +340,7 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _rename_damaged(path: Path) -> Path:
-    """Out of the way, with what belongs to it; nothing is deleted."""
+    """Move it away with its WAL files; delete nothing."""
     damaged = path.with_suffix(f".damaged-{int(time.time())}")
     for end in ("-wal", "-shm", ""):
         part = path.with_name(path.name + end)
@@ -356,7 +351,7 @@ def _rename_damaged(path: Path) -> Path:
 
 
 def _copy_spending(damaged: Path, db: sqlite3.Connection) -> None:
-    """What a damaged database of an older version still tells of the owner's spending on fal."""
+    """Salvage what older versions kept in the jobs' database."""
     try:
         with closing(sqlite3.connect(damaged)) as old:
             rows = old.execute("SELECT job_id, client, dollars, at FROM spending").fetchall()

@@ -1,7 +1,7 @@
-"""A loopback stand-in for the ZeroGPU device API that `spaces` talks to.
+"""A loopback stand-in for the ZeroGPU device API that `spaces` calls.
 
-`POST /_ctl {"mode": …}` decides how it answers; `GET /_log` lists what it was asked. Modes: ok, quota-exceeded,
-illegal-duration, queue-ok, queue-fail, 503.
+`POST /_ctl {"mode": …}` sets the mode: ok, quota-exceeded, illegal-duration, queue-ok, queue-fail or 503. `GET /_log`
+lists the requests.
 """
 
 import json
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def start() -> int:
-    """Serve in a thread; the port."""
+    """Serve in a thread; return the port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return int(server.server_address[1])

@@ -1,7 +1,7 @@
-"""A desk on simulated ZeroGPU: `python -m tests.support.zerogpu.scenario FOLDER MODE [VISITORS]`.
+"""A service on simulated ZeroGPU: `python -m tests.support.zerogpu.scenario FOLDER MODE [VISITORS]`.
 
-Prints one JSON line: how each visitor's job ended, and what the device API was asked. MODE is one of the device API's,
-or `cancel` or `kill`. WAN_ENGINE names the engine, the miniature if it is not set.
+Print one JSON line: each visitor's outcome and the device API's requests. MODE: one of the device API's, `cancel` or
+`kill`. WAN_ENGINE: the engine, by default the miniature.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ async def one(jobs: JobService, page: gr.Blocks, number: int, mode: str, options
 
 
 def kill_worker() -> None:
-    """End the forked process that has the card, once."""
+    """Kill the forked process that has the GPU, once."""
     for task in Path("/proc/self/task").glob("*/children"):
         for pid in task.read_text().split():
             command = Path(f"/proc/{pid}/cmdline").read_bytes()

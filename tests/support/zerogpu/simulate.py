@@ -1,7 +1,6 @@
-"""Imported first, makes `spaces` believe that it runs on ZeroGPU, on a machine without CUDA.
+"""Import first: makes `spaces` 0.51 see ZeroGPU on a machine without CUDA.
 
-Real fork, real pickling, real packing to disk, real refusals; only the two calls that touch CUDA in the forked worker
-have CPU stand-ins. Works with spaces 0.51.
+Fork, pickling, packing and refusals are real; only the worker's two CUDA calls have CPU stand-ins.
 """
 
 import os
@@ -30,7 +29,7 @@ torch.cuda._is_in_bad_fork = device_api.not_in_bad_fork  # must be picklable, an
 
 
 def _name_the_card() -> None:
-    """Let `spaces` find the card where the driver of a real one says its name; it asks while it is imported."""
+    """Give `spaces` a GPU name; it asks the driver while being imported."""
     package = find_spec("spaces")
     assert package and package.submodule_search_locations
     file = Path(package.submodule_search_locations[0]) / "zero" / "config.py"
@@ -53,7 +52,6 @@ def _init(uuid: str) -> None:
 
 
 def _move(callback: object = None) -> None:
-    """Give the tensors that were packed away their data back, on the CPU."""
     from spaces.zero.torch import patching
 
     for fake, original in patching.cuda_aliases.items():

@@ -1,4 +1,4 @@
-"""Jobs on fal: `FalBackend`, and what a test or a twin may set (`Hosts`, `Timeouts`)."""
+"""Run jobs on fal."""
 
 from wan_core.backends.fal.backend import FalBackend
 from wan_core.backends.fal.retry import Timeouts

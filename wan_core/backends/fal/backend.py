@@ -1,8 +1,7 @@
-"""Runs jobs on fal with its official client: send → note the request id → look → fetch the answer → fetch the clip.
+"""Run jobs on fal with its official client: submit → note the request id → poll → fetch result and clip.
 
-Guarantees: a job is submitted once, ever; what fal gave to find it again is on disk before anything else is done, so
-that after a crash the next `run` looks on where this one stopped; a lost answer to a submission ends the job with a
-sentence that says so. The key is held for one run, and is in no event, row, log or error. Knows no prices and no pages.
+Guarantees: a job is submitted once, ever; each note is on disk before the next step, so `run` resumes after a crash.
+The key is held for one run and appears in no event, row, log or error.
 """
 
 import contextlib
@@ -52,8 +51,6 @@ AT_ONCE = "Made on fal by the full model; the engine here would have been the {e
 
 
 class RemoteNotes(Protocol):
-    """Where it is written what fal gave us to find a job again."""
-
     def remote(self, job_id: str) -> dict[str, str] | None: ...
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None: ...
@@ -62,21 +59,17 @@ class RemoteNotes(Protocol):
 
 
 class Keys(Protocol):
-    """Whose key a job uses."""
-
     def key_for(self, job_id: str) -> SecretStr | None: ...
 
     def forget(self, job_id: str) -> None: ...
 
 
 class Budget(Protocol):
-    """Whether a job may use the owner's key."""
-
     def reserve(self, job: Job) -> None: ...
 
 
 class FalBackend:
-    """`hosts`, `fetcher`, `timeouts` and `now` (Unix seconds) are fal's and the world's own; tests give others."""
+    """`now`: Unix seconds."""
 
     def __init__(
         self,
@@ -100,12 +93,12 @@ class FalBackend:
         self._closing = False
 
     def start(self) -> None:
-        """Nothing is needed before the first job."""
+        """Nothing to prepare."""
 
     def run(self, job: Job) -> Iterator[Event]:
         token = self._tokens.setdefault(job.id, CancelToken())
         try:
-            yield Stage("fal")  # whoever wished to stop before this is heard again now
+            yield Stage("fal")  # the runner repeats a cancel that came before the token
             profile = profiles()[job.options.engine]
             if job.options.where == "fal_when_needed" and not profile.is_full_model:
                 yield Note(AT_ONCE.format(engine=profile.title.lower()))
@@ -121,13 +114,13 @@ class FalBackend:
             token.requested.set()
 
     def check(self, picture: str, prompt: str) -> None:
-        """Nothing: fal checks while it makes the clip, if the request says so."""
+        """Nothing to do: fal checks, if the request asks for it."""
 
     def expand(self, picture: str, prompt: str) -> tuple[str, str]:
         return prompt, "fal expands prompts only while it makes the clip."
 
     def close(self) -> None:
-        """Look no longer; the jobs go on at fal and are taken up at the next start."""
+        """Stop polling; the next start resumes the jobs."""
         self._closing = True
         for token in tuple(self._tokens.values()):
             token.requested.set()
@@ -147,7 +140,7 @@ class FalBackend:
                 yield Finished(_result(job, answer, clip))
 
     def _key(self, job: Job, remote: dict[str, str] | None) -> SecretStr:
-        """The key that pays for `job`; an error where there is none, or where a job was sent but not heard of."""
+        """Raise BackendError without a usable key, or if an earlier submission got no answer."""
         if remote is not None and "request_id" not in remote:
             raise BackendError("downstream_service_unavailable", f"{fal_errors.INTERRUPTED} {fal_errors.OPEN}")
         key = self._keys.key_for(job.id)
@@ -160,7 +153,7 @@ class FalBackend:
         return key
 
     def _submit(self, client: FalClient, job: Job, token: CancelToken) -> Handle:
-        """Send the job: the note that it is being sent, one POST, the note of what fal answered, in this order."""
+        """Note the submission, POST once, note fal's answer, in this order."""
         self._budget.reserve(job)
         endpoint = ENDPOINTS[job.endpoint]
         arguments = job.inputs.model_dump(include=set(endpoint.fields)) | self._addresses(client, job, token)
@@ -177,7 +170,7 @@ class FalBackend:
         return handle
 
     def _addresses(self, client: FalClient, job: Job, token: CancelToken) -> dict[str, str]:
-        """Each picture field with an address that fal can open."""
+        """Map each picture field to an address that fal can open."""
 
         def upload(content: bytes, media_type: str) -> str:
             return self._ask_fal(partial(client.upload_picture, content, media_type), token)
@@ -185,7 +178,7 @@ class FalBackend:
         return {name: image_url(self._files.picture(picture), upload) for name, picture in job.files.items()}
 
     def _follow(self, handle: Handle, job: Job, token: CancelToken) -> Generator[Event, None, QueueStatus]:
-        """News of the job until fal is done with it; stops it there on request, or when its time is over."""
+        """Cancel at fal on request or past the deadline."""
         try:
             return (yield from self._iter_updates(handle, job, token))
         except Cancelled:
@@ -198,7 +191,7 @@ class FalBackend:
             raise BackendError("generation_timeout", fal_errors.TOO_LATE.format(minutes=minutes)) from None
 
     def _iter_updates(self, handle: Handle, job: Job, token: CancelToken) -> Generator[Event, None, QueueStatus]:
-        """Places in fal's queue and new log lines, as they come. Raises TimeoutError past the deadline."""
+        """Raises TimeoutError past the deadline."""
         deadline = self._deadline(job)
         place: int | None = None
         told = 0
@@ -223,7 +216,6 @@ class FalBackend:
         return float(sent_at) + self._limits.fal_deadline_s
 
     def _cancel_at_fal(self, handle: Handle) -> Iterator[Event]:
-        """Cancel the job at fal; a line in the log where that was not possible."""
         try:
             retry(handle.cancel, time.sleep, self._timeouts, CANCEL_S)
         except FalTrouble as trouble:
@@ -231,7 +223,6 @@ class FalBackend:
             yield Log("fal did not confirm that it stops; the job may go on there and be charged.", "WARN")
 
     def _answer(self, handle: Handle, last: QueueStatus, token: CancelToken) -> Output:
-        """The result; of a job that failed at fal, the error."""
         if last.error is None and last.error_type is None:
             return self._ask_fal(partial(read_output, handle), token)
         try:
@@ -241,7 +232,7 @@ class FalBackend:
         raise fal_errors.explain_failure(last)
 
     def _ask_fal(self, ask: Callable[[], Answer], token: CancelToken) -> Answer:
-        """What fal answers to `ask` in the end, or the error for its last trouble."""
+        """Retry; raise our error for the last trouble."""
         try:
             return retry(ask, token.wait, self._timeouts, self._timeouts.silence_s)
         except FalTrouble as trouble:
@@ -258,7 +249,7 @@ def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
 
 @contextlib.contextmanager
 def _add_request_id(request_id: str) -> Iterator[None]:
-    """Every `BackendError` of the block says fal's request id: with it, what was paid for can be found."""
+    """Add the request id to every `BackendError`, so that a paid result can be found."""
     try:
         yield
     except BackendError as error:

@@ -1,7 +1,4 @@
-"""fal's refusals in our words: which error, which type, which sentence. Pure; asks nobody.
-
-Texts of fal's are shown only where they say what is wrong with a field; everything else has a sentence of ours.
-"""
+"""Translate fal's errors into ours. Quote fal only where it says what is wrong with a field."""
 
 import re
 from typing import Literal
@@ -14,7 +11,7 @@ from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
 
 Moment = Literal["sending", "following"]
-"""`sending`: fal has not said that it took the job. `following`: it has."""
+"""Before and after fal confirmed the job."""
 
 WORD = re.compile(r"[a-z][a-z_]{2,60}")
 RETRY_AFTER_S = 60
@@ -42,8 +39,6 @@ REFUSED: dict[Moment, str] = {
 
 
 class Fault(BaseModel):
-    """One entry of `detail` in a 422."""
-
     loc: list[str | int] = []
     msg: str = ""
     type: str = ""
@@ -51,7 +46,6 @@ class Fault(BaseModel):
 
 
 def explain(trouble: FalTrouble, moment: Moment) -> InputError | BackendError:
-    """The error of ours for a trouble that will not pass."""
     if isinstance(trouble, Refusal):
         return _explain_refusal(trouble, moment)
     if isinstance(trouble, Unreached):
@@ -63,13 +57,13 @@ def explain(trouble: FalTrouble, moment: Moment) -> InputError | BackendError:
 
 
 def may_have_accepted(trouble: FalTrouble) -> bool:
-    """Whether fal may have taken a job although its submission ended in `trouble`."""
+    """Whether fal may have the job although its submission failed."""
     refused = isinstance(trouble, Refusal) and 300 <= trouble.status < 500
     return not (refused or isinstance(trouble, Unreached))
 
 
 def explain_failure(read_status: QueueStatus, trouble: FalTrouble | None = None) -> InputError | BackendError:
-    """For a job that fal calls completed with an error; `trouble` is what it answered in place of the result."""
+    """`trouble`: fal's answer in place of the result."""
     faults = _faults(trouble) if isinstance(trouble, Refusal) else []
     if faults and isinstance(trouble, Refusal) and trouble.status < 500:
         return faults[0]
@@ -104,7 +98,7 @@ def _explain_server_error(refusal: Refusal, moment: Moment) -> BackendError:
 
 
 def _faults(refusal: Refusal) -> list[InputError]:
-    """What fal finds wrong with the request, each at its field; the first carries the others."""
+    """One error per fault; the first carries the others."""
     entries = refusal.detail if isinstance(refusal.detail, list) else []
     errors = [_input_error(fault) for fault in map(_fault, entries[:20]) if fault]
     if errors:
@@ -136,5 +130,5 @@ def _unavailable(sentence: str) -> BackendError:
 
 
 def _word(given: str | None, instead: str) -> str:
-    """fal's word for an error if it is one."""
+    """Return fal's error type if it looks like one."""
     return given if given and WORD.fullmatch(given) else instead

@@ -1,5 +1,4 @@
-"""What travels as a file: the picture there, the clip back. The clip comes in through `intake`, like all that is not
-ours, and lies on our disk whole or not at all."""
+"""Send pictures to fal; fetch clips through `intake`, whole or not at all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +21,7 @@ DOWNLOADS = 3
 
 
 def image_url(picture: Path, store: Callable[[bytes, str], str]) -> str:
-    """The job's picture as fal takes it: a data URI, or the address that `store` gives for bytes and media type."""
+    """Return a data URI, or what `store(bytes, media_type)` returns."""
     content, media_type = picture_bytes(picture)
     if len(content) <= MAX_INLINE_BYTES:
         return fal_client.encode(content, media_type)
@@ -30,7 +29,7 @@ def image_url(picture: Path, store: Callable[[bytes, str], str]) -> str:
 
 
 def picture_bytes(path: Path) -> tuple[bytes, str]:
-    """The PNG itself, or a fine JPEG where that is too big for a data URI; and its media type."""
+    """Return content and media type: PNG, or JPEG if too big for a data URI."""
     if path.stat().st_size <= MAX_INLINE_BYTES:
         return path.read_bytes(), "image/png"
     with Image.open(path) as picture, BytesIO() as buffer:
@@ -39,17 +38,17 @@ def picture_bytes(path: Path) -> tuple[bytes, str]:
 
 
 class Collector:
-    """Fetches clips from `hosts` (with their subdomains) and from nowhere else, of at most `max_bytes`."""
+    """Fetch only from `hosts` and their subdomains."""
 
     def __init__(self, fetcher: Fetcher, hosts: tuple[str, ...], max_bytes: int, timeouts: Timeouts) -> None:
         self._fetcher, self._hosts, self._max_bytes, self._timeouts = fetcher, hosts, max_bytes, timeouts
 
     def collect(self, url: str, target: Path, token: CancelToken) -> EncodedClip:
-        """Write the clip at `url` to `target`. Every error but Cancelled says where the clip lies.
+        """Write the clip at `url` to `target`. Errors name the URL if it is fal's.
 
         Raises:
-            BackendError: the address is not fal's, the clip is too large, no video, or does not come.
-            Cancelled: somebody wished to stop.
+            BackendError: not fal's address, too large, no mp4, or not fetched in three tries.
+            Cancelled: `token` was set.
         """
         if not self._is_fals(url):
             raise BackendError("downstream_service_error", "fal named a clip outside its own hosts; it was not opened.")
@@ -60,7 +59,7 @@ class Collector:
         raise BackendError("file_download_error", f"The clip is ready but could not be fetched. It lies at {url}")
 
     def _fetch(self, url: str, target: Path, token: CancelToken) -> bool:
-        """Whether the file is there now; `False` if it may come another time."""
+        """Return `False` if a retry may help."""
         fetch = partial(self._fetcher.fetch_to, url, target, max_bytes=self._max_bytes, accept="video/*")
         try:
             asyncio.run(_run_until_cancelled(fetch(), token, self._timeouts.poll_s))
@@ -81,7 +80,7 @@ class Collector:
 
 
 async def _run_until_cancelled(work: Awaitable[object], token: CancelToken, poll_s: float) -> None:
-    """Do `work`; end it with Cancelled if somebody wishes to stop meanwhile."""
+    """Raise Cancelled once `token` is set."""
     task = asyncio.ensure_future(work)
     while not (await asyncio.wait([task], timeout=poll_s))[0]:
         if token.requested.is_set():
@@ -92,7 +91,7 @@ async def _run_until_cancelled(work: Awaitable[object], token: CancelToken, poll
 
 
 def _probe_clip(clip: Path, url: str) -> EncodedClip:
-    """What the clip holds, by its packets. A file that is no mp4 is removed before anything tries to read it as one."""
+    """Remove a file that is no mp4 before anything decodes it."""
     try:
         with clip.open("rb") as file:
             if file.read(8)[4:] == b"ftyp":

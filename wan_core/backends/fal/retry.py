@@ -1,4 +1,4 @@
-"""Waiting for fal: how long, how often, and until when somebody wishes to stop. Knows no network."""
+"""Timeouts, retries and cancellation. Knows no network."""
 
 import threading
 import time
@@ -13,8 +13,9 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: between two looks at a job; until an answer must be there (`send_s` where something big is sent, and
-    where a lost answer costs money); how long fal may be silent or in trouble before its job is given up.
+    """In seconds. `send_s`: for uploads and where a lost answer costs money.
+
+    `silence_s`: how long fal may fail before its job is given up.
     """
 
     poll_s: float = 1.0
@@ -25,29 +26,27 @@ class Timeouts:
 
 
 class FalTrouble(Exception):
-    """A question that fal did not answer as it should."""
-
     @property
     def may_pass(self) -> bool:
-        """Whether asking again can help."""
+        """Whether a retry can help."""
         return True
 
 
 @dataclass
 class CancelToken:
-    """A wish to stop. `there`: fal is to stop as well; else this app closes and the job goes on without it."""
+    """`at_fal`: cancel there too; else the job goes on without this app."""
 
     requested: threading.Event = field(default_factory=threading.Event)
     at_fal: bool = False
 
     def wait(self, seconds: float) -> None:
-        """Raises Cancelled as soon as somebody wishes to stop."""
+        """Raises Cancelled once a stop is requested."""
         if self.requested.wait(seconds):
             raise Cancelled()
 
 
 def retry(ask: Callable[[], Answer], wait: Callable[[float], None], timeouts: Timeouts, limit_s: float) -> Answer:
-    """The answer to `ask`, which is asked again, less and less often, for `limit_s` while its trouble may pass."""
+    """Repeat `ask`, with growing pauses, for `limit_s`. Raises FalTrouble if it lasts or cannot pass."""
     over, pause = time.monotonic() + limit_s, timeouts.poll_s
     while True:
         try:

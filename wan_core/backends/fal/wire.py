@@ -1,11 +1,10 @@
-"""The line to fal: its official client behind one guarded door to the network. Knows no job, no store and no event.
+"""fal's official client behind one guarded transport. Knows no job, store or event.
 
-Guarantees: each question is asked once (`fal_client` by itself would send a submission up to ten times); the key goes
-to fal's two API hosts alone and is struck out of every answer; an answer is read within bounds; whatever fal sends
-ends as a checked value or as a `Trouble`. Who asks decides whether to ask again.
+Guarantees: each request is sent once; the key goes only to fal's two API hosts and is removed from answers; answers are
+bounded, and end as a checked value or a `FalTrouble`.
 
-Source: fal_client 1.0.3, `_maybe_retry_request` asks again after httpx's errors and its own error for 408, 409, 429
-and nginx's 502-504. The door raises neither.
+Trap: fal_client 1.0.3 (`_maybe_retry_request`) sends a submission up to ten times, after httpx errors and its own
+error for 408, 409, 429 and nginx's 502-504. The transport raises neither.
 """
 
 import json
@@ -26,7 +25,7 @@ from wan_core.backends.fal.retry import FalTrouble, Timeouts
 
 MAX_ANSWER_BYTES = 8_000_000
 MAX_LINE_CHARS = 500
-BUSY = frozenset({404, 408, 409, 425, 429})  # of a job that fal has taken: it may still answer
+BUSY = frozenset({404, 408, 409, 425, 429})  # for a job that fal has: a later try may succeed
 SOUND_KEY = re.compile(r"[!-~]{1,500}")  # printable ASCII: anything else would be quoted by an error of the HTTP client
 SOUND_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 STRUCK_OUT = b"(key)"
@@ -34,7 +33,7 @@ STRUCK_OUT = b"(key)"
 
 @dataclass(frozen=True)
 class Hosts:
-    """Where fal is. `media` names the hosts of its clips, with their subdomains; a twin has other addresses."""
+    """`media`: hosts of the clips, with their subdomains."""
 
     queue: str = QUEUE_URL_FORMAT.rstrip("/")
     rest: str = REST_URL
@@ -42,19 +41,19 @@ class Hosts:
 
 
 class Unreached(FalTrouble):
-    """Nothing was sent: there was no connection."""
+    """Nothing was sent."""
 
 
 class Unanswered(FalTrouble):
-    """The question may have arrived, its answer did not, or not whole."""
+    """The request may have arrived."""
 
 
 class Unreadable(FalTrouble):
-    """The answer is not what fal's documentation says."""
+    """The answer is malformed."""
 
 
 class Refusal(FalTrouble):
-    """An answer other than 2xx. `detail` is fal's: a text, or a list of faults; `word` the type of its error."""
+    """Not 2xx. `detail`: fal's text or list of faults; `word`: its error type."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(f"fal answered {status}")
@@ -65,7 +64,7 @@ class Refusal(FalTrouble):
 
     @property
     def may_pass(self) -> bool:
-        """A list of faults is the model's last word, whatever the status."""
+        """A list of faults is final, whatever the status."""
         if isinstance(self.detail, list):
             return False
         early = self.status == 400 and "in progress" in str(self.detail)
@@ -73,8 +72,6 @@ class Refusal(FalTrouble):
 
 
 class QueueStatus(BaseModel):
-    """How a job stands. `lines` are all lines of its log so far, cleaned."""
-
     finished: bool
     position: NonNegativeInt | None = None
     logs: list[Any] | None = None
@@ -83,7 +80,7 @@ class QueueStatus(BaseModel):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """(level, message) of each entry."""
+        """(level, message) of all log entries so far."""
         return [_line(entry) for entry in self.logs or ()]
 
 
@@ -92,7 +89,7 @@ class RemoteFile(BaseModel):
 
 
 class Output(BaseModel):
-    """What fal answers in the end. It leaves out the seed at times (the endpoint's own example does)."""
+    """The seed may be missing, as in the endpoint's own example."""
 
     video: RemoteFile
     prompt: str = ""
@@ -100,8 +97,6 @@ class Output(BaseModel):
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """httpx's way to the network, with fal's own switch to its backup hosts inside."""
-
     def __init__(self, key: str, hosts: Hosts, timeouts: Timeouts) -> None:
         self._key = key.encode()
         self._hosts = hosts
@@ -125,7 +120,7 @@ class GuardedTransport(httpx.BaseTransport):
         self._network.close()
 
     def _rewrite(self, request: httpx.Request) -> httpx.Request:
-        """The same request to `Hosts`, without the key if it leaves them, and with our own patience."""
+        """Redirect to `Hosts`; drop the key if it leaves them."""
         url = httpx.URL(self._rebase(str(request.url)))
         headers = request.headers.copy()
         headers["Host"] = url.netloc.decode("ascii")
@@ -144,7 +139,7 @@ class GuardedTransport(httpx.BaseTransport):
         return url
 
     def _body(self, response: httpx.Response) -> bytes:
-        """The whole body without the key; bounded in bytes and in time."""
+        """Remove the key. Raises Unreadable past the bounds."""
         body, late = bytearray(), time.monotonic() + self._timeouts.send_s
         for chunk in response.iter_bytes():
             body += chunk
@@ -154,7 +149,7 @@ class GuardedTransport(httpx.BaseTransport):
 
 
 class FalClient(fal_client.SyncClient):
-    """fal's own client with our `Door`. The key must be sound (`SOUND_KEY`)."""
+    """The key must match `SOUND_KEY`."""
 
     def __init__(self, key: SecretStr, hosts: Hosts, timeouts: Timeouts) -> None:
         super().__init__(key=key.get_secret_value(), default_timeout=timeouts.send_s)
@@ -172,10 +167,10 @@ class FalClient(fal_client.SyncClient):
         self._client.close()
 
     def submit_once(self, endpoint: str, arguments: dict[str, Any]) -> fal_client.SyncRequestHandle:
-        """Submit a request: one POST.
+        """POST once.
 
         Raises:
-            Unreached, Refusal: fal has not taken the job (a 5xx leaves that open).
+            Unreached, Refusal: fal has not taken the job (open for a 5xx).
             Unanswered, Unreadable: fal may have taken it.
         """
         with _read():
@@ -185,12 +180,11 @@ class FalClient(fal_client.SyncClient):
             return handle if self._is_ours(handle) else self.get_handle(endpoint, handle.request_id)
 
     def resume(self, remote: Mapping[str, str]) -> fal_client.SyncRequestHandle:
-        """The handle of a job from what `kept` made of it."""
+        """Inverse of `handle_to_dict`."""
         urls = {name: remote[name] for name in ("status_url", "response_url", "cancel_url")}
         return fal_client.SyncRequestHandle(remote["request_id"], client=self._client, **urls)
 
     def upload_picture(self, picture: bytes, content_type: str) -> str:
-        """The address of `picture` in fal's store."""
         with _read():
             return str(self.upload(picture, content_type, f"picture.{content_type[6:]}", repository="fal"))
 
@@ -200,27 +194,26 @@ class FalClient(fal_client.SyncClient):
 
 
 def handle_to_dict(handle: fal_client.SyncRequestHandle) -> dict[str, str]:
-    """What must be known to find a job again: plain texts, no key."""
+    """Contains no key."""
     names = ("request_id", "status_url", "response_url", "cancel_url")
     return {name: str(getattr(handle, name)) for name in names}
 
 
 def read_status(handle: fal_client.SyncRequestHandle) -> QueueStatus:
-    """How the job stands now. Raises Trouble."""
+    """Raises FalTrouble."""
     with _read():
         status = handle.status(with_logs=True)
         return QueueStatus.model_validate(asdict(status) | {"finished": isinstance(status, fal_client.Completed)})
 
 
 def read_output(handle: fal_client.SyncRequestHandle) -> Output:
-    """The result of a finished job, asked for once (the handle's own `get` would begin to poll). Raises Trouble."""
+    """Ask once (the handle's own `get` polls). Raises FalTrouble."""
     with _read():
         return Output.model_validate(handle.client.get(handle.response_url).json())
 
 
 @contextmanager
 def _read() -> Iterator[None]:
-    """What fal_client, json and pydantic raise about an odd answer becomes `Unreadable`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, RecursionError) as error:
@@ -236,12 +229,12 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _line(entry: object) -> tuple[str, str]:
-    """Level and message of a log entry: one line, printable, short. An odd entry is an empty line."""
+    """Return (level, message); odd entries become empty."""
     plain = entry if isinstance(entry, dict) else {}
     return str(plain.get("level", "INFO")), one_line(plain.get("message", ""))
 
 
 def one_line(text: object) -> str:
-    """A text of fal's as it may be shown and logged."""
+    """Make fal's text safe to show and log."""
     words = " ".join(str(text).split())
     return "".join(letter for letter in words if letter.isprintable())[:MAX_LINE_CHARS]
