@@ -1,1 +1,1 @@
-"""Measured figures: `python -m benchmarks.NAME` prints them. Never run by the tests."""
+"""Benchmarks: `python -m benchmarks.NAME` prints figures. The tests never run them."""

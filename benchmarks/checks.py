@@ -1,13 +1,12 @@
-"""Milliseconds of each safety check on the CPU, and with --expansion seconds of one local prompt expansion.
+"""Measure milliseconds of each safety check on the CPU, and seconds of a local prompt expansion.
 
     python benchmarks/checks.py                       the two picture models and the guard
     python benchmarks/checks.py --only freepik,guard
     python benchmarks/checks.py --only expansion      Qwen3-VL-2B: 4.3 GB of disk and memory
 
-Weights in the hub's cache are used. A model that is not there is replaced by one of the same architecture and size with
-random weights, loaded from the same kind of files through the same code (marked "random"): how long a step takes does
-not depend on the values. A random guard is held to the 8 tokens of a real answer, a random writer to 150. CPU seconds
-(of all threads) are steadier than the wall's where others use the machine.
+Weights come from the hub's cache. A missing model gets random weights of the same sizes, loaded by the same code
+(marked "random"): time does not depend on the values. A random guard is held to the 8 tokens of a real answer, a random
+writer to 150. CPU seconds (all threads) are steadier than wall time on a shared machine.
 """
 
 import argparse
@@ -87,7 +86,7 @@ def report(name: str, times: int) -> None:
 
 
 def measured(ask: Callable[[], object], times: int) -> tuple[float, float]:
-    """Median wall and CPU seconds, after one call that warms up."""
+    """Median wall and CPU seconds after one warm-up call."""
     ask()
     walls, cpus = [], []
     for _ in range(times):
@@ -104,9 +103,6 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-# What is asked
 
 
 def ask_freepik(folder: Path) -> Callable[[], object]:
@@ -127,9 +123,6 @@ def ask_guard(folder: Path) -> Callable[[], object]:
 def ask_writer(folder: Path) -> Callable[[], object]:
     write = local.load(folder)
     return lambda: write(REWRITE, small(PICTURE), EXAMPLE_PROMPT, time.monotonic() + 600)
-
-
-# Random models of the real sizes
 
 
 def save_freepik(folder: Path) -> None:
@@ -177,7 +170,7 @@ def save_writer(folder: Path) -> None:
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, all the same: only their number matters here."""
+    """One token a word, all the same: only their number matters."""
     tokenizer = Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", additional_special_tokens=MARKS)

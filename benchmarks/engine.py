@@ -1,17 +1,15 @@
-"""Measures Wan 2.2 A14B on this card, variant by variant: seconds a step, distance to the physical floor, memory.
+"""Measure Wan 2.2 A14B on this card, by variant: seconds a step, distance to the physical floor, memory.
 
     python -m benchmarks.engine              all variants that are not in the results yet, each in a fresh process
     python -m benchmarks.engine --dry-run    the same code on the CPU with the miniature: proves the script, no figures
     python -m benchmarks.engine --table      the results as a Markdown table
     python -m benchmarks.engine --one regular 480p    one variant, printed as JSON
 
-The architecture is the full one, its weights are random: dense arithmetic takes as long whatever the numbers are. Of
-27 steps none is run in a row: each kind of step (expert, guided or not, cached or not) is measured as the median of at
-least three where a short run has so many, and 27 steps are composed of them; turbo's row leaves out the small extra
-products of its LoRAs. The step cache depends on the numbers, so its row forces steps to be skipped as the trained
-miniature skips them at the same thresholds (`benchmarks.quality` writes them down; without its results one step in
-three): *assumed pattern*. The floor is a step's operations over the rate of a
-large matrix product measured in the same process.
+The architecture is full, the weights random: time does not depend on them. A clip of 27 steps is composed of the median
+of each kind of step (expert, guided, cached), of at least three where a short run has so many. Turbo's row leaves out
+its LoRAs' small extra products. The step cache depends on the numbers, so its row forces the trained miniature's skips
+at the same thresholds (from `benchmarks.quality`, else one step in three): *assumed pattern*. The floor is a step's
+operations over the rate of a large matrix product measured in the same process.
 """
 
 import argparse
@@ -75,13 +73,11 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
 DRY = ("plain diffusers", "none", "+guidance truncation", "regular with step cache (assumed pattern)", "turbo")
 
 Kind = tuple[bool, bool, bool]
-"""Of a step: on the high-noise expert, guided, skipped by the cache."""
+"""On the high-noise expert, guided, skipped by the cache."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured on: the full model on a card, or the miniature on the CPU."""
-
     dry: bool
     size: Size
 
@@ -102,7 +98,7 @@ class Bench:
 
 
 def build(bench: Bench, settings: Settings) -> Engine:
-    """The engine with random weights made where they live; each part as loading would leave it."""
+    """Random weights, made on the device; each part as loading would leave it."""
     if bench.dry:
         engine = loading.load(profiles()["miniature"], settings, lambda event: None)
         engine.profile = replace(engine.profile, render_divisor=1)
@@ -120,7 +116,7 @@ def build(bench: Bench, settings: Settings) -> Engine:
 
 
 def random_expert(device: torch.device) -> Any:
-    """One expert with the dtypes that `from_pretrained` gives: bf16 with its fp32 islands."""
+    """In the dtypes of `from_pretrained`: bf16 with fp32 islands."""
     torch.set_default_dtype(torch.bfloat16)
     with torch.device(device):
         expert = WanTransformer3DModel(in_channels=36, out_channels=16)
@@ -133,7 +129,6 @@ def random_expert(device: torch.device) -> Any:
 
 
 def measure(name: str, bench: Bench) -> dict[str, Any]:
-    """All figures of one variant."""
     switches = VARIANTS[name]
     settings = Settings(**(switches or {}))
     engine = build(bench, settings)
@@ -154,14 +149,14 @@ def measure(name: str, bench: Bench) -> dict[str, Any]:
 
 
 def fill_prompts(engine: Engine, bench: Bench) -> None:
-    """Random embeddings stand for the read prompts; reading is measured apart."""
+    """Random embeddings; `text_seconds` measures reading."""
     width = engine.pipe.transformer.config.text_dim
     for text in (PROMPT, ""):
         engine.prompts.get(text, lambda: torch.randn(1, 512, width, dtype=engine.pipe.transformer.dtype))
 
 
 def plain(engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
-    """diffusers alone, as its documentation shows it."""
+    """Measure diffusers alone, as its documentation shows it."""
     asked = bench.job(folder, STEPS, "none", 3.5)
     schedule, stamps = prepare_scheduler(engine.pipe, asked.inputs), [time.perf_counter()]
 
@@ -189,7 +184,7 @@ EMBEDS = {"prompt_embeds": PROMPT, "negative_prompt_embeds": ""}
 
 
 def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
-    """Our engine, by the very call that makes every clip."""
+    """Measure our engine by the call that makes every clip."""
     turbo = name == "turbo"
     word = "none" if name == "none" else "regular"
     steps = 16 if "cache" in name else STEPS
@@ -219,7 +214,7 @@ def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any
 
 
 def kinds(schedule: StepSchedule, skipped: list[bool], seconds: list[float]) -> dict[str, float]:
-    """The median of each kind of step, without the first of each expert, which warms up."""
+    """Median of each kind of step, without each expert's first, which warms up."""
     found: dict[Kind, list[float]] = {}
     for step, taken in enumerate(seconds):
         if step > 0 and schedule.high_noise[step] == schedule.high_noise[step - 1]:
@@ -234,7 +229,7 @@ def key(kind: Kind) -> str:
 
 @contextmanager
 def forced(skipped: list[bool], schedule: StepSchedule) -> Iterator[None]:
-    """Lets FirstBlockCache skip exactly these steps, both passes, whatever the numbers say."""
+    """Make FirstBlockCache skip exactly these steps, both passes."""
     calls = iter([skip for step, skip in enumerate(skipped) for _ in range(1 + schedule.guided[step])])
     original = FBCHeadBlockHook._should_compute_remaining_blocks
     FBCHeadBlockHook._should_compute_remaining_blocks = lambda self, residual: (
@@ -253,7 +248,6 @@ def nothing_forced() -> Iterator[None]:
 
 
 def summary(name: str, bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures with what follows from them: ratio to the floor, and 27 steps end to end composed of the parts."""
     low_noise = profiles()["miniature" if bench.dry else "a14b"].experts.low_noise
     floor = 2 * low_noise.forward_flops(tokens(bench.size, bench.frames)) / (figures["gemm_tflops"] * 1e12)
     guided = [seconds for kind, seconds in figures["steps"].items() if kind == "low guided"]
@@ -267,7 +261,7 @@ def summary(name: str, bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def compose(name: str, figures: dict[str, Any], skipped: list[bool]) -> float:
-    """Seconds of a whole clip of 27 steps (turbo: 4) from the measured parts."""
+    """Seconds of a clip of 27 steps (turbo: 4) from the measured parts."""
     steps = 4 if name == "turbo" else FULL_STEPS
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
     scheduler.set_timesteps(steps)
@@ -283,7 +277,7 @@ def compose(name: str, figures: dict[str, Any], skipped: list[bool]) -> float:
 
 
 def nearest(times: dict[str, float], kind: Kind) -> float:
-    """The measured time of this kind of step; of the other expert, A14B's are of one size, where it has none."""
+    """The measured time of this kind, else the other expert's: A14B's are of one size."""
     high, guided, skipped = kind
     return times.get(key(kind)) or times[key((not high, guided, skipped))]
 
@@ -297,7 +291,7 @@ class Pattern:
 
 
 def pattern() -> Pattern:
-    """What the trained miniature's cache mostly skipped at our thresholds; where nobody measured it, one in three."""
+    """What the miniature's cache mostly skipped at our thresholds; if not measured, one in three."""
     rows = json.loads(QUALITY.read_text())["rows"] if QUALITY.exists() else []
     measured: list[float] = next((row["skipped"] for row in rows if row["thresholds"] == list(THRESHOLDS)), [])
     if len(measured) == FULL_STEPS:
@@ -306,7 +300,7 @@ def pattern() -> Pattern:
 
 
 def gemm_rate(bench: Bench, side: int = 8192) -> float:
-    """Operations a second of a large bf16 matrix product (fp32 on the CPU): the floor's rate."""
+    """Operations a second of a large bf16 matrix product (fp32 on the CPU)."""
     side, dtype = (1024, torch.float32) if bench.dry else (side, torch.bfloat16)
     left, right = (torch.randn(side, side, device=bench.device, dtype=dtype) for _ in range(2))
     return 2 * side**3 / timed(lambda: left @ right, bench)
@@ -359,7 +353,7 @@ def wait(bench: Bench) -> None:
 
 
 def run_all(results: Path, dry: bool) -> None:
-    """Each variant that is missing in a process of its own; a variant that fails is told and tried again next time."""
+    """Each missing variant in its own process; one that fails is reported and tried again next time."""
     done: list[dict[str, Any]] = json.loads(results.read_text()) if results.exists() else []
     have = {(row["variant"], row["size"]) for row in done}
     for resolution in ("480p",) if dry else ("480p", "720p"):

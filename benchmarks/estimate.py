@@ -1,10 +1,9 @@
-"""How far the estimate before the click is off, before and after three finished clips taught it.
+"""Measure the error of the estimate before and after three finished clips taught it.
 
     python -m benchmarks.estimate              the miniature on this machine: sampling and decoding of seven clips
 
-Three clips of different length and size teach, four others are the judges. Interpolation and encoding are left out:
-they are calibrated in the same way, stage by stage. Each clip is timed by two clocks: the wall's, which a visitor sees,
-and the processor's, which other work on the machine hardly touches; the second says how good the model itself is.
+Three clips of different length and size teach, four others judge. Wall time is what a visitor sees; processor time,
+which other load hardly touches, shows how good the model is.
 """
 
 import os
@@ -47,7 +46,7 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor"
 
 
 def clip(engine: loading.Engine, request: ImageToVideoInput, folder: Path) -> dict[str, Seconds]:
-    """Seconds of each stage of a clip that is really made, by each clock."""
+    """Seconds of each stage of a clip, by each clock."""
     files = FileStore(folder)
     job = make_job(files, picture(), request, LANDSCAPE[request.resolution], PROFILE.name)
     marks = [("", now())]
@@ -65,7 +64,7 @@ def now() -> Seconds:
 
 
 def picture() -> Image.Image:
-    """A new one each time: a cached first frame would flatter the clip."""
+    """New noise each time: a cached first frame would flatter the clip."""
     size = SQUARE["720p"]
     noise = np.random.default_rng(int(time.time())).integers(0, 255, (size.height, size.width, 3), np.uint8)
     return Image.fromarray(noise)

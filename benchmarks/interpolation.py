@@ -1,4 +1,4 @@
-"""Milliseconds a pair and peak memory of every interpolator, on the CPU and, where there is one, on a CUDA card.
+"""Measure milliseconds a pair and peak memory of every interpolator, on the CPU and on a CUDA card if there is one.
 
     python benchmarks/interpolation.py                  ms per pair at 480p and 720p (FILM: minutes on a CPU)
     python benchmarks/interpolation.py --clip           peak memory of 64 and of 401 frames of 720p: the fallback, and
@@ -6,8 +6,8 @@
     python benchmarks/interpolation.py --only rife,fallback
     python benchmarks/interpolation.py --quality        PSNR of the true frames between, at 480p: the fallback, blending
 
-The networks run with random weights: neither time nor memory depends on them. Each figure comes from a process of its
-own; the CPU seconds (of all threads) are steadier than the wall's where others use the machine.
+Weights are random: neither time nor memory depends on them. Each figure has its own process. CPU seconds (all threads)
+are steadier than wall time on a shared machine.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def child(used: str, device: str, size: str, frames: int) -> dict[str, float]:
 
 
 def measure(used: str, device: str, size: str, frames: str) -> dict[str, float]:
-    """One run over `frames` frames with one new frame a pair; on a card after a first pair that warms it up."""
+    """One new frame a pair, after a warm-up."""
     with tempfile.TemporaryDirectory() as folder:
         interpolation = InterpolationPlan(used, weights=random_weights(used, Path(folder)))
         run(interpolation, device, SIZES[size], 2 if device == "cuda" or used == "rife" else 1)
@@ -129,7 +129,7 @@ def run(interpolation: InterpolationPlan, device: str, size: Size, frames: int) 
 
 
 def film(size: Size, frames: int) -> Iterator[Frame]:
-    """Smooth noise that moves 7 pixels right and 3 down a frame; each frame is made when it is asked for."""
+    """Smooth noise that moves 7 pixels right and 3 down a frame."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (size.height // 8 + 1, size.width // 8 + 1, 3), np.uint8)
     picture = np.kron(coarse, np.ones((8, 8, 1), np.uint8))

@@ -1,4 +1,4 @@
-"""Measures the miniature from its committed weights, on photographs it has never seen, and prints the figures.
+"""Measure the miniature's committed weights on held-out photographs.
 
     python -m benchmarks.miniature vae      the VAE against a 16-channel linear PCA, still clips, colours
     python -m benchmarks.miniature moves    right moves per photograph, seed and wording, first-frame dB
@@ -7,8 +7,8 @@
     python -m benchmarks.miniature knobs    what steps, guidance, shift and seed do: writes knobs.md and its picture
     python -m benchmarks.miniature sheets   contact sheets into docs/miniature/
 
-A move is measured by registration: the middle of the last frame is looked for in the clip's own first frame, at many
-scales, by normalised correlation. Frame 4k of a clip is the decoded latent frame k alone, so only two are decoded.
+Moves are measured by registration: normalised correlation finds the middle of the last frame in the first, at many
+scales. Frame 4k is the decoded latent frame k alone, so only two are decoded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FIGURES = "## Figures"  # where the file's written part ends and the printed one
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampler values of one clip; `guidance` is for the high-noise expert, `guidance_2` for the other."""
+    """`guidance` is the high-noise expert's, `guidance_2` the other's."""
 
     steps: int
     guidance: float
@@ -65,7 +65,7 @@ PRESET, FAL = settings_of("miniature"), settings_of(PLAIN)
 
 @dataclass(frozen=True)
 class Fit:
-    """Content moved by (dx, dy) pixels and grew by `scale`, with this correlation."""
+    """Content moved by (dx, dy) pixels and grew by `scale`."""
 
     dx: float
     dy: float
@@ -79,7 +79,7 @@ def db(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def register(first: np.ndarray, last: np.ndarray) -> Fit:
-    """How the content of `first` has to move and grow to become `last`; (H, W, 3) in [0, 1]."""
+    """How the content of `first` moves and grows to become `last`; (H, W, 3) in [0, 1]."""
     grey_first, grey_last = first.mean(-1), last.mean(-1)
     height, width = grey_first.shape
     margin_y, margin_x = height // 4, width // 4
@@ -103,7 +103,7 @@ def register(first: np.ndarray, last: np.ndarray) -> Fit:
 
 
 def is_right(move: str, fit: Fit, width: int = WIDTH) -> bool:
-    """The issue's rule: a pan or tilt of 1 % of the width, a zoom of 4 %, and not much of anything else."""
+    """A pan or tilt of 1 % of the width or a zoom of 4 %, and little of anything else."""
     if fit.correlation < 0.7:
         return False
     if move == "static":
@@ -121,7 +121,7 @@ def is_right(move: str, fit: Fit, width: int = WIDTH) -> bool:
 def sample(
     pipeline: WanImageToVideoPipeline, picture: Image.Image, wanted: list[str], seed: int, settings: Settings
 ) -> torch.Tensor:
-    """The latents of one clip a prompt, (N, 18, T, h, w), each from its own noise."""
+    """Latents of one clip a prompt, (N, 18, T, h, w), each from its own noise."""
     pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=settings.shift)
     latents: torch.Tensor = pipeline(
         picture,
@@ -146,7 +146,6 @@ def decode(pipeline: WanImageToVideoPipeline, latents: torch.Tensor) -> np.ndarr
 
 
 def ends(pipeline: WanImageToVideoPipeline, latents: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """First and last frame."""
     return decode(pipeline, latents[:, :, :1])[0], decode(pipeline, latents[:, :, -1:])[0]
 
 
@@ -161,7 +160,7 @@ def photographs(names: list[str]) -> Iterator[tuple[str, Image.Image]]:
 
 
 def pca16(pictures: torch.Tensor) -> torch.Tensor:
-    """The leading 16 principal components of 8×8 colour blocks of training crops, as a projection, and their mean."""
+    """Projection on the 16 leading components of 8×8 colour blocks; the last row is their mean."""
     blocks = F.unfold(pictures, 8, stride=8).transpose(1, 2).reshape(-1, 192)
     mean = blocks.mean(0)
     vectors = torch.linalg.eigh((blocks - mean).T @ (blocks - mean)).eigenvectors[:, -16:]
@@ -228,7 +227,6 @@ def measure_budget(pipeline: WanImageToVideoPipeline) -> None:
 
 
 def measure_looks(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
-    """Grey levels of 255; borders: steps between pixels of neighbouring tokens over steps inside them (16 pixels)."""
     for name, picture in photographs(options.photographs):
         true = np.asarray(picture) / 255
         for prompt in ("static shot", "pan left", "push in"):
@@ -243,13 +241,13 @@ def measure_looks(pipeline: WanImageToVideoPipeline, options: argparse.Namespace
 
 
 def borders(frame: np.ndarray) -> float:
-    """How much steeper a frame is across the borders of its 16×16 tokens than inside them."""
+    """How much steeper a frame is across borders of its 16×16 tokens than inside."""
     across = np.abs(np.diff(frame, axis=1)).mean((0, 2))
     return float(across[15::16].mean() / np.delete(across, np.s_[15::16]).mean())
 
 
 def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
-    """Writes the tables and the sheet of last frames that the page shows."""
+    """Write the tables and the sheet of last frames that the page shows."""
     picture = read_held_out("tower", WIDTH, HEIGHT)
     moves = list(prompts.MOVES)
     rows: list[list[tuple[str, np.ndarray]]] = []
@@ -290,7 +288,6 @@ def measure_knobs(pipeline: WanImageToVideoPipeline) -> None:
 def measure_setting(
     pipeline: WanImageToVideoPipeline, picture: Image.Image, moves: list[str], settings: Settings
 ) -> tuple[str, np.ndarray]:
-    """A row of the table, and the last frame of the first move."""
     true = np.asarray(picture) / 255
     clips = sample(pipeline, picture, [prompts.wordings(move)[0] for move in moves], 0, settings)
     frames = [ends(pipeline, clip[None]) for clip in clips]
@@ -303,7 +300,7 @@ def measure_setting(
 
 
 def draw_rows(rows: list[list[tuple[str, np.ndarray]]]) -> Image.Image:
-    """A sheet of labelled frames (H, W, 3) in [0, 1]."""
+    """Frames are (H, W, 3) in [0, 1]."""
     sheet = Image.new("RGB", (max(map(len, rows)) * WIDTH, len(rows) * HEIGHT), "white")
     draw = ImageDraw.Draw(sheet)
     for (top, row), left in ((item, left) for item in enumerate(rows) for left in range(len(item[1]))):
@@ -315,7 +312,7 @@ def draw_rows(rows: list[list[tuple[str, np.ndarray]]]) -> Image.Image:
 
 
 def draw_sheets(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
-    """One JPEG a photograph: a row a move, frames 0, 40 and 80 and the difference of the outer two."""
+    """A row a move: frames 0, 40, 80 and the difference of the outer two."""
     SHEETS.mkdir(parents=True, exist_ok=True)
     for name, picture in photographs(options.photographs):
         rows = []

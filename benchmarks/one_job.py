@@ -1,4 +1,4 @@
-"""The job of a benchmark: its picture is stored where a job's picture lies."""
+"""Make the job of a benchmark."""
 
 from PIL import Image
 
@@ -11,6 +11,6 @@ JOB_ID = "benchmark"
 
 
 def make_job(files: FileStore, picture: Image.Image, inputs: ImageToVideoInput, size: Size, engine: str) -> Job:
-    """A job of `inputs` for a clip of `size`; its frames will be `files.frames(JOB_ID)`."""
+    """Store `picture` and return a job of `inputs`; its frames will be `files.frames(JOB_ID)`."""
     picture.save(files.picture(JOB_ID))
     return Job(JOB_ID, inputs, size, JobOptions(engine), {"image_url": JOB_ID})

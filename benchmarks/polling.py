@@ -1,10 +1,9 @@
-"""What a status poll costs: 100 clients asking every 0.1 s, against a route of the same app that says a constant.
+"""Measure what a status poll costs: 100 clients asking every 0.1 s, against a constant route of the same app.
 
     python -m benchmarks.polling [--clients 100] [--seconds 10] [--page]
 
-Both are measured in turns in the same run, because the machine is shared. Printed: processor seconds of the server per
-1,000 answers, the ratio of the two (aim: at most 1.6), answer times, and how many statements the database was given
-meanwhile (aim: 0).
+Both alternate in one run, because the machine is shared. Printed: the server's processor seconds per 1,000 answers,
+their ratio (aim: at most 1.6), answer times, and statements to the database meanwhile (aim: 0).
 """
 
 import argparse
@@ -28,7 +27,7 @@ EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class Measured:
-    """One round: answers, processor seconds of the server, answer times in seconds."""
+    """One round; `times` are seconds per answer."""
 
     answers: int
     cpu_s: float
@@ -46,7 +45,7 @@ def cpu_seconds(process: int) -> float:
 
 
 async def poll(http: httpx.AsyncClient, url: str, until: float, times: list[float]) -> None:
-    """Asks `url` every 0.1 s, as fal's Python client does."""
+    """Request `url` every 0.1 s, as fal's Python client does."""
     while (began := time.monotonic()) < until:
         answer = await http.get(url)
         assert answer.status_code in (200, 202)

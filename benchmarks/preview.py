@@ -1,11 +1,10 @@
-"""The live preview: the linear map from the miniature's latents to colours, how true it is, and what previews cost.
+"""Fit the preview's map from the miniature's latents to colours; print its accuracy and the previews' cost.
 
-    python -m benchmarks.preview            fits the map, prints it, says how true it is, and times it and the previews
+    python -m benchmarks.preview            fits the map, prints it and its accuracy, times it and the previews
     python -m benchmarks.preview --frames 17 --steps 16
 
-The app fits the same map each time the miniature is loaded: it then fits whatever weights are there. How true it is
-stands in PSNR on photographs the fit has never seen, against their mean colours under each latent pixel. The cost is
-that of a whole clip: fal's 27 steps, with previews as the page asks for them.
+Accuracy is PSNR on held-out photographs against their mean colours under each latent pixel. The cost is that of a whole
+clip: fal's 27 steps, previews as the page asks.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from wan_core.settings import Settings
 
 
 class Timed(Previews):
-    """Previews that add up their seconds, those of refused offers too."""
+    """Adds up the seconds of previews, refused offers included."""
 
     seconds = 0.0
 
@@ -56,7 +55,7 @@ def timed() -> Iterator[None]:
 
 
 def truth(engine: loading.Engine, colours: Colours) -> dict[str, float]:
-    """PSNR in dB of each held-out photograph, standing still."""
+    """PSNR in dB of each held-out photograph as a still clip."""
     vae, found = engine.pipe.vae, {}
     for name, picture in photographs(list(HELD_OUT)):
         still = to_tensor(picture)[None, :, None].expand(-1, -1, 5, -1, -1)
@@ -68,7 +67,7 @@ def truth(engine: loading.Engine, colours: Colours) -> dict[str, float]:
 
 
 def clip_seconds(engine: loading.Engine, options: argparse.Namespace, folder: Path) -> tuple[float, int]:
-    """Seconds of sampling and decoding a clip, and how many previews it had."""
+    """Seconds of sampling and decoding a clip, and its number of previews."""
     picture = next(photographs(["cat"]))[1]
     values = {"image_url": "data:", "prompt": "pan left", "seed": 1, "num_frames": options.frames}
     request = ImageToVideoInput.model_validate(values | {"num_inference_steps": options.steps})

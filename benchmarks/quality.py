@@ -1,13 +1,12 @@
-"""What `acceleration: regular` costs in quality: clips of the trained miniature against the same clips with `none`.
+"""Measure what `acceleration: regular` costs in quality: clips of the miniature against the same with `none`.
 
     python -m benchmarks.quality            27 steps, fal's guidance, 81 frames; writes benchmarks/results/quality.json
     python -m benchmarks.quality --frames 17 --photographs cat --moves "pan left" --results /tmp/short.json
 
-PSNR and SSIM compare frame by frame. Motion is measured by registration as in `benchmarks.miniature`: how far the last
-frame's content went otherwise than with `none`, and how many moves are right (in brackets: with `none`). `regular` as
-the miniature ships it has no step cache; the other rows force one, at A14B's thresholds and at fractions of them, since
-the miniature's first block changes far less from step to step than a large model's. The pattern has a letter for each
-step of the high-noise expert, then of the low-noise one: # computed in all clips, - skipped in most passes, + in some.
+PSNR and SSIM compare frame by frame. Motion is registered as in `benchmarks.miniature`: how far the last frame's
+content is off `none`, and how many moves are right (in brackets: with `none`). The miniature ships without a step
+cache; other rows force one, at A14B's thresholds and fractions of them, since its first block changes far less a step.
+The pattern has a letter a step, high-noise expert first: # computed in all clips, - skipped in most passes, + in some.
 """
 
 import argparse
@@ -48,9 +47,10 @@ VARIANTS = {SHIPPED: Acceleration(Settings(), caches=False)} | {
 
 @dataclass(frozen=True)
 class Agreement:
-    """One clip against the same with `none`; identical ones have 99 dB. `shift` and `growth`: how otherwise the content
-    went from the first frame to the last, in pixels and in scale. `skipped`: the share of each step's passes that the
-    cache skipped.
+    """One clip against the same with `none`; identical ones have 99 dB.
+
+    `shift`, `growth`: how far the last frame's content is off, in pixels and in scale. `skipped`: the share of each
+    step's passes that the cache skipped.
     """
 
     psnr: float
@@ -63,7 +63,7 @@ class Agreement:
 
 
 class Studio:
-    """The miniature, rendering at the size of `benchmarks.miniature`, with an eye on which passes run whole."""
+    """The miniature at the size of `benchmarks.miniature`; records which passes run all blocks."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.engine = loading.load(profiles()["miniature"], Settings(), lambda event: None)
@@ -92,11 +92,10 @@ class Studio:
         return ImageToVideoInput.model_validate(values | scales)
 
     def schedule(self) -> StepSchedule:
-        """That of `regular`."""
         return truncated(prepare_scheduler(self.engine.pipe, self.request("any", "regular")), UNGUIDED_END)
 
     def skipped(self) -> tuple[float, ...]:
-        """The share of passes that the last clip skipped, step by step; its course was that of `regular`."""
+        """Each step's share of skipped passes in the last clip, which must be a `regular` one."""
         runs = iter(self.passes)
         passes = [list(itertools.islice(runs, 1 + guided)) for guided in self.schedule().guided]
         return tuple(1 - sum(whole) / len(whole) for whole in passes)
@@ -132,7 +131,6 @@ def described(clips: list[Agreement]) -> str:
 
 
 def pattern(skipped: list[float], schedule: StepSchedule) -> str:
-    """A letter for each step, the experts apart."""
     letters = ["-" if share > 0.5 else "+" if share > 0 else "#" for share in skipped]
     high = schedule.high_noise_steps
     return f"{''.join(letters[:high])} {''.join(letters[high:])}"

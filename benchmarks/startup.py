@@ -1,4 +1,4 @@
-"""Seconds from `python app.py` to a page that answers, and from there to the first example's clip.
+"""Measure seconds from `python app.py` to a page that answers, and from there to the first example's clip.
 
 Run: python benchmarks/startup.py
 """
@@ -32,7 +32,6 @@ def main() -> None:
 
 
 def first_example(app: App) -> None:
-    """Ask for the first example with its preset, over HTTP, and wait for the clip."""
     example = EXAMPLES[0]
     assert example.path is not None
     picture = "data:image/jpeg;base64," + base64.b64encode(example.path.read_bytes()).decode()

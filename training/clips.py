@@ -1,4 +1,4 @@
-"""What the experts are trained on: moving clips in latents, their condition and prompt, and noise."""
+"""Draw what the experts are trained on: moving clips in latents, their condition and prompt, and noise."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def course_field(speeds: Speeds, height: int, width: int) -> torch.Tensor:
 
 
 def draw_speeds(asked: Course, rng: random.Random) -> Speeds:
-    """How a camera moves that is asked for a course: never twice the same, but what shall rest rests."""
+    """Draw speeds about the course asked for; where the prompt names the camera, axes not asked for stay at 0."""
 
     def draw(speed: float) -> float:
         return speed + COURSE_DEVIATION * rng.gauss(0, 1) if speed or not asked.named else 0.0
@@ -69,7 +69,7 @@ def draw_speeds(asked: Course, rng: random.Random) -> Speeds:
 
 
 def draw_course(rng: random.Random) -> Course:
-    """Pans and tilts of any speed, zooms, and stills; now and then none at all said."""
+    """Draw a pan, tilt or zoom of any speed, a still, or a prompt that says nothing about the camera."""
     speed = rng.choice((rng.uniform(0.2, FAST), SLOW, 1.0, FAST)) * rng.choice((-1, 1))
     draw = rng.random()
     if draw < 0.3:
@@ -82,7 +82,7 @@ def draw_course(rng: random.Random) -> Course:
 
 
 def draw_noise(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Unit noise; the means that carry the course are as small as those of a whole clip, whatever the crop."""
+    """Unit noise. The means that carry the course are as small as a whole clip's, whatever the crop."""
     noise = torch.randn(like.shape, generator=generator)
     pattern = zoom_pattern(like.shape[3], like.shape[4])
     for wave in (torch.ones_like(pattern), pattern):
@@ -147,7 +147,7 @@ class ClipSampler:
         return Clips(latents, condition, meaning(courses)[:, None], plain)
 
     def draw_batch(self, count: int, frames: Sequence[int]) -> Batch:
-        """Noisy clips. Often they hold no moved picture yet, but the still one the high-noise expert leaves."""
+        """Noisy clips. At high noise, many hold only the still picture, as the high-noise expert leaves it."""
         clips = self.draw_clips([draw_course(self.rng) for _ in range(count)], frames)
         sigma = draw_sigma(count, self.rng)[:, None, None, None, None]
         noise = draw_noise(clips.latents, self.generator)

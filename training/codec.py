@@ -115,7 +115,6 @@ class Codec(nn.Module):
 
 
 def residuals(blocks: nn.Sequential) -> list[Residual]:
-    """The blocks by their own type."""
     return [block for block in blocks if isinstance(block, Residual)]
 
 

@@ -35,7 +35,7 @@ def save(model: WanTransformer3DModel, file: Path) -> None:
 
 
 def make_low_noise(codec: Codec, training: Training, effort: Effort) -> WanTransformer3DModel:
-    """The expert with the average of its weights, trained to the end; constructed first if there is no checkpoint."""
+    """Train to the end from the checkpoint, or from the construction; return the averaged weights."""
     if not training.file.exists():
         start = copy_tensors(construct_low_noise(codec, effort))
         torch.save({"model": start, "average": start, "step": 0}, training.file)

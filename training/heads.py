@@ -91,7 +91,7 @@ class Head:
 
 
 def random_head() -> Head:
-    """A soft look at the same place of frame 0 with random values, which writes nothing yet: for training to use."""
+    """A soft look at the same place of frame 0; its random values write nothing until trained."""
     head = Head()
     head.see_first_frame(6)
     head.see_place("x", sharp=0.3)

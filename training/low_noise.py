@@ -1,4 +1,4 @@
-"""Trains the low-noise expert from its constructed start: what it moves becomes sharper, where it moves it is fixed."""
+"""Train the low-noise expert from its constructed start: the picture becomes sharper, the movement stays fixed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FramesRope(nn.Module):
 
 @dataclass(frozen=True)
 class Training:
-    """How the low-noise expert is trained, to iteration `steps` in all."""
+    """`steps` is the iteration to reach in all."""
 
     file: Path  # checkpoint: {"model", "average": Tensors, "step": int}
     steps: int
@@ -59,10 +59,10 @@ class Training:
 
 
 def choose_parameters(model: WanTransformer3DModel) -> dict[str, nn.Parameter]:
-    """What learns: feed-forward layers and values from the neighbours' block on, and only into picture channels.
+    """Return what learns: feed-forward layers and values from the neighbours' block on, into picture channels only.
 
-    The constructed heads stand on large logits that cancel; at a useful rate they fall apart (NOTES.md), so they rest.
-    So does whatever could paint without being fed a picture: values of signals, and biases behind the hidden units.
+    Constructed heads rest: at a useful rate their large cancelling logits fall apart (NOTES.md). So do signal values
+    and biases behind the hidden units, which could paint without a picture.
     """
     model.requires_grad_(False)
     content, picture = torch.zeros(WIDTH), torch.zeros(WIDTH)
@@ -89,9 +89,9 @@ def choose_parameters(model: WanTransformer3DModel) -> dict[str, nn.Parameter]:
 
 @torch.no_grad()
 def keep_pairs(model: WanTransformer3DModel) -> None:
-    """The two units of a pair stay mirror images, so that nothing comes out of them where there is no content.
+    """Keep the two units of each pair mirror images, so that no content gives no output.
 
-    Trained apart, they paint a pattern of their own, the same over every picture: a weave in plain skies (NOTES.md).
+    Trained apart, they paint the same pattern over every picture: a weave in plain skies (NOTES.md).
     """
     contents = slice(0, CHANNELS.latents.stop)
     signals = [channel for channel in range(CHANNELS.latents.stop, WIDTH) if channel != CHANNELS.zero]
@@ -120,7 +120,7 @@ def squared_error(model: WanTransformer3DModel, batch: Batch, device: str) -> to
 
 
 class Report:
-    """Prints how the errors stand to those of a still copy, over the last iterations."""
+    """Prints the errors of the last iterations relative to those of a still copy."""
 
     def __init__(self) -> None:
         self.start, self.errors, self.stills = time.time(), list[float](), list[float]()
@@ -178,5 +178,4 @@ def update_average(average: Tensors, learning: dict[str, nn.Parameter], iteratio
 
 
 def copy_tensors(model: nn.Module) -> Tensors:
-    """The parameters as they are now, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}

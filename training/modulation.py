@@ -19,7 +19,7 @@ RIDGE = 1e-7
 
 
 def natural_scale() -> torch.Tensor:
-    """(WIDTH,) what a LayerNorm divided by; a factor of it gives the channels back as they were, the pair as ±1."""
+    """(WIDTH,) what a LayerNorm divided by: times it, channels are as before, the constant pair ±1."""
     natural = torch.full((WIDTH,), SPREAD)
     natural[[CHANNELS.plus, CHANNELS.minus]] = SPREAD / LARGE
     return natural

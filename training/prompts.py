@@ -106,7 +106,6 @@ _STYLE = ("cinematic", "realistic", "dramatic light", "golden sunset", "detailed
 
 
 def _mirror(phrase: str) -> str:
-    """Left becomes right and the other way round."""
     return phrase.replace("left", "\0").replace("right", "left").replace("\0", "right")
 
 
@@ -149,7 +148,7 @@ def distract(rng: random.Random, text: str, words: list[str]) -> str:
 
 
 def sentence(rng: random.Random) -> tuple[str, Course]:
-    """A training prompt and its meaning; one in ten is empty, one in ten has a subject but no camera."""
+    """Return a training prompt and its course; one in ten is empty, one in ten names no camera move."""
     draw = rng.random()
     if draw < 0.1:
         return "", Course(named=False)

@@ -50,7 +50,6 @@ def read_course(states: torch.Tensor) -> torch.Tensor:
 
 
 def build_tokenizer() -> T5TokenizerFast:
-    """The miniature's own, from its list of words."""
     return build.build_tokenizer((FOLDER / "words.txt").read_text(encoding="utf-8").split())
 
 

@@ -37,10 +37,10 @@ class Units:
 
 @dataclass(frozen=True)
 class Function:
-    """A smooth function of an axis's course and a few other channels, as so many hidden units say it.
+    """A smooth function of an axis's course and a few other channels, fitted with `units` hidden units.
 
-    It is fitted for courses on [-widest, widest] and other channels on (low, high). `wanted` takes points
-    (N, 1 + others), the course first, and gives (N,).
+    The course is in [-widest, widest], other channels in (low, high). `wanted` takes points (N, 1 + others), the course
+    first, and gives (N,).
     """
 
     units: int
@@ -69,7 +69,7 @@ class Fitted:
 
 @torch.no_grad()
 def read_course(inner: nn.Linear, rows: slice, axis: Axis, weight: torch.Tensor) -> None:
-    """Hidden units take an axis's expected course, what is read plus what is asked, and are shut where it is closed."""
+    """Hidden units read an axis's expected course (read plus asked); a closed axis shuts them."""
     inner.weight[rows] = 0
     inner.weight[rows, axis.read] = weight
     inner.weight[rows, CHANNELS.zero] = -weight - SHUT
@@ -80,7 +80,7 @@ def read_course(inner: nn.Linear, rows: slice, axis: Axis, weight: torch.Tensor)
 
 @torch.no_grad()
 def put_gate(units: Units, axis: Axis) -> None:
-    """The course that goes out is the expected one, or none where the axis is closed: x = gelu(x) - gelu(-x)."""
+    """Output the expected course, or 0 if the axis is closed: x = gelu(x) - gelu(-x)."""
     rows, signs = units.allocate(2), torch.tensor([1.0, -1.0])
     read_course(units.inner, rows, axis, signs)
     units.inner.bias[rows] = -SHUT
@@ -110,7 +110,6 @@ def put_clip(units: Units, axis: Axis, target: int, knee: float) -> None:
 
 @torch.no_grad()
 def put_function(units: Units, function: Function, target: int, steps: int = FIT_STEPS) -> None:
-    """Add a function to the channel `target`."""
     rows, fitted = units.allocate(function.units), fit_function(function, steps)
     read_course(units.inner, rows, function.axis, fitted.weights[:, 0])
     for column, channel in enumerate(function.others, start=1):

@@ -44,7 +44,7 @@ class Phase:
         return self.rate * min(1, (step - first + 1) / 100) * falling + 1e-6
 
     def plain_weight(self, step: int) -> int:
-        """Plain places weigh more once the picture stands: from the start it learns slowly."""
+        """Plain places weigh more in the second half only: from the start, learning is slow."""
         return PLAIN_WEIGHT if self.decoder_only or step >= self.steps // 2 else 0
 
     def parameters(self, codec: Codec) -> list[nn.Parameter]:
@@ -94,7 +94,7 @@ def save_checkpoint(file: Path, codec: Codec, step: int) -> None:
 
 
 def load_checkpoint(file: Path, codec: Codec) -> int:
-    """Fill `codec`; the iteration it had come to."""
+    """Fill `codec`; return the checkpoint's iteration."""
     checkpoint = torch.load(file)
     codec.load_state_dict(checkpoint["model"])
     return int(checkpoint["step"])

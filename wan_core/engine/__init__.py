@@ -1,1 +1,1 @@
-"""The engine room: torch lives here. Loads Wan 2.2 pipelines and samples frames with them."""
+"""Load Wan 2.2 pipelines and sample frames. Imports torch."""

@@ -1,9 +1,8 @@
-"""What `acceleration` means: `none` is plain diffusers to the last bit (the miniature's VAE within one grey level, see
+"""Apply `acceleration`: `none` is plain diffusers to the last bit (the miniature's VAE within one grey level, see
 `miniature/fast_vae.py`), `regular` all that is near-lossless here.
 
-Every part is probed once at loading, named in the log, switchable in the settings, and put on or taken off for each
-request. Order matters and is kept here: attention backend (process-wide in diffusers, so always set), compiled blocks,
-cache hooks around them, fresh cache state. fp8 belongs to loading: it cannot be taken off.
+Each part is probed at loading and set for each request. Order matters: attention backend (process-wide in diffusers, so
+always set), compiled blocks, cache hooks around them, fresh cache state. fp8 is set at loading and cannot be undone.
 """
 
 import time
@@ -24,9 +23,10 @@ from wan_core.workload import TEXT_TOKENS
 
 NATIVE = "native"
 THRESHOLDS = (0.04, 0.10)
-"""How much the first block's residual may change before the others run again (FirstBlockCache), for the high-noise
-expert and the low-noise one. The former decides motion and layout and is kept close; cache-dit's published Wan 2.2
-limits lean the same way."""
+"""FirstBlockCache's limits for the change of the first block's residual: high-noise expert, low-noise expert.
+
+The former decides motion and layout, so it is stricter, as in cache-dit's limits for Wan 2.2.
+"""
 CACHE_LASTS = 3  # steps: one is computed, at most two reuse it
 PROBE_SHAPE = (1, 8192, 40, 128)  # batch, tokens, heads, channels: Wan's heads, a quarter of a 480p clip
 PROBE_TOLERANCE = 0.02  # bf16 attention of unit normals differs by at most this between exact kernels
@@ -36,8 +36,9 @@ COMPILE_TOLERANCE = 0.02  # mean difference over mean size: fused bf16 operation
 
 @dataclass
 class Acceleration:
-    """What this machine offers: the attention `regular` uses (`None`: not tried yet), whether blocks are compiled,
-    whether the model bears a step cache and with which `thresholds`, and the host's switches.
+    """What this machine offers.
+
+    `attention`: that of `regular` (`None`: not probed yet). `caches`: whether a step cache suits the model.
     """
 
     settings: Settings
@@ -47,14 +48,12 @@ class Acceleration:
     thresholds: tuple[float, float] = THRESHOLDS
 
     def try_attention(self, sm: int, device: torch.device, report: Callable[[Event], None]) -> None:
-        """Finds the attention where loading could not."""
+        """Probe attention at the first clip: ZeroGPU has no card while loading."""
         if self.attention is None:
             self.attention = best_attention(sm, device, report) if self.settings.accelerate_attention else NATIVE
 
     def prepare(self, pipe: Any, request: ImageToVideoInput, schedule: StepSchedule) -> tuple[StepSchedule, str]:
-        """Puts the parts on `pipe` that `request` asks for, takes off the others; the course and a sentence for the
-        log.
-        """
+        """Set `pipe` up; return the schedule to use and a sentence for the log."""
         regular = request.acceleration == "regular"
         caches = regular and self.caches and self.settings.accelerate_cache and schedule.steps >= CACHE_FROM_STEPS
         for expert, threshold in zip((pipe.transformer, pipe.transformer_2), self.thresholds, strict=True):
@@ -69,7 +68,7 @@ class Acceleration:
         return schedule, self._sentence(regular, caches, schedule)
 
     def after_step(self, pipe: Any, step: int) -> None:
-        """Empties the step cache now and then, so that few steps in a row are skipped however little they differ."""
+        """Reset the cache every `CACHE_LASTS` steps, so that few in a row are skipped."""
         if (step + 1) % CACHE_LASTS == 0:
             for expert in (pipe.transformer, pipe.transformer_2):
                 expert._reset_stateful_cache()
@@ -88,9 +87,7 @@ class Acceleration:
 def detect_acceleration(
     pipe: Any, settings: Settings, device: torch.device, sm: int, may_compile: bool, report: Callable[[Event], None]
 ) -> Acceleration:
-    """What this machine offers, tried out: without a card nothing but the parts that need none; on ZeroGPU the card is
-    not there while loading, so attention is tried at the first clip, and a worker lives too shortly to compile.
-    """
+    """Probe what this machine offers. ZeroGPU's workers are too short-lived to compile."""
     if device.type != "cuda":
         return Acceleration(settings)
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default for convolutions, said aloud: the VAE is 4 × as fast
@@ -102,7 +99,7 @@ def detect_acceleration(
 
 
 def best_attention(sm: int, device: torch.device, report: Callable[[Event], None]) -> str:
-    """The fastest full-precision attention that runs here and agrees with the native one."""
+    """Return the fastest full-precision attention that agrees with the native one."""
     seconds = {}
     for name in attention_candidates(sm):
         try:
@@ -116,13 +113,13 @@ def best_attention(sm: int, device: torch.device, report: Callable[[Event], None
 
 
 def attention_candidates(sm: int) -> list[str]:
-    """Full-precision backends worth a probe. FlashAttention 3 is Hopper's alone: on Blackwell it aborts the process."""
+    """Full-precision backends. FlashAttention 3 is for Hopper: on Blackwell it aborts the process."""
     flash_3 = ["_flash_3_hub"] if sm == 90 and find_spec("kernels") else []
     return [NATIVE, "_native_cudnn", *flash_3]
 
 
 def probe(name: str, device: torch.device, shape: tuple[int, ...] = PROBE_SHAPE) -> float:
-    """Seconds of one attention of `shape` by the backend `name`.
+    """Return seconds of one attention of `shape`.
 
     Raises:
         ArithmeticError: its result is not the native one.
@@ -142,7 +139,7 @@ def probe(name: str, device: torch.device, shape: tuple[int, ...] = PROBE_SHAPE)
 
 
 def compile_works(expert: Any, device: torch.device, report: Callable[[Event], None]) -> bool:
-    """Whether the compiled blocks of `expert` give what the eager ones do; also the first, slow compilation."""
+    """Return whether compiled and eager blocks agree. Also the first, slow compilation."""
     channels, text_dim = expert.config.in_channels, expert.config.text_dim
     generator = torch.Generator("cpu").manual_seed(0)
     latents, text = (
@@ -170,9 +167,9 @@ def compile_works(expert: Any, device: torch.device, report: Callable[[Event], N
 
 
 def compile_blocks(expert: Any, on: bool, backend: str = "inductor") -> None:
-    """Compiles the blocks' `forward`, one graph for all blocks, experts and sizes; off is the eager one again.
+    """Switch between compiled blocks (one graph for all blocks, experts and sizes) and eager ones.
 
-    Only to be called without cache hooks on them: put on later they wrap the compiled forward, whose graph stays whole.
+    Call before putting on cache hooks: they then wrap the compiled forward, whose graph stays whole.
     """
     for block in expert.blocks:
         if on and not hasattr(block, "compiled_forward"):
@@ -184,7 +181,7 @@ def compile_blocks(expert: Any, on: bool, backend: str = "inductor") -> None:
 
 
 def set_attention(expert: Any, backend: str) -> None:
-    """Sets the attention backend of `expert` where it is another one (diffusers warns at every call)."""
+    """Only if it changes: diffusers warns at every call."""
     present = expert.blocks[0].attn1.processor._attention_backend
     if present is None or present.value != backend:
         expert.set_attention_backend(backend)

@@ -1,8 +1,7 @@
-"""Latents → frames, a few at a time.
+"""Decode latents one latent frame at a time.
 
-Wan's VAE is causal and decodes one latent frame (four pictures) after the other, keeping what it needs of the past;
-`AutoencoderKLWan.decode` only collects the pieces. Taking them one by one is bit for bit the same, lets the page see
-progress and a cancelled job stop, and never holds the whole clip. The tiled path has no such pieces.
+`AutoencoderKLWan.decode` only collects what its causal decoder gives. Taking the pieces in turn is bit-identical, shows
+progress, can be cancelled and never holds the whole clip. The tiled path has no pieces.
 """
 
 from collections.abc import Iterator
@@ -15,11 +14,11 @@ from wan_core.frames import Frames
 
 
 class NotFinite(ArithmeticError):
-    """The numbers overflowed: what would come out is black or noise."""
+    """The numbers hold NaN or infinity."""
 
 
 def iter_decoded(vae: Any, latents: torch.Tensor) -> Iterator[Frames]:
-    """Normalised latents (1, z, T, h, w) → the frames of one latent frame after the other: 1, then 4 each time.
+    """Normalised latents (1, z, T, h, w) → frames of each latent frame: 1, then 4 each.
 
     Raises:
         NotFinite: a frame holds NaN or infinity.
@@ -32,7 +31,7 @@ def iter_decoded(vae: Any, latents: torch.Tensor) -> Iterator[Frames]:
 
 
 def _denormalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """The latents in the VAE's own scale, by the pipeline's arithmetic to the last bit."""
+    """Bit-identical to the pipeline's arithmetic."""
     latents = latents.to(vae.post_quant_conv.weight.device, vae.dtype)
     mean, std = (
         torch.tensor(numbers).view(1, -1, 1, 1, 1).to(latents.device, latents.dtype)
@@ -42,7 +41,7 @@ def _denormalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def _pieces(vae: Any, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-    """(1, 3, t, H, W) in [-1, 1], t = 1 and then 4 each; all at once where the VAE tiles."""
+    """(1, 3, t, H, W) in [-1, 1], t = 1 and then 4 each; all at once if the VAE tiles."""
     if vae.use_tiling:
         yield vae.decode(latents, return_dict=False)[0]
         return

@@ -1,7 +1,6 @@
-"""What a second click need not pay for: the encoded prompt and the encoded first frame, kept by content.
+"""Cache encoded prompts and first frames by content: seed, steps and shift change neither.
 
-Changing the seed, the steps or the shift leaves both as they were. Entries live in main memory, a prompt is 8 MB, a
-first frame up to 19 MB; a hit gives exactly the tensors of the first time.
+Entries live in main memory (prompt 8 MB, first frame up to 19 MB); a hit is bit-identical.
 """
 
 import hashlib
@@ -18,14 +17,13 @@ ENTRIES = 8
 
 
 class Recent:
-    """The tensors of the last `entries` keys that were asked for."""
+    """An LRU cache of `entries` tensors in main memory."""
 
     def __init__(self, entries: int = ENTRIES) -> None:
         self._entries = entries
         self._values: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """The tensor of `key`, in main memory, made by `make()` if it is not among the recent ones."""
         if key not in self._values:
             self._values[key] = make().cpu()
         self._values.move_to_end(key)
@@ -35,7 +33,7 @@ class Recent:
 
 
 def prompt_embeds(pipe: Any, recent: Recent, prompt: str) -> torch.Tensor:
-    """(1, 512, text_dim): the prompt as the transformer reads it, on the device where the pipeline runs."""
+    """(1, 512, text_dim) on the pipeline's device."""
 
     def encode() -> torch.Tensor:
         with torch.no_grad():
@@ -48,7 +46,7 @@ def prompt_embeds(pipe: Any, recent: Recent, prompt: str) -> torch.Tensor:
 
 
 def cache_first_frames(vae: Any) -> None:
-    """Let `vae.encode` answer from memory when the same video comes again: known frames, and empty ones (zeros)."""
+    """Make `vae.encode` reuse its result for the same video: known frames, and empty ones (zeros)."""
     recent = Recent()
     encode = vae.encode
 

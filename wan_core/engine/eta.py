@@ -1,4 +1,4 @@
-"""How long it still takes: a model of the remaining work, corrected at every step."""
+"""Estimate the time left, corrected at every step."""
 
 import time
 from collections.abc import Callable
@@ -9,10 +9,9 @@ from wan_core.schedule import StepSchedule
 
 @dataclass
 class EtaEstimator:
-    """Forwards cost what they lately cost, decoding costs `decode_s`.
+    """Forwards cost their mean so far, decoding costs `decode_s`.
 
-    A forward of the high-noise expert costs `high_noise_cost` of one of the low-noise expert (A14B: 1; the miniature's
-    experts differ in size).
+    `high_noise_cost`: a high-noise forward relative to a low-noise one (A14B: 1; the miniature's experts differ).
     """
 
     schedule: StepSchedule
@@ -22,12 +21,12 @@ class EtaEstimator:
     stamps: list[float] = field(default_factory=list)
 
     def start(self, *_: object) -> None:
-        """The first step begins; also a hook of the expert's forward, which runs many times."""
+        """A forward hook: only the first call counts."""
         if not self.stamps:
             self.stamps = [self.clock()]
 
     def seconds_left(self) -> float:
-        """After one more finished step. The first one warms up, so later ones leave it out of the mean."""
+        """Call once after each step. Later means leave out the first step, which warms up."""
         self.stamps.append(self.clock())
         done = len(self.stamps) - 1
         since = 1 if done > 1 else 0

@@ -1,7 +1,6 @@
-"""The picture as the engine sees it.
+"""Frame the first picture at the rendered size.
 
-An engine that renders smaller rounds its sides up to multiples of 16 and the encoder crops the excess again. So the
-part that survives must be the crop promised on the page, and the excess around it is what the picture shows there.
+The encoder crops the excess of sides rounded up to 16, so the central crop must be the promised one.
 """
 
 import numpy as np
@@ -11,8 +10,9 @@ from wan_core.geometry import Box, Size, crop_box
 
 
 def frame_picture(picture: Image.Image, promised: Size, rendered: Size) -> Image.Image:
-    """`picture` (RGB, upright) at exactly `rendered`, framed so that its central crop to the ratio of `promised` is
-    the promised crop, never stretched. Beyond the picture its edge is repeated. With equal sizes this is
+    """Return `picture` (RGB, upright) at exactly `rendered`, never stretched.
+
+    Its central crop to the ratio of `promised` is the promised crop; its edges are repeated. With equal sizes this is
     `geometry.fit`.
     """
     box = _box(Size(*picture.size), promised, rendered)
@@ -24,7 +24,6 @@ def frame_picture(picture: Image.Image, promised: Size, rendered: Size) -> Image
 
 
 def _box(picture: Size, promised: Size, rendered: Size) -> Box:
-    """The part of the picture that fills `rendered`; may reach over the picture's edges."""
     crop, kept = crop_box(picture, promised), crop_box(rendered, promised)
     scale = (crop.right - crop.left) / (kept.right - kept.left)
     return Box(

@@ -1,7 +1,7 @@
-"""A profile → an engine that can sample: the pipeline with its weights, where it runs and what it remembers.
+"""Load a profile into an engine that can sample.
 
-Knows files, devices and memory; nothing of requests. Guarantees: the same tensors as diffusers' own `from_pretrained`
-(bf16 with its fp32 islands, the VAE wholly fp32), unless the card only holds quantized experts, and then it says so.
+Tensors are those of diffusers' `from_pretrained` (bf16 with fp32 islands, the VAE fp32) unless the card only holds
+quantized experts. Knows files, devices and memory, nothing of requests.
 """
 
 import os
@@ -38,10 +38,9 @@ FIRST_CLIP = (Size(832, 480), 81)  # the weights must suit the smallest resoluti
 
 @dataclass(frozen=True)
 class Card:
-    """What the engine runs on. `sm` is the compute capability (H200: 90), 0 without a CUDA card.
+    """`sm` is the compute capability (H200: 90), 0 without CUDA.
 
-    A `lent` card (ZeroGPU) is there for the length of a call only: nothing runs on it while loading, and weights that
-    were packed for it cannot be moved off again.
+    A `lent` card (ZeroGPU) exists only during a call: nothing runs on it while loading, nothing can be moved off.
     """
 
     device: torch.device
@@ -56,10 +55,9 @@ class Card:
 
 @dataclass
 class Engine:
-    """A loaded model. `pipe` is a diffusers `WanImageToVideoPipeline`; it makes one clip at a time.
+    """A loaded model; makes one clip at a time. `pipe` is a `WanImageToVideoPipeline`.
 
-    `plan` is how it lies in memory now (`None` on a CPU). `decode_s_per_pixel` is what the VAE last took for one pixel
-    of one frame, for the time that is left.
+    `plan`: `None` on a CPU. `decode_s_per_pixel`: the VAE's last seconds per pixel of a frame.
     """
 
     profile: EngineProfile
@@ -72,9 +70,9 @@ class Engine:
     decode_s_per_pixel: float | None = None
 
     def for_profile(self, profile: EngineProfile) -> "Engine | None":
-        """This engine for jobs of `profile`, if the same weights serve them: turbo is the same model with LoRAs.
+        """Return this engine for `profile` if its weights serve it, else `None`: load anew.
 
-        `None` means that `profile` must be loaded anew (other weights, or LoRAs that quantized ones no longer take).
+        Turbo only adds LoRAs, but quantized weights no longer take them.
         """
         if not profile.has_weights_of(self.profile):
             return None
@@ -84,11 +82,12 @@ class Engine:
 
 
 def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
-    """The engine of `profile`, ready to sample. Blocks; `report` hears what is going on, also from other threads, and
-    may raise to stop it. To be run by `following.follow`, which beats while it is silent.
+    """Return the engine of `profile`, ready to sample. Blocks.
+
+    `report` is also called from other threads and may raise to stop loading.
 
     Raises:
-        BackendError: `engine_unavailable`, `storage_full` or `out_of_memory`, with a sentence.
+        BackendError: `engine_unavailable`, `storage_full` or `out_of_memory`.
     """
     report(Stage("loading", f"Loading {profile.title}."))
     engine = LOADERS[profile.loader](profile, settings, report)
@@ -99,7 +98,7 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
 
 
 def _load_miniature(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
-    """On all cores, without a step cache: three blocks leave little to skip (its cost: `benchmarks.quality`)."""
+    """No step cache: three blocks leave little to skip (measured in `benchmarks.quality`)."""
     from wan_core.engine.miniature import fast_vae
     from wan_core.engine.miniature.build import build_pipeline
 
@@ -111,12 +110,11 @@ def _load_miniature(profile: EngineProfile, settings: Settings, report: Report) 
 
 
 def cores() -> int:
-    """Processors this process may use; macOS cannot say, so all of them there."""
+    """Processors this process may use; on macOS, all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
-    """A14B, or whatever WAN_MODEL names, arranged for this card."""
     folder = find_model(profile, settings, report)
     card, plan = first_plan(detect_card(settings), settings)
     _check_host_memory(folder, plan, profile.title)
@@ -143,7 +141,6 @@ LOADERS: dict[Loader, Callable[[EngineProfile, Settings, Report], Engine]] = {
 
 
 def detect_card(settings: Settings) -> Card:
-    """The first CUDA card as it is now, else the CPU."""
     if not torch.cuda.is_available():
         return Card(torch.device("cpu"))
     major, minor = torch.cuda.get_device_capability()
@@ -151,10 +148,10 @@ def detect_card(settings: Settings) -> Card:
 
 
 def first_plan(card: Card, settings: Settings) -> tuple[Card, Plan | None]:
-    """How the model lies to begin with; on ZeroGPU in half a card if it can, which costs the visitor half the quota.
+    """Choose the first arrangement. On ZeroGPU half a card, if it fits, costs half the quota.
 
     Raises:
-        BackendError: `engine_unavailable`, if a lent card cannot hold all of it: there nothing can be moved off.
+        BackendError: `engine_unavailable` if a lent card cannot hold everything.
     """
     if not card.is_cuda:
         return card, None
@@ -168,14 +165,12 @@ def first_plan(card: Card, settings: Settings) -> tuple[Card, Plan | None]:
 
 
 def _goes_straight_to(plan: Plan | None) -> bool:
-    """Whether each part can move to the card as soon as it is read, so that main memory holds one part at a time."""
+    """If parts move to the card as they are read, main memory holds one at a time."""
     return plan is not None and plan.placement == "resident" and plan.weights == "bf16"
 
 
 def assemble(folder: Path, device: torch.device, report: Report) -> Any:
-    """The pipeline in `folder` with its parts on `device`: experts and text encoder bf16, their fp32 islands and the
-    VAE fp32.
-    """
+    """Return the pipeline on `device`: experts and text encoder bf16 with fp32 islands, the VAE fp32."""
     readers: dict[str, tuple[str, Callable[[], Any]]] = {
         "text_encoder": (
             "text encoder",
@@ -203,7 +198,7 @@ def _expert(folder: Path) -> Any:
 
 
 def _check_host_memory(folder: Path, plan: Plan | None, title: str) -> None:
-    """Refuses before the kernel's killer does: the largest part must fit while it is read, or all that stays here."""
+    """Refuse before the OOM killer does: the largest part must fit while read, or all that stays here."""
     largest = max(sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in folder.glob("*/"))
     needed = max(largest // 2, plan.host_bytes if plan else 0)  # files of the experts are fp32, memory bf16
     free = available_bytes()
@@ -215,7 +210,7 @@ def _check_host_memory(folder: Path, plan: Plan | None, title: str) -> None:
 
 
 def available_bytes() -> int:
-    """Main memory that can be used without swapping; Linux says so itself."""
+    """Main memory usable without swapping; all of it without /proc/meminfo."""
     lines = Path("/proc/meminfo").read_text("utf-8").splitlines() if Path("/proc/meminfo").exists() else []
     kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
     return kilobytes * 1024 if kilobytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

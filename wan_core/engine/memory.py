@@ -1,7 +1,7 @@
-"""Which arrangement of the model fits a card, as pure arithmetic, and how a pipeline is arranged so.
+"""Compute which arrangement of the model fits a card, and arrange a pipeline so.
 
-Sizes are those of A14B, counted on the full architecture (weights exactly, activations as the peak of an eager forward)
-and checked against published peaks: 89.5 GB on one H200 at 720p (SGLang #25483), 72.9 GB on an A100 (diffusers #12011).
+Sizes are A14B's (exact weights, peak activations of an eager forward), checked against published peaks: 89.5 GB on one
+H200 at 720p (SGLang #25483), 72.9 GB on an A100 (diffusers #12011).
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ FASTEST_FIRST: tuple[tuple[Weights, Placement], ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """An arrangement for a card with `free` GiB. With fp8 experts the text encoder is int8."""
+    """An arrangement for a card with `free` GiB. fp8 experts go with an int8 text encoder."""
 
     weights: Weights
     placement: Placement
@@ -53,7 +53,6 @@ class Plan:
 
     @property
     def sentence(self) -> str:
-        """The plan in one line: "48 GiB free: fp8 experts, all on the card, tiled VAE."."""
         return f"{self.free:.0f} GiB free: {self.words}."
 
     @property
@@ -67,23 +66,22 @@ class Plan:
 
     @property
     def host_bytes(self) -> int:
-        """Main memory the weights take when they do not stay on the card."""
+        """Main memory of weights that do not stay on the card."""
         expert, text_encoder = _weights(self.weights)
         return 0 if self.placement == "resident" else int((2 * expert + text_encoder + VAE) * GIB)
 
 
 def plan(card_bytes_free: int, sm: int, size: Size, frames: int, acceleration: Acceleration, fp8: bool = True) -> Plan:
-    """The fastest arrangement that fits `frames` of `size` on a card of compute capability `sm` (H200: 90).
+    """Return the fastest arrangement that fits compute capability `sm` (H200: 90), else the smallest.
 
-    `fp8` says whether weights may be quantized at all (torchao is there and the host allows it); `none` never does.
-    If nothing fits, the smallest arrangement.
+    `fp8`: whether weights may be quantized at all; `none` never does.
     """
     may_quantize = fp8 and acceleration == "regular" and sm >= FP8_FROM_SM
     return plans(card_bytes_free, size, frames, ("bf16", "fp8") if may_quantize else ("bf16",))[0]
 
 
 def plans(card_bytes_free: int, size: Size, frames: int, weights: Sequence[Weights]) -> list[Plan]:
-    """All arrangements that fit, the fastest first, with one of `weights`; if none fits, the smallest one."""
+    """Arrangements that fit, fastest first; if none fits, the smallest."""
     free = card_bytes_free / GIB
     candidates = [
         (kind, placement, tiled) for kind, placement in FASTEST_FIRST if kind in weights for tiled in (False, True)
@@ -93,7 +91,7 @@ def plans(card_bytes_free: int, size: Size, frames: int, weights: Sequence[Weigh
 
 
 def peak(weights: Weights, placement: Placement, tiled: bool, size: Size, frames: int) -> float:
-    """The most memory of the card a clip needs, in GiB."""
+    """Peak card memory of a clip in GiB."""
     expert, text_encoder = _weights(weights)
     transformer, vae = transformer_activations(size, frames), vae_activations(size, frames, tiled)
     if placement == "resident":
@@ -104,12 +102,12 @@ def peak(weights: Weights, placement: Placement, tiled: bool, size: Size, frames
 
 
 def transformer_activations(size: Size, frames: int) -> float:
-    """5.3 GiB at 832×480×81, 9.8 at 1280×720×81, 13.6 at 1280×720×121: a line through the measured points."""
+    """GiB, fitted to 5.3 at 832×480×81, 9.8 at 1280×720×81, 13.6 at 1280×720×121."""
     return 1.85 + 1.053e-4 * tokens(size, frames)
 
 
 def vae_activations(size: Size, frames: int, tiled: bool) -> float:
-    """fp32 decoding: 7.6 GiB at 832×480, 17.6 at 1280×720; 1.7 and 3.9 in tiles, most of it the finished clip."""
+    """GiB in fp32: 7.6 at 832×480, 17.6 at 1280×720; tiled 1.7 and 3.9, mostly the finished clip."""
     if not tiled:
         return 1.91e-5 * size.pixels
     finished = 4 * 3 * size.pixels * frames / GIB
@@ -117,12 +115,12 @@ def vae_activations(size: Size, frames: int, tiled: bool) -> float:
 
 
 def _weights(weights: Weights) -> tuple[float, float]:
-    """One expert and the text encoder."""
+    """GiB of one expert and of the text encoder."""
     return (EXPERT_FP8, TEXT_ENCODER_INT8) if weights == "fp8" else (EXPERT, TEXT_ENCODER)
 
 
 def arrange(pipe: Any, wanted: Plan, device: torch.device) -> None:
-    """Puts the parts of `pipe` where `wanted` says. Its weights are what they are: bf16, or fp8 since loading."""
+    """Move the parts of `pipe`; weights stay as loaded, bf16 or fp8."""
     pipe.remove_all_hooks()
     _ungroup(pipe)
     if wanted.placement == "resident":
@@ -142,7 +140,7 @@ def arrange(pipe: Any, wanted: Plan, device: torch.device) -> None:
 
 
 def _ungroup(pipe: Any) -> None:
-    """Takes off the hooks of group offloading; the weights lie in main memory then."""
+    """Remove group offloading's hooks; this leaves the weights in main memory."""
     for component in pipe.components.values():
         if isinstance(component, torch.nn.Module):
             hooks = HookRegistry.check_if_exists_or_initialize(component)
@@ -151,7 +149,7 @@ def _ungroup(pipe: Any) -> None:
 
 
 def tile(pipe: Any, tiled: bool) -> None:
-    """Whether the VAE works in tiles: less memory, a quarter more time, maybe faint seams."""
+    """Tiling: less memory, a quarter more time, maybe faint seams."""
     if tiled:
         pipe.vae.enable_tiling()
     else:

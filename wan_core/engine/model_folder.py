@@ -1,7 +1,6 @@
-"""Where a model's files are: in a folder of this machine, or on the Hub and in its cache.
+"""Find a model's files: in a local folder, or on the Hub and in its cache.
 
-Knows which files of a repository make a Wan and what to tell a host who named another one. Knows no torch and no
-device. Guarantees: what is returned is complete; what is missing, too large or out of reach is said in one sentence.
+What is returned is complete; a failure is one sentence for the host. Knows no torch and no device.
 """
 
 import json
@@ -21,7 +20,7 @@ WANTED = ("model_index.json", *(f"{part}/*.{suffix}" for part in PARTS for suffi
 
 
 def find_model(profile: EngineProfile, settings: Settings, report: Report) -> Path:
-    """The folder with the whole model of `profile`: WAN_MODEL if it is set, else the profile's own repository.
+    """Return the folder of the whole model: WAN_MODEL if set, else the profile's repository.
 
     Raises:
         BackendError: `engine_unavailable` (network, name or content), `storage_full`.
@@ -36,7 +35,7 @@ def find_model(profile: EngineProfile, settings: Settings, report: Report) -> Pa
 
 
 def fetch(pin: Pin, settings: Settings, report: Report) -> Path:
-    """The folder with the files of `pin`; downloads what is missing.
+    """Return the folder with the files of `pin`, downloading what is missing.
 
     Raises:
         BackendError: as `find_model`.

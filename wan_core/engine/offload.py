@@ -1,6 +1,6 @@
-"""How a loaded engine lies in memory, clip by clip: moved before one that needs it, moved again when memory ran out.
+"""Move a loaded engine's parts, before a clip that needs it and after memory ran out.
 
-What fits is `memory`'s arithmetic; here the engine follows it. Knows sizes of clips, nothing of requests.
+`memory` computes what fits. Knows sizes of clips, nothing of requests.
 """
 
 from dataclasses import replace
@@ -17,14 +17,14 @@ from wan_core.run_in_thread import Emit
 
 
 def arrange_for(engine: Engine, size: Size, frames: int, emit: Emit) -> None:
-    """Moves the parts so that a clip of `frames` of `size` fits, if they do not lie so already."""
     if engine.plan is not None:
         _apply(engine, engine.plan, _plans(engine, engine.plan, size, frames)[0], emit)
 
 
 def shrink(engine: Engine, size: Size, frames: int, emit: Emit) -> Plan | None:
-    """After memory ran out: what the present plan needs is evidently more than there is, a lesson that is kept. The
-    next plan, in force; `None` if there is no smaller one.
+    """After memory ran out, apply and return the next smaller plan, or `None`.
+
+    From then on the card counts as smaller than the present plan's estimated need.
     """
     present = engine.plan
     if present is None:
@@ -41,7 +41,7 @@ def shrink(engine: Engine, size: Size, frames: int, emit: Emit) -> Plan | None:
 
 
 def _plans(engine: Engine, present: Plan, size: Size, frames: int) -> list[Plan]:
-    """The arrangements that fit with the weights as they are, the fastest first."""
+    """Those that fit with the present weights, fastest first. A lent card keeps its placement."""
     plans = memory.plans(engine.card.free_bytes, size, frames, [present.weights])
     if engine.card.lent:
         return [plan for plan in plans if plan.placement == present.placement] or [replace(present, tiled=True)]
@@ -60,9 +60,7 @@ def _apply(engine: Engine, present: Plan, wanted: Plan, emit: Emit) -> None:
 
 
 def _move(engine: Engine, wanted: Plan) -> None:
-    """Rearranges the bare experts: the hooks of group offloading and what compiling and caching put on exclude each
-    other on the blocks' forward, so group offloading ends compiling for good.
-    """
+    """Group offloading excludes compiled and cached forwards, so it ends compiling for good."""
     engine.acceleration.compiles &= wanted.placement != "group_offload"
     for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
         disable_cache(expert)

@@ -1,8 +1,7 @@
-"""What the clip will look like, while it is still noise: latents → a small animated picture, without the VAE.
+"""Preview a clip while it is noise: latents → a small animated WebP, without the VAE.
 
-A latent pixel is, to a first approximation, a linear function of the colour it stands for. The step's own guess of the
-finished latents is mapped so and written as WebP. Guarantees: once the cost of the first is known, all previews of a
-clip together take no more than one hundredth of its time.
+A latent pixel is roughly a linear function of its colour. Once the first one's cost is known, a clip's previews take at
+most one hundredth of its time.
 """
 
 import time
@@ -42,12 +41,12 @@ WAN_FACTORS = (
     (0.1984, 0.0913, 0.1861),
 )
 WAN_BIAS = (-0.1835, -0.0868, -0.3360)
-"""Colours in [-1, 1] of normalised latents of Wan 2.1's VAE, as published in ComfyUI's latent_formats.py (Wan21)."""
+"""Wan 2.1's normalised latents → colours in [-1, 1], from ComfyUI's latent_formats.py (Wan21)."""
 
 
 @dataclass(frozen=True)
 class Colours:
-    """A linear map from normalised latents to colours: `factors` (z, 3), `bias` (3,), colours in [-1, 1]."""
+    """Linear map from normalised latents to colours in [-1, 1]: `factors` (z, 3), `bias` (3,)."""
 
     factors: torch.Tensor
     bias: torch.Tensor
@@ -64,9 +63,9 @@ WAN = Colours(torch.tensor(WAN_FACTORS), torch.tensor(WAN_BIAS))
 
 
 def fit_colours(vae: Any, pictures: int = 8, side: int = 48) -> Colours:
-    """The map of another VAE: least squares between its latents and the mean colours under them.
+    """Fit the map of another VAE: least squares between latents and the mean colours under them.
 
-    Made of soft random colours, standing still for five frames, so that first and later latent frames count alike.
+    Stills of five frames make first and later latent frames count alike.
     """
     colours = soft_colours(pictures, side)
     device, dtype = next(vae.parameters()).device, vae.dtype
@@ -80,14 +79,14 @@ def fit_colours(vae: Any, pictures: int = 8, side: int = 48) -> Colours:
 
 
 def least_squares(latents: torch.Tensor, colours: torch.Tensor) -> Colours:
-    """The best linear map with a bias from latents (N, z) to colours (N, 3)."""
+    """Latents (N, z), colours (N, 3)."""
     extended = torch.cat([latents, torch.ones(len(latents), 1)], dim=1)
     solution = torch.linalg.lstsq(extended, colours, driver="gelsd").solution
     return Colours(solution[:-1], solution[-1])
 
 
 def soft_colours(count: int, side: int) -> torch.Tensor:
-    """(count, 3, side, side) in [-1, 1]: random colours on a 4×4 grid, enlarged softly; the same every time."""
+    """(count, 3, side, side) in [-1, 1]; the same every time."""
     generator = torch.Generator("cpu").manual_seed(0)
     grid = torch.rand(count, 3, 4, 4, generator=generator) * 2 - 1
     return torch.nn.functional.interpolate(grid, (side, side), mode="bicubic", align_corners=True).clamp(-1, 1)
@@ -102,7 +101,7 @@ def normalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def write(path: Path, pictures: NDArray[np.uint8]) -> None:
-    """(T, h, w, 3) as an endless animated WebP, enlarged to at least 160 pixels across; whole or not at all."""
+    """Write (T, h, w, 3) atomically as a looping WebP, at least 160 pixels wide."""
     scale = -(-MIN_WIDTH // pictures.shape[2])
     size = (pictures.shape[2] * scale, pictures.shape[1] * scale)
     first, *others = (Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR) for picture in pictures)
@@ -112,7 +111,7 @@ def write(path: Path, pictures: NDArray[np.uint8]) -> None:
 
 @dataclass
 class Previews:
-    """Writes the previews of one clip to `path`, as long as they cost less than their share of its time."""
+    """Writes a clip's previews to `path` while they cost less than `SHARE` of its time."""
 
     path: Path
     colours: Colours
@@ -126,7 +125,7 @@ class Previews:
         self.began = self.clock()
 
     def offer(self, step: int, latents: torch.Tensor, seconds_left: float) -> bool:
-        """Writes a preview of `latents`, the guess after `step` (from 0), if it is due and affordable; says so."""
+        """Write a preview if due and affordable, and return whether. `latents`: the guess after `step` (from 0)."""
         now = self.clock()
         budget = SHARE * (now - self.began + seconds_left)
         if (step + 1) % -(-self.steps // COUNT) or self.spent + self.last > budget:

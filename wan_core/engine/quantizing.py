@@ -1,6 +1,6 @@
-"""fp8 experts and an int8 text encoder, for cards that cannot hold bf16 ones. Needs torchao; one way only.
+"""Quantize experts to fp8 and the text encoder to int8, for cards too small for bf16. Needs torchao; irreversible.
 
-The linear layers of the blocks hold 98.3 % of an expert's weights; all else keeps its precision, the fp32 islands too.
+The blocks' linear layers hold 98.3 % of an expert's weights; the rest keeps its precision.
 """
 
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 PER_ROW = (90, 100)
-"""Compute capabilities with fast row-wise scales; on consumer Blackwell (120) they fail (pytorch #192707)."""
+"""Capabilities with fast row-wise scales; on consumer Blackwell (120) they fail (pytorch #192707)."""
 
 
 def is_available() -> bool:
@@ -17,7 +17,7 @@ def is_available() -> bool:
 
 
 def quantize(pipe: Any, device: torch.device, sm: int) -> None:
-    """Quantizes the parts of `pipe` in place, one after the other on `device`, where they then stay."""
+    """Quantize in place, part by part on `device`, where they stay."""
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     for expert in (pipe.transformer, pipe.transformer_2):
@@ -26,7 +26,6 @@ def quantize(pipe: Any, device: torch.device, sm: int) -> None:
 
 
 def quantize_expert(expert: Any, sm: int) -> None:
-    """fp8 weights and activations in the blocks of one expert."""
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, PerTensor, quantize_
 
     scales = PerRow() if sm in PER_ROW else PerTensor()
@@ -38,5 +37,5 @@ def is_linear(module: torch.nn.Module, name: str) -> bool:
 
 
 def is_block_linear(module: torch.nn.Module, name: str) -> bool:
-    """The linear layers of the blocks, below a LoRA too, but not the LoRA's own small ones."""
+    """A LoRA's own layers stay as they are."""
     return isinstance(module, torch.nn.Linear) and name.startswith("blocks.") and "lora_" not in name

@@ -1,9 +1,7 @@
-"""One clip: a picture and a prompt → raw frames on disk, told as events while it happens.
+"""Sample one clip: a picture and a prompt → raw frames on disk, with events on the way.
 
-The diffusers pipeline does the denoising; here the request becomes its arguments, its callback becomes our events, and
-its latents become frames. Knows nothing of interpolation, encoding or who asked. Guarantees: the same request gives the
-same frames bit for bit on one machine; a cancelled clip stops within one step and leaves no file; memory that does not
-suffice and numbers that overflow are each mended once, and said.
+The same request gives bit-identical frames on one machine. A cancelled clip stops within one step and leaves no file.
+Lack of memory and invalid numbers are each retried once, with a note. Knows nothing of interpolation or encoding.
 """
 
 import time
@@ -37,7 +35,7 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.timing import sampled_frames
 
 DECODE_S_PER_PIXEL = {"cpu": 2.5e-6, "cuda": 3e-8}
-"""Before the first clip: the miniature's VAE on two cores, Wan's on a large card (measured; published)."""
+"""Until the first clip: the miniature's VAE on two cores (measured), Wan's on a large card (published)."""
 
 NO_LOW_NOISE = (
     "With {steps} steps and shift {shift:g} every step falls to the high-noise expert and the low-noise one never "
@@ -55,7 +53,7 @@ SMALLER_PLAN = "The clip did not fit the card's memory at first and was made wit
 
 @dataclass(frozen=True)
 class Clip:
-    """What one call makes. `first_frame` has the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept."""
+    """`first_frame` has the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept."""
 
     request: ImageToVideoInput
     prompt: str
@@ -78,13 +76,12 @@ def sample(
 ) -> Iterator[Event]:
     """Sample the clip of `job` and write its frames to `files`: uint8 (num_frames, H, W, 3) .npy.
 
-    H and W are the rendered size, `geometry.rendered_size(job.size, profile.render_divisor)`. `prompt` is the prompt as
-    it is used, maybe expanded. Now and then a preview, a small animated WebP, is written. The work runs in a thread;
-    closing the generator or `cancelled()` stops it within one step.
+    H and W are `geometry.rendered_size(job.size, profile.render_divisor)`; `prompt` may be expanded. The work runs in a
+    thread; closing the generator or `cancelled()` stops it within one step.
 
     Raises:
         Cancelled: `cancelled()` was true.
-        BackendError: `out_of_memory`, `storage_full`, or `no_media_generated` for a result that is not finite.
+        BackendError: `out_of_memory`, `storage_full`, or `no_media_generated` if the result is not finite.
     """
     size = geometry.rendered_size(job.size, engine.profile.render_divisor)
     with Image.open(files.picture(job.picture)) as picture:
@@ -94,7 +91,6 @@ def sample(
 
 
 def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
-    """Makes the clip; when memory does not suffice, once more with the next plan."""
     for note in _notes(engine, clip):
         emit(Note(note))
     try:
@@ -114,7 +110,6 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
 
 
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
-    """What the visitor should know of this request on this engine."""
     if engine.profile.lora and (misfit := turbo.lora_misfit(clip.request)):
         yield misfit
     if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
@@ -122,7 +117,7 @@ def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
 
 
 def _make_if_memory_suffices(engine: Engine, clip: Clip, emit: Emit) -> bool:
-    """Makes the clip and says whether memory sufficed; all that held memory is gone when it returns."""
+    """Return whether memory sufficed; the clip's memory is freed on return."""
     try:
         _denoise_and_decode(engine, clip, emit)
         return True
@@ -143,7 +138,6 @@ def _out_of_memory(clip: Clip) -> BackendError:
 
 
 def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
-    """Makes the clip; once more with native attention when a fast one failed or gave invalid numbers."""
     try:
         why_again = _try_attention(engine, clip, emit)
     except NotFinite:
@@ -157,7 +151,7 @@ def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
 
 
 def _try_attention(engine: Engine, clip: Clip, emit: Emit) -> str | None:
-    """Makes the clip, or says why its attention is to blame that there is none."""
+    """Return `None`, or a note on how fast attention failed."""
     try:
         latents = _denoise(engine, clip, emit)
     except RuntimeError as error:
@@ -174,7 +168,7 @@ def _has_fast_attention(engine: Engine, clip: Clip) -> bool:
 
 
 def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
-    """The normalised latents of the clip, (1, z, 1 + sampled/4, H/8, W/8) float32."""
+    """Return normalised latents, (1, z, 1 + sampled/4, H/8, W/8) float32."""
     pipe, request = engine.pipe, clip.request
     emit(Stage("sampling", f"{request.num_inference_steps} steps on {clip.frames} frames of {clip.size}."))
     _switch_turbo(engine, emit)
@@ -213,7 +207,7 @@ def _switch_turbo(engine: Engine, emit: Emit) -> None:
 
 
 def prepare_scheduler(pipe: Any, request: ImageToVideoInput) -> StepSchedule:
-    """Gives the pipeline a scheduler of this request's own and says what its steps will do."""
+    """Give `pipe` a new scheduler; return what its steps will do."""
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
     pipe.scheduler.set_timesteps(request.num_inference_steps)
     boundary = pipe.config.boundary_ratio * pipe.scheduler.config.num_train_timesteps
@@ -244,7 +238,7 @@ def _seed(request: ImageToVideoInput) -> int:
 def _after_step(
     engine: Engine, clip: Clip, schedule: StepSchedule, eta: EtaEstimator, emit: Emit
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    """diffusers' `callback_on_step_end`: checks, tells, shows and steers. `emit` raises here when cancelled."""
+    """Return diffusers' `callback_on_step_end`; `emit` raises in it when cancelled."""
     previews = Previews(clip.preview, engine.colours, schedule.steps)
 
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -280,7 +274,6 @@ def _decode(engine: Engine, clip: Clip, latents: torch.Tensor, emit: Emit) -> No
 
 
 def _report_steps(pieces: Iterator[Frames], total: int, emit: Emit) -> Iterator[Frames]:
-    """The same pieces, each told as a step with the time that is left."""
     began = time.monotonic()
     for done, piece in enumerate(pieces, start=1):
         left = (time.monotonic() - began) / done * (total - done)

@@ -1,7 +1,7 @@
-"""The Lightning LoRAs: four steps without guidance, on both experts.
+"""Load and switch the Lightning LoRAs: four steps without guidance, on both experts.
 
-They are loaded beside the weights and switched, never fused: `none` on the same process stays what it is to the last
-bit (fusing and unfusing bf16 weights changes a third of them). Calmer motion is their known price.
+Never fused, so that `none` stays bit-identical (fusing and unfusing changes a third of the bf16 weights). Known cost:
+calmer motion.
 
 Source: https://huggingface.co/lightx2v/Wan2.2-Distill-Loras; sampling as in Wan2.2-Lightning #3 (guidance 1/1, shift 5,
 UniPC's timesteps 999, 937, 833, 625 against the trained 1000, 937.5, 833.3, 625).
@@ -29,21 +29,19 @@ SHA256: dict[str, str | None] = {
     HIGH_NOISE: "887c3bdeb74e83859c920438e16ca31f39ab18ce189abc5f0e36f8348c5bbb19",
     LOW_NOISE: "8833bd4fd7c8eabebf0bc8ee5cfaf47f4f310ce116928a02c1adf8941dd4b0f1",
 }
-"""As public projects pin these two files: several name this revision for both, and one that read the Hub's own listing
-(31 July 2026) gives both digests, as does a second. The files themselves were not at hand when this was written.
-"""
+"""As two public projects pin them, one from the Hub's listing (31 July 2026). Not checked against the files."""
 ABSENT = ("attn2.add_k_proj", "attn2.add_v_proj", "condition_embedder.image_embedder")
-"""Layers of Wan 2.1 that Wan 2.2 lacks. The low-noise file is Wan 2.1's LoRA byte for byte and has parts for them."""
+"""Layers Wan 2.2 lacks. The low-noise file is Wan 2.1's LoRA byte for byte and has parts for them."""
 ADAPTER = "lightning"
 TITLE = "the Lightning LoRAs"
 MAX_STEPS = 8  # trained for 4; more than 8 only cost time
 
 
 def load(pipe: Any, settings: Settings, report: Callable[[Event], None]) -> None:
-    """Loads both LoRAs into `pipe`, switched off. `settings.lightning` may name another repository or a folder.
+    """Load both LoRAs into `pipe`, switched off.
 
     Raises:
-        BackendError: `engine_unavailable` (out of reach, or not the files they should be), `storage_full`.
+        BackendError: `engine_unavailable` (out of reach or unusable), `storage_full`.
     """
     report(Stage("loading", "Reading the Lightning LoRAs."))
     folder = _folder(settings, report)
@@ -58,7 +56,6 @@ def load(pipe: Any, settings: Settings, report: Callable[[Event], None]) -> None
 
 
 def _read(pipe: Any, expert: Any, file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any] | None]:
-    """The tensors of a LoRA of `expert` by diffusers' names, and its metadata if it has some."""
     try:
         tensors, metadata = pipe.lora_state_dict(
             file.parent, weight_name=file.name, use_safetensors=True, return_lora_metadata=True
@@ -72,8 +69,9 @@ def _read(pipe: Any, expert: Any, file: Path) -> tuple[dict[str, torch.Tensor], 
 
 
 def fault_of(tensors: Mapping[str, torch.Tensor], expert: Any) -> str | None:
-    """Why `tensors` (diffusers' names) are no LoRA of `expert`; `None` if each belongs to a linear layer in its shape
-    and every block has some.
+    """Return why `tensors` (diffusers' names) are no LoRA of `expert`, or `None`.
+
+    Each must fit a linear layer; every block must have some.
     """
     linear = {name: layer for name, layer in expert.named_modules() if isinstance(layer, torch.nn.Linear)}
     layers = {name.removeprefix("transformer.").partition(".lora_")[0] for name in tensors}
@@ -101,7 +99,7 @@ def is_loaded(pipe: Any) -> bool:
 
 
 def switch(pipe: Any, on: bool) -> None:
-    """Switches the LoRAs of both experts; off is the plain model to the last bit."""
+    """Off is bit-identical to the plain model."""
     for expert in (pipe.transformer, pipe.transformer_2):
         if on:
             expert.enable_lora()
@@ -110,7 +108,7 @@ def switch(pipe: Any, on: bool) -> None:
 
 
 def lora_misfit(request: ImageToVideoInput) -> str | None:
-    """What of `request` the LoRAs were not made for, in a sentence."""
+    """Return a sentence if the LoRAs were not made for these values."""
     if max(request.guidance_scale, request.guidance_scale_2) > 1:
         return "The Lightning LoRAs are made to run without guidance (scale 1); above it they over-sharpen."
     if request.num_inference_steps > MAX_STEPS:
@@ -119,7 +117,6 @@ def lora_misfit(request: ImageToVideoInput) -> str | None:
 
 
 def _folder(settings: Settings, report: Callable[[Event], None]) -> Path:
-    """The folder with both files."""
     pin = _pin(settings)
     folder = fetch(pin, settings, report)
     for file in pin.files:
@@ -129,7 +126,6 @@ def _folder(settings: Settings, report: Callable[[Event], None]) -> Path:
 
 
 def _pin(settings: Settings) -> Pin:
-    """Ours are known to the last bit; others are the host's own choice."""
     name, revision = settings.lightning or REPO, settings.lightning_revision
     if name == REPO and revision in (None, REVISION):
         return Pin(REPO, REVISION, SHA256, files=(HIGH_NOISE, LOW_NOISE), title=TITLE)

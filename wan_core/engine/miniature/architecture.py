@@ -1,8 +1,7 @@
-"""The sizes of the miniature's five parts, as the arguments of the real diffusers and transformers classes.
+"""Sizes of the miniature's five parts, as arguments of diffusers' and transformers' classes. No torch.
 
-Data alone: `build` makes the model of it and the engine's profile counts its work by it, so no torch here.
-Latents are 8× smaller in space and 4× in time with 18 channels, so the transformers take 40 channels in and give 18
-(A14B: 36 and 16). Any width and height in multiples of 16 work.
+Latents are 8× smaller in space and 4× in time with 18 channels: the transformers take 40 channels in and give 18 (A14B:
+36 and 16). Sides are multiples of 16.
 """
 
 from typing import Any

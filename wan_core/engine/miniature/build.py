@@ -1,7 +1,6 @@
-"""How the miniature is built: the real diffusers and transformers classes in the sizes of `architecture`.
+"""Build the miniature in the sizes of `architecture`.
 
-Knows no training and no request. Nothing is downloaded: weights lie beside this file as safetensors, and without them
-the pipeline is seeded and random.
+Nothing is downloaded: weights lie beside this file; parts without them are seeded and random.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ SEED = 20250728  # the day Wan 2.2 was published
 
 
 def build_tokenizer(words: list[str]) -> T5TokenizerFast:
-    """A unigram tokenizer of whole lower-case words; what it does not know becomes `<unk>`."""
+    """Whole lower-case words; unknown ones become `<unk>`."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -8.0)]
     pieces += [(mark, -6.0) for mark in ",.!?;:'\"()-"]
     pieces += [("▁" + word, -4.0) for word in words]
@@ -44,10 +43,10 @@ def build_transformer(sizes: dict[str, Any]) -> WanTransformer3DModel:
 
 
 def build_pipeline(folder: Path = FOLDER) -> WanImageToVideoPipeline:
-    """The whole pipeline in fp32 on the CPU, the same at every call.
+    """Return the pipeline in fp32 on the CPU, the same at every call.
 
-    `folder` holds `words.txt` and, for each part that has one, `<part>.safetensors` (any float type). Parts without a
-    file keep seeded random weights; the caller's random state is left as it was.
+    `folder` holds `words.txt` and `<part>.safetensors` (any float type) of trained parts. The caller's random state is
+    kept.
     """
     words = (folder / "words.txt").read_text(encoding="utf-8").split()
     tokenizer = build_tokenizer(words)
@@ -71,6 +70,6 @@ def build_pipeline(folder: Path = FOLDER) -> WanImageToVideoPipeline:
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:
-    """Fill `model` from `file`; every tensor must be there and none left over."""
+    """RuntimeError if a tensor is missing or left over."""
     tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
     model.load_state_dict(tensors)
