@@ -1,10 +1,16 @@
 """What all tests share: a clean environment and a folder for data."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from wan_core.files import FileStore
+
+if TYPE_CHECKING:
+    from tests.support.faulty_fal import FaultyFal
 
 HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
 
@@ -43,3 +49,35 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     return cache
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The same sums in the same order every time, in every process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A real mp4: five frames of 64×48 at 16 a second."""
+    from wan_core import encoding
+    from wan_core.geometry import Size
+
+    frames = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3), np.uint8)
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    encoding.encode(frames, path, size=Size(64, 48), fps=16, quality="low", write_mode="fast")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def fal(small_clip: bytes) -> "Iterator[FaultyFal]":
+    """A fal of our own on loopback, as good or as bad as the test wants."""
+    from tests.support.faulty_fal import faulty_fal
+
+    with faulty_fal(small_clip) as running:
+        yield running

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.jobs import MOST_FRAMES
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.timing import Timing, timing
 
@@ -32,7 +33,7 @@ def test_no_interpolator_means_no_new_frames_and_no_faster_rate() -> None:
 
 
 @given(
-    st.integers(17, 121),
+    st.integers(17, MOST_FRAMES),
     st.integers(4, 60),
     st.integers(0, 4),
     st.booleans(),

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import fal_client
-import numpy as np
 import pytest
 from PIL import Image
 from pydantic import SecretStr
@@ -24,7 +23,6 @@ from tests.support.faulty_fal import (
     completed,
     cut,
     cut_short,
-    faulty_fal,
     held,
     in_progress,
     in_queue,
@@ -32,7 +30,6 @@ from tests.support.faulty_fal import (
     says,
 )
 from tests.support.jobs import a_request
-from wan_core import encoding
 from wan_core.backends.fal import FalBackend, Timeouts, files
 from wan_core.backends.fal import backend as fal_backend
 from wan_core.backends.fal.files import picture_bytes
@@ -99,21 +96,6 @@ class Desk:
         with pytest.raises(WanError) as caught:
             self.events(job)
         return caught.value
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A real mp4 of five frames."""
-    frames = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3), np.uint8)
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    encoding.encode(frames, path, size=Size(64, 48), fps=16, quality="low", write_mode="fast")
-    return path.read_bytes()
-
-
-@pytest.fixture
-def fal(clip: bytes) -> Iterator[FaultyFal]:
-    with faulty_fal(clip) as fal:
-        yield fal
 
 
 @pytest.fixture

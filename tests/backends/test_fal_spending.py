@@ -5,19 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydantic import SecretStr
 
 from tests.support.fake_backend import FakeBackend
-from tests.support.faulty_fal import HASTE, FaultyFal, faulty_fal
+from tests.support.faulty_fal import HASTE, FaultyFal
 from tests.support.jobs import NO_FLOOR, House, a_job, a_request, grey_picture
-from wan_core import encoding
 from wan_core.backends.fal import FalBackend
 from wan_core.errors import BackendError
 from wan_core.events import Event, Failed, Finished, Job, JobOptions, Stage, Stopped
 from wan_core.files import FileStore
-from wan_core.geometry import Size
 from wan_core.jobs.budget import DAY_S, FalBudget
 from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
@@ -146,20 +143,6 @@ def test_lent_keys_of_jobs_that_are_over_are_dropped(store: JobStore) -> None:
     keys.lend(next_job.id, OWN_KEY)
     assert keys.key_for(over.id) is None and keys.key_for(next_job.id) == OWN_KEY
     assert "canary" not in repr(vars(keys))
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    frames = [np.zeros((32, 32, 3), np.uint8)] * 3
-    encoding.encode(frames, path, size=Size(32, 32), fps=16, quality="low", write_mode="fast")
-    return path.read_bytes()
-
-
-@pytest.fixture
-def fal(clip: bytes) -> Iterator[FaultyFal]:
-    with faulty_fal(clip) as fal:
-        yield fal
 
 
 def raising(error: BackendError) -> FakeBackend:

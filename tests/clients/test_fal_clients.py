@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.clients.conftest import EXAMPLES, HERE, tool, twin_process
+from tests.support.jobs import MOST_FRAMES
 from tests.support.tls import terminated, tunnel
 from wan_core import schema
 from wan_core.endpoints import IMAGE_TO_VIDEO
@@ -179,7 +180,7 @@ def test_every_call_of_the_javascript_client(place: Place, picture: Path, preloa
     assert report["result"]["seed"] == report["subscribed"]["seed"] == report["run"]["seed"] == 7
     assert report["requestId"] and report["run"]["requestId"] == 36
     assert report["cancelled"] == {"error": "client_cancelled", "status": 499}
-    assert report["faulty"]["status"] == 422 and "from 17 to 121" in report["faulty"]["message"]
+    assert report["faulty"]["status"] == 422 and f"from 17 to {MOST_FRAMES}" in report["faulty"]["message"]
     assert report["faulty"]["fields"][0]["loc"] == ["body", "num_frames"]
     assert report["upload"] and report["tooLarge"] == 413
     assert kept_picture(place, report["fromUpload"]) == kept_picture(place, report["fromBlob"]) == (180, 320)

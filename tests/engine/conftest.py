@@ -33,9 +33,9 @@ TINY = EngineProfile("tiny", "Tiny", "Two layers of noise.", repo=None, revision
 WORDS = ["<pad>", "</s>", "<unk>", "a", "cat", "turns", "left", "blurry"]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    torch.set_num_threads(1)
+@pytest.fixture(autouse=True)
+def tiny_models_run_on_one_thread(one_thread: None) -> None:
+    """More threads only cost time, and sums would depend on how many there are."""
 
 
 def expert() -> WanTransformer3DModel:

@@ -15,16 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.support.faulty_fal import HASTE, FaultyFal, completed, cut, faulty_fal, held, in_progress
+from tests.support.faulty_fal import HASTE, FaultyFal, completed, cut, held, in_progress
 from tests.support.jobs import NO_FLOOR, a_request, grey_picture
-from wan_core import encoding
 from wan_core.backends.fal import FalBackend
 from wan_core.events import Failed, Finished, JobOptions
 from wan_core.files import FileStore
-from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
@@ -92,20 +89,6 @@ def only_row(data: FileStore) -> Row:
     (row,) = store.rows()
     store.close()
     return row
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    frames = [np.zeros((32, 32, 3), np.uint8)] * 3
-    encoding.encode(frames, path, size=Size(32, 32), fps=16, quality="low", write_mode="fast")
-    return path.read_bytes()
-
-
-@pytest.fixture
-def fal(clip: bytes) -> Iterator[FaultyFal]:
-    with faulty_fal(clip) as fal:
-        yield fal
 
 
 def test_a_clip_arrives_although_the_app_was_killed_between_submission_and_result(

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.engine.conftest import tiny_pipeline
 from tests.engine.loras import publish
@@ -32,9 +32,13 @@ def play(folder: Path, mode: str, visitors: int = 1, **variables: str) -> dict[s
     log = folder / "log.txt"
     with log.open("w") as sink:
         command = [sys.executable, "-m", SCENARIO, str(folder / "data"), mode, str(visitors)]
-        streams: dict[str, Any] = {"stdout": sink, "stderr": subprocess.STDOUT}
-        subprocess.run(command, cwd=ROOT, env=os.environ | variables, **streams, timeout=280, check=False)
-    subprocess.run(["pkill", "-9", "-f", f"{SCENARIO} {folder}"], check=False)
+        streams: dict[str, Any] = {"stdout": sink, "stderr": subprocess.STDOUT, "start_new_session": True}
+        with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, **streams) as process:
+            try:
+                process.wait(timeout=280)
+            finally:
+                with suppress(ProcessLookupError):  # the workers it forked belong to its group and outlive it
+                    os.killpg(process.pid, signal.SIGKILL)
     reports = [line for line in log.read_text().splitlines() if line.startswith('{"outcomes"')]
     assert reports, log.read_text()[-3000:]
     report: dict[str, Any] = json.loads(reports[-1])
@@ -88,15 +92,6 @@ def test_three_visitors_at_once_all_get_their_clip_on_their_own_quota(tmp_path: 
     assert {call["token"] for call in asked(report, "/schedule")} == {
         f"header.payload{number}.signature" for number in range(3)
     }
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums come out to the last bit as in the scenario's process, which has one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,6 +1,6 @@
 """Frames whose truth is known: a band-limited texture that can be shifted by any fraction of a pixel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -44,17 +44,6 @@ def random_frames() -> Callable[..., list[Frame]]:
         return [shifted(spectrum, 3 * number, number) for number in range(count)]
 
     return some
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """The same sums in the same order every time."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def psnr(a: Frame, b: Frame, border: int = 0) -> float:

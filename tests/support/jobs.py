@@ -29,6 +29,7 @@ from wan_core.settings import Limits, Settings
 MINIMAL = {"image_url": "https://example.com/a.png", "prompt": "a walk", "resolution": "480p", "num_frames": 17}
 SHORT = {"num_inference_steps": 2, "interpolator_model": "none", "video_write_mode": "fast", "aspect_ratio": "1:1"}
 OPTIONS = JobOptions("miniature")
+MOST_FRAMES = int(IMAGE_TO_VIDEO.bounds("num_frames")[1])  # type: ignore[index]
 NO_FLOOR = replace(Limits(), free_disk_bytes=0)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +16,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.support.app import free_port
 from tests.support.fake_backend import wait_for_stop
-from tests.support.jobs import House, a_house
+from tests.support.jobs import MOST_FRAMES, House, a_house
 from tests.test_recipe import OTHER
 from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import intake, schema, ui
@@ -93,11 +93,6 @@ def png(size: tuple[int, int] = (320, 180)) -> bytes:
     return out.getvalue()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def client(served: Served) -> Client:
     return Client(served.address, verbose=False, analytics_enabled=False)
 
@@ -154,8 +149,8 @@ def test_our_own_picture_folder_cannot_be_named_either(served: Served, data: Fil
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"num_frames": "many"}, "num_frames must be a whole number from 17 to 121; you sent 'many'."),
-        ({"num_frames": 16}, "num_frames must be a whole number from 17 to 121; you sent 16."),
+        ({"num_frames": "many"}, f"num_frames must be a whole number from 17 to {MOST_FRAMES}; you sent 'many'."),
+        ({"num_frames": 16}, f"num_frames must be a whole number from 17 to {MOST_FRAMES}; you sent 16."),
         ({"shift": 11}, "shift must be a number from 1 to 10; you sent 11."),
         ({"resolution": "1080p"}, "resolution must be one of 480p, 580p, 720p; you sent '1080p'."),
         ({"prompt": " "}, EMPTY_TEXT["prompt"]),
@@ -236,7 +231,7 @@ def called(served: Served, **values: Any) -> str:
 
 
 def test_a_fault_reaches_gradio_client_as_our_sentence(served: Served) -> None:
-    with pytest.raises(AppError, match="num_frames must be a whole number from 17 to 121"):
+    with pytest.raises(AppError, match=f"num_frames must be a whole number from 17 to {MOST_FRAMES}"):
         client(served).predict(
             image_url="https://example.com/a.png", prompt=PROMPT, num_frames=3, api_name="/image_to_video"
         )

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from tests.support.fake_backend import wait_for_stop
+from tests.support.jobs import MOST_FRAMES
 from tests.ui.conftest import Desk
 from wan_core.errors import UNEXPECTED, BackendError, InputError
 from wan_core.events import Event, Job, Note, Preview, Stage, Step
@@ -143,7 +144,7 @@ def test_notes_of_a_run_end_up_beside_the_clip(desk: Desk, caller: gr.Request) -
     ("changed", "sentence"),
     [
         ({"picture": None}, "Add a picture first"),
-        ({"num_frames": float("nan")}, "num_frames must be a whole number from 17 to 121"),
+        ({"num_frames": float("nan")}, f"num_frames must be a whole number from 17 to {MOST_FRAMES}"),
         ({"prompt": "x" * 4001}, "prompt may have at most 4,000 characters"),
         ({"seed": "9" * 40}, "seed must be a whole number from 0 to"),
     ],
