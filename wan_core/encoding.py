@@ -1,8 +1,7 @@
-"""Frames → mp4, and the facts that stand in one.
+"""Frames → mp4, and facts read from one. Knows nothing of jobs or torch.
 
-Drives imageio-ffmpeg's bundled binary itself, because that package never looks at ffmpeg's exit status. Guarantees: the
-file at `target` appears whole or not at all, with exactly the frames, size and rate that were asked for; no encoder
-outlives the call; one frame is in memory at a time. Knows nothing of jobs, torch or where the frames come from.
+Runs imageio-ffmpeg's binary directly, because the package ignores ffmpeg's exit status. Guarantees: `target` appears
+whole or not at all, with the requested frames, size and rate; no encoder outlives the call; one frame is in memory.
 """
 
 import errno
@@ -32,26 +31,26 @@ from wan_core.schema import VideoQuality, VideoWriteMode
 log = logging.getLogger(__name__)
 
 CRF: dict[VideoQuality, int] = {"low": 28, "medium": 23, "high": 18, "maximum": 12}
-"""x264's constant rate factor. 12 is visually lossless (46 dB) and still High profile; 0 would not play everywhere."""
+"""x264's CRF. 12 is visually lossless (46 dB) and still High profile; 0 would not play everywhere."""
 
 PRESET: dict[VideoWriteMode, str] = {"fast": "superfast", "balanced": "medium", "small": "veryslow"}
-"""The presets that hold the endpoint's promise of sizes: veryfast gives smaller files than medium, slower gains 2 %."""
+"""Keeps the endpoint's order of sizes: veryfast writes smaller files than medium; slower gains 2 %."""
 
 REFERENCES: dict[VideoWriteMode, int] = {"fast": 1, "balanced": 3, "small": 4}
-"""Frames that a frame may be predicted from. veryslow's own 16 gain 0.1 % and ask for more memory than phones have."""
+"""Reference frames. veryslow's own 16 gain 0.1 % and need more memory than phones have."""
 
 SMALLER: dict[VideoWriteMode, float] = {"fast": 0, "balanced": 0, "small": 0.5}
-"""Added to the CRF: without it veryslow spends on grain what it saves (`python -m benchmarks.encoding`)."""
+"""Added to the CRF; without it veryslow spends its savings on grain (`python -m benchmarks.encoding`)."""
 
 LEVELS = {"3.1": (3_600, 108_000), "4.0": (8_192, 245_760), "4.2": (8_704, 522_240), "5.1": (36_864, 983_040),
           "5.2": (36_864, 2_073_600), "6.2": (139_264, 16_711_680)}  # fmt: skip
-"""What a player must manage: macroblocks a frame and a second (ITU-T H.264, table A-1). All hold four references."""
+"""Macroblocks per frame and per second (ITU-T H.264, table A-1). All hold four references."""
 
 BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv,"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 )
-"""Converts and tags. The `-colorspace` flags alone tag bt709 over bt601 pixels in ffmpeg 5 (errors up to 25/255)."""
+"""Converts and tags. `-colorspace` alone tags bt709 over bt601 pixels in ffmpeg 5 (errors up to 25/255)."""
 
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 POLL_S = 0.1
@@ -60,7 +59,7 @@ TICKS_PER_FRAME = 100
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """What an mp4 holds: `frames` pictures of `size` at `fps` per second in `bytes` bytes."""
+    """`bytes` is the file's size."""
 
     path: Path
     size: Size
@@ -88,11 +87,11 @@ def encode(
     comment: str = "",
     cancelled: Callable[[], bool] = _never,
 ) -> EncodedClip:
-    """Write `frames` to `target` (mp4: x264, yuv420p, bt709, faststart), `comment` in the tag of that name.
+    """Write `frames` to `target`: mp4, x264, yuv420p, bt709, faststart, with a `comment` tag.
 
-    `frames`: uint8 (H, W, 3) RGB, all of one shape; a smaller rendering is cropped centrally to the ratio of `size`
-    and enlarged (Lanczos). Raises BackendError (`storage_full`, `internal_server_error`), Cancelled as soon as
-    `cancelled()` is true, and whatever `frames` raises; then nothing is left behind.
+    `frames`: uint8 (H, W, 3) RGB of one shape; smaller ones go through `enlarged`. Raises BackendError (`storage_full`,
+    `internal_server_error`), Cancelled once `cancelled()` is true, and whatever `frames` raises; then nothing is left
+    behind.
     """
     _require_even(size)
     part = target.with_name(f".{target.stem}.{uuid4().hex}.part")
@@ -108,7 +107,7 @@ def encode(
 
 
 def enlarged(frame: Frame, size: Size) -> Frame:
-    """`frame` cropped centrally to the ratio of `size` and enlarged (Lanczos) to it; untouched if it has that size."""
+    """Crop centrally to the ratio of `size` and enlarge (Lanczos). Raises BackendError if `frame` is larger."""
     height, width = frame.shape[:2]
     if (width, height) == (size.width, size.height):
         return frame
@@ -118,7 +117,7 @@ def enlarged(frame: Frame, size: Size) -> Frame:
 
 
 def probe(path: Path) -> EncodedClip:
-    """Size, frame count and rate as they stand in the file, read packet by packet without decoding."""
+    """Read from packets, without decoding. Raises BackendError."""
     report = _output("-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-").decode()
     facts = dict(line[1:].split(" 0: ") for line in report.splitlines() if line.startswith("#") and " 0: " in line)
     packets = [line.split(",") for line in report.splitlines() if not line.startswith("#")]
@@ -149,7 +148,7 @@ def _command(
 
 
 def level(size: Size, fps: int) -> str:
-    """The lowest of `LEVELS` that allows frames of this size at this rate."""
+    """Lowest of `LEVELS` that allows this size and rate."""
     across, down = -(-size.width // 16), -(-size.height // 16)
     for name, (frame, second) in LEVELS.items():
         if across * down <= frame and max(across, down) ** 2 <= 8 * frame and across * down * fps <= second:
@@ -160,7 +159,6 @@ def level(size: Size, fps: int) -> str:
 def _run_encoder(
     command: list[str], logfile: Path, frames: Iterable[Frame], size: Size, cancelled: Callable[[], bool]
 ) -> int:
-    """Feed every frame to ffmpeg and wait for its end; the number of frames."""
     with logfile.open("wb") as sink, _running(command, sink) as process:
         count = _feed(process, _of_one_shape(frames), size, cancelled)
         status = _finish(process, cancelled)
@@ -173,7 +171,7 @@ def _run_encoder(
 
 @contextmanager
 def _running(command: list[str], sink: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that is dead and reaped when the block ends, however it ends."""
+    """Kill and reap the child however the block ends."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=sink, bufsize=0)
     try:
         yield process
@@ -196,7 +194,7 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Frame], size: Size,
 
 
 def _write(process: subprocess.Popen[bytes], frame: Frame) -> bool:
-    """Hand one frame over; False if the encoder is gone (its exit status tells why)."""
+    """False if the encoder is gone; its exit status tells why."""
     assert process.stdin is not None
     rest = memoryview(frame.tobytes())
     try:
@@ -208,7 +206,7 @@ def _write(process: subprocess.Popen[bytes], frame: Frame) -> bool:
 
 
 def _finish(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> int:
-    """Close the input and wait for the encoder's exit status: seconds for `small`, hence still cancellable."""
+    """Cancellable, because `small` takes seconds to finish."""
     assert process.stdin is not None
     process.stdin.close()
     while True:
@@ -237,7 +235,7 @@ def _checked(part: Path, target: Path, size: Size, fps: int, count: int) -> Enco
 
 
 def _publish(part: Path, target: Path) -> None:
-    """On disk first, then in view: a power cut leaves the whole clip or none."""
+    """Sync before renaming: a power cut leaves the whole clip or none."""
     with _full_disk_named():
         _fsync(part)
         part.replace(target)
@@ -299,6 +297,6 @@ def _notes(folder: Path, comment: str) -> Path:
 
 
 def _ffmetadata(comment: str) -> str:
-    """ffmpeg's metadata file: `=`, `;`, `#`, `\\` and line ends take a backslash (ffmpeg-formats, "Metadata")."""
+    """Escape `=`, `;`, `#`, `\\` and line ends (ffmpeg-formats, "Metadata")."""
     escaped = "".join(f"\\{letter}" if letter in "=;#\\\n\r" else letter for letter in comment)
     return f";FFMETADATA1\ncomment={escaped}"  # no line end: behind a backslash ffmpeg reads it as text

@@ -1,10 +1,8 @@
 """Low-resolution frames + the full-size picture → frames of the picture's size. No torch.
 
-For engines that render smaller and only move a camera over the picture (the miniature). The model decides the camera
-and what comes in at the borders; detail comes from the picture. Each frame is registered on the clip's first frame, the
-picture is moved the same way, and it replaces the plainly enlarged frame where both agree. Guarantees: the first frame
-is the picture; where the model shows something else or a border comes in, its own pixels stand; a frame that the model
-drew blurrier than its first stays blurrier; a dozen low-resolution frames and one large one are in memory at a time.
+For engines that only move a camera over the picture (the miniature). Each frame is registered on the first; the picture
+is moved alike and replaces the enlarged frame where both agree. Guarantees: the first frame is the picture; new content
+and borders keep the model's pixels; blurrier frames stay blurrier; memory holds a dozen small frames and one large one.
 """
 
 from collections import deque
@@ -27,15 +25,15 @@ from wan_core.geometry import Size
 T = TypeVar("T")
 
 Move = NDArray[np.float64]
-"""(4,): growth, turn, right, down. The pixel x of a frame, seen from its centre, shows the place
-((1 + growth, -turn), (turn, 1 + growth)) x + (right, down) of the first frame, in low-resolution pixels."""
+"""(4,): growth, turn, right, down. A frame's pixel x, from its centre, shows ((1 + growth, -turn), (turn, 1 + growth))
+x + (right, down) of the first frame, in low-resolution pixels."""
 
 STILL: Move = np.zeros(4)
 KNOWN = 100.0  # weight of the first frame's move among measured ones
 
 REACH_OF_MOVES = 4
 REACH_OF_SHARES = 3
-"""Frames before and after that steady a frame's move (by a parabola) and its shares (by their mean)."""
+"""Frames on each side that smooth a frame's move (parabola) and its shares (mean)."""
 
 LEVELS = (4, 2, 1)
 STEPS = 6  # of Gauss and Newton, on each level
@@ -43,8 +41,8 @@ CLOSE_PX = 0.01
 LARGEST = 0.5  # growth or turn: beyond, another picture was registered
 OUTLIER = 20.0  # grey levels: beyond, an error counts in proportion only (Huber)
 FINE, COARSE = 1.5, 16.0
-"""Sigmas in pixels of what registration looks at: finer patterns of the model's decoder do not move with the picture,
-coarser changes are brightness."""
+"""Sigmas in pixels: finer patterns of the model's decoder do not move with the picture; coarser changes are
+brightness."""
 
 SHIFT_PX = 1.0  # what the model's own wobble moves an edge by
 TOLERANCE = (12.0, 36.0)  # grey levels: full trust, no trust
@@ -52,24 +50,24 @@ CORRELATION = (0.2, 0.6)  # no trust, full trust
 REGION = 8.0  # sigma in pixels of what is judged together
 FLAT = 30.0  # variance in squared grey levels of what counts as a plain surface
 WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.4, 0.75), (0.4, 0.7)
-"""Part of the first frame's detail that is left, in the whole frame and around a pixel: from none of the picture's
-detail to all of it. At the preset's settings the whole keeps 0.65 to 0.9, with two steps or shift 8 0.5 to 0.65."""
+"""Part of the first frame's detail left, whole and around a pixel, at which a frame takes none or all of the picture.
+Whole frames keep 0.65 to 0.9 at the preset's settings, 0.5 to 0.65 with two steps or shift 8."""
 OVERDRAWN = (1.25, 1.8)  # the same above 1: guidance that is too strong
-QUIET = 6.0  # energy of detail, in squared grey levels, below which nobody sees a difference
+QUIET = 6.0  # energy of detail, in squared grey levels; below it differences are invisible
 FEATHER_PX = 3.0
 NEARLY_NONE = 1 / 256
 
 
 def enlarge_plainly(frame: Frame, size: Size) -> Frame:
-    """`frame` cropped centrally to the ratio of `size` and enlarged (Lanczos)."""
+    """Crop centrally to the ratio of `size` and enlarge (Lanczos)."""
     return np.asarray(geometry.fit(Image.fromarray(frame), size))
 
 
 def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Frame]:
-    """Each frame at the size of `picture`, with its detail.
+    """Yield each frame at the size of `picture`, with its detail.
 
-    `frames`: uint8 (h, w, 3), the first of which shows the picture (`engine.framing.seen_by_engine`: its central crop
-    to the picture's ratio is the picture). `picture`: uint8 (H, W, 3), already cropped to the promised size.
+    `frames`: uint8 (h, w, 3); the first, cropped centrally to the picture's ratio, is the picture
+    (`engine.framing.seen_by_engine`). `picture`: uint8 (H, W, 3), cropped to the final size.
     """
     source = iter(frames)
     first = next(source, None)
@@ -82,7 +80,7 @@ def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Fr
 
 @dataclass(frozen=True)
 class Shot:
-    """A frame, its move, and how much of the picture each of its pixels takes (0…1); (h, w)."""
+    """`share`: how much of the picture each pixel takes, (h, w) in [0, 1]."""
 
     frame: Frame
     move: Move
@@ -90,8 +88,6 @@ class Shot:
 
 
 class Guide:
-    """The first frame and the picture, and where one lies in the other."""
-
     def __init__(self, first: Frame, picture: Frame) -> None:
         self.picture = picture
         self.first = first
@@ -102,20 +98,20 @@ class Guide:
 
     @cached_property
     def to_low(self) -> NDArray[np.float64]:
-        """(3, 3): a pixel of the picture → its place in a low-resolution frame (pixel centres are whole numbers)."""
+        """(3, 3): pixel of the picture → low-resolution frame; pixel centres are whole numbers."""
         scale = (self.kept.right - self.kept.left) / self.size.width
         offset = 0.5 * scale - 0.5
         return np.array([[scale, 0, self.kept.left + offset], [0, scale, self.kept.top + offset], [0, 0, 1]])
 
     def share(self, frame: Frame, move: Move) -> Plane:
-        """How much of the picture each pixel of `frame` is to take, before steadying."""
+        """(h, w) in [0, 1], before smoothing."""
         places = moved_places(move, self.first.shape)
         alike = agreement(frame, sample(self.first, places, cv2.INTER_CUBIC))
         as_sharp = likeness_of_detail(detail(frame), sample(self.detail, places))
         return np.asarray(np.minimum(alike * as_sharp, self.known_parts(places)), np.float32)
 
     def known_parts(self, places: Flow) -> Plane:
-        """1 where `places` lie inside the picture, falling to 0 at borders that have come in."""
+        """1 where `places` are inside the picture, falling to 0 at new borders."""
         box = self.kept
         across, down = places[..., 0], places[..., 1]
         inside = np.minimum(
@@ -125,7 +121,6 @@ class Guide:
         return np.asarray(np.clip((inside + 0.5) / (np.minimum(moved, FEATHER_PX) + 0.5), 0, 1), np.float32)
 
     def draw(self, shot: Shot) -> Frame:
-        """The large frame."""
         if shot.share.max() < NEARLY_NONE:
             return enlarge_plainly(shot.frame, self.size)
         size = (self.size.width, self.size.height)
@@ -139,7 +134,7 @@ class Guide:
 
 
 def find_moves(guide: Guide, rest: Iterator[Frame]) -> Iterator[tuple[Frame, Move]]:
-    """The first frame and the rest with their own moves, each search starting from the frame before."""
+    """Each search starts from the previous move."""
     move = STILL
     yield guide.first, move
     for frame in rest:
@@ -148,7 +143,7 @@ def find_moves(guide: Guide, rest: Iterator[Frame]) -> Iterator[tuple[Frame, Mov
 
 
 def steady_moves(found: Iterator[tuple[Frame, Move]]) -> Iterator[tuple[Frame, Move]]:
-    """Each move on the parabola through its neighbours'; the first frame stays where it is."""
+    """Smooth by a parabola through neighbouring moves; the first frame stays still."""
     for number, (near, here) in enumerate(windows(found, REACH_OF_MOVES)):
         times = np.arange(len(near)) - here
         weights = np.ones(len(near))
@@ -159,7 +154,7 @@ def steady_moves(found: Iterator[tuple[Frame, Move]]) -> Iterator[tuple[Frame, M
 
 
 def steady_shares(guide: Guide, moves: Iterator[tuple[Frame, Move]]) -> Iterator[Shot]:
-    """Each share is the mean of its neighbours', but never more than twice its own: none where nothing agrees."""
+    """Mean of neighbouring shares, at most twice a frame's own: 0 where nothing agrees."""
     shots = (Shot(frame, move, guide.share(frame, move)) for frame, move in moves)
     for near, here in windows(shots, REACH_OF_SHARES):
         own = near[here]
@@ -168,7 +163,7 @@ def steady_shares(guide: Guide, moves: Iterator[tuple[Frame, Move]]) -> Iterator
 
 
 def windows(items: Iterator[T], reach: int) -> Iterator[tuple[list[T], int]]:
-    """For each item those at most `reach` before and after it, and its place among them."""
+    """Each item's neighbours within `reach`, and its index among them."""
     near: deque[T | None] = deque(maxlen=2 * reach + 1)
     padded: Iterator[T | None] = chain(items, [None] * reach)
     for number, item in enumerate(padded):
@@ -178,7 +173,7 @@ def windows(items: Iterator[T], reach: int) -> Iterator[tuple[list[T], int]]:
 
 
 def pyramid(frame: Frame) -> list[Plane]:
-    """What registration compares, coarse to fine: grey, band-passed."""
+    """Blurred grey planes, coarse to fine."""
     grey = to_grey(frame).astype(np.float32)
     plane = blur(grey, FINE)
     height, width = plane.shape
@@ -189,7 +184,7 @@ def pyramid(frame: Frame) -> list[Plane]:
 
 
 def register(first: list[Plane], frame: list[Plane], start: Move) -> Move:
-    """The move from `start` on under which the first frame looks most like `frame` (Lucas and Kanade, robust)."""
+    """The move, from `start`, that best maps the first frame onto `frame` (Lucas and Kanade, robust)."""
     move = start
     for level, reference, target in zip(LEVELS, first, frame, strict=True):
         to_level = np.array([1, 1, 1 / level, 1 / level])
@@ -220,7 +215,7 @@ def refine(reference: Plane, target: Plane, move: Move) -> Move:
 
 
 def slopes_of(plane: Plane) -> tuple[Plane, Plane]:
-    """Grey levels a pixel, to the right and down."""
+    """Grey levels per pixel, to the right and down."""
     right, down = (cv2.Sobel(plane, -1, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
     return np.asarray(right, np.float32), np.asarray(down, np.float32)
 
@@ -230,7 +225,7 @@ def middle(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def matrix(move: Move, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """(2, 3): a frame's pixel → its place in the first frame."""
+    """(2, 3): pixel of a frame → first frame."""
     growth, turn, right, down = move
     linear = np.array([[1 + growth, -turn], [turn, 1 + growth]])
     centre = middle(shape).astype(np.float64)
@@ -243,7 +238,7 @@ def moved_places(move: Move, shape: tuple[int, ...]) -> Flow:
 
 
 def agreement(frame: Frame, expected: Frame) -> Plane:
-    """1 where `frame` looks as `expected` up to a small shift of its edges, 0 where it shows something else."""
+    """1 where `frame` matches `expected` up to a small shift of edges, 0 where it differs."""
     ours, theirs = (blur(picture.astype(np.float32), 1.2) for picture in (frame, expected))
     error = np.abs(ours - theirs).mean(-1)
     right, down = slopes_of(theirs)
@@ -253,7 +248,7 @@ def agreement(frame: Frame, expected: Frame) -> Plane:
 
 
 def correlation(a: Plane, b: Plane) -> Plane:
-    """Local correlation, -1 … 1; 1 where both are flat."""
+    """Local correlation in [-1, 1]; 1 where both are flat."""
     mean_a, mean_b = blur(a, REGION), blur(b, REGION)
     variance_a, variance_b = blur(a * a, REGION) - mean_a**2, blur(b * b, REGION) - mean_b**2
     together = blur(a * b, REGION) - mean_a * mean_b
@@ -262,7 +257,7 @@ def correlation(a: Plane, b: Plane) -> Plane:
 
 
 def likeness_of_detail(ours: Plane, theirs: Plane) -> Plane:
-    """1 where a frame's detail is about the expected one, towards 0 the blurrier it is, or the more overdrawn."""
+    """1 where detail is as expected, towards 0 if blurrier or overdrawn."""
     whole = np.sqrt((ours.mean(keepdims=True) + 0.1) / (theirs.mean(keepdims=True) + 0.1))
     local = np.sqrt((ours + QUIET) / (theirs + QUIET))
     kept = ramp(whole, *WHOLE_SHARPNESS) * ramp(local, *LOCAL_SHARPNESS)
@@ -270,7 +265,7 @@ def likeness_of_detail(ours: Plane, theirs: Plane) -> Plane:
 
 
 def detail(frame: Frame) -> Plane:
-    """Local energy of what is finer than two pixels."""
+    """Local energy of detail finer than two pixels."""
     grey = to_grey(frame).astype(np.float32)
     return blur(np.square(grey - blur(grey, 1)), REGION)
 

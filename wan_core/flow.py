@@ -1,6 +1,6 @@
-"""Dense optical flow and warping on the CPU (OpenCV). Knows no clips and no models.
+"""Optical flow and warping on the CPU (OpenCV).
 
-A flow is (H, W, 2) float32, right and down in pixels. Planes are float32 (H, W). Sizes are (width, height).
+Flow: (H, W, 2) float32, right and down in pixels. Planes: float32 (H, W). Sizes: (width, height).
 """
 
 from typing import TypeVar, cast
@@ -18,24 +18,23 @@ Picture = NDArray[np.uint8]
 Field = TypeVar("Field", NDArray[np.uint8], NDArray[np.float32])
 
 SMALLEST_SIDE = 32
-"""Less than two patches at the finest level (16 pixels) crash OpenCV's DIS."""
+"""OpenCV's DIS crashes below two patches at the finest level (16 pixels)."""
 
 FINEST_LEVEL = 1
 PATCH_STRIDE = 5
 DESCENT_STEPS = 12
 REFINEMENTS = 2
-"""Dense inverse search at half size. Measured on pans, a zoom with rotation and two layers: as good as the preset
-`medium` at 0.6 of its cost; the preset `fast` (a quarter of the size) loses repeating textures (28 dB, not 70)."""
+"""DIS at half size. Measured (pans, zoom with rotation, two layers): as good as the preset `medium` at 0.6 of its cost;
+`fast` (a quarter of the size) loses repeating textures (28 dB, not 70)."""
 
 THUMBNAIL_SIDE = 96
 WORTH = 0.8
 
 
 def estimate_flow(start: Grey, end: Grey) -> Flow:
-    """Where the content of each pixel of `start` lies in `end` (Kroeger et al. 2016); at least SMALLEST_SIDE a side.
+    """Where each pixel of `start` lies in `end` (Kroeger et al. 2016); sides of at least SMALLEST_SIDE.
 
-    The search starts from the shift of the whole picture: without it, textures that move by more than their grain are
-    lost.
+    Starts from the shift of the whole picture: else textures that move further than their grain are lost.
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     search.setFinestScale(FINEST_LEVEL)
@@ -47,7 +46,7 @@ def estimate_flow(start: Grey, end: Grey) -> Flow:
 
 
 def shift_of_all(start: Grey, end: Grey) -> tuple[float, float]:
-    """(right, down) that brings the middle of `start` onto `end`; (0, 0) where that does not make them more alike."""
+    """(right, down) from the middle of `start` to `end`; (0, 0) if that makes them no more alike."""
     scale = max(1, min(start.shape) // THUMBNAIL_SIDE)
     width, height = start.shape[1] // scale, start.shape[0] // scale
     a, b = (resize(plane, (width, height), cv2.INTER_AREA) for plane in (start, end))
@@ -66,12 +65,12 @@ def to_grey(picture: Picture) -> Grey:
 
 
 def grid(height: int, width: int) -> Flow:
-    """Each pixel's own place."""
+    """Each pixel's own coordinates."""
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
 def sample(field: Field, places: Flow, interpolation: int = cv2.INTER_LINEAR) -> Field:
-    """`field` at `places`; its edge repeats outside."""
+    """Read `field` at `places`; edges repeat."""
     across, down = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
     return cast(Field, cv2.remap(field, across, down, interpolation, borderMode=cv2.BORDER_REPLICATE))
 
@@ -81,7 +80,7 @@ def resize(field: Field, size: tuple[int, int], interpolation: int = cv2.INTER_L
 
 
 def warp(field: Field, places: NDArray[np.float64], size: tuple[int, int], interpolation: int) -> Field:
-    """`field` at the places that the (2, 3) matrix gives for the pixels of `size`; its edge repeats outside."""
+    """Read `field` where the (2, 3) matrix maps the pixels of `size`; edges repeat."""
     flags = interpolation | cv2.WARP_INVERSE_MAP
     return cast(Field, cv2.warpAffine(field, places, size, flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
@@ -92,10 +91,10 @@ def is_inside(places: Flow, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def mix(below: Picture, above: Picture, share: Plane) -> Picture:
-    """`above` by its `share` (0…1) over `below`; where both are equal they stay as they are."""
+    """Blend `above` over `below` by `share` (0…1); equal pixels stay exact."""
     return cast(Picture, cv2.blendLinear(above, below, share, 1 - share))
 
 
 def ramp(values: Plane, low: float, high: float) -> Plane:
-    """0 up to `low`, 1 from `high` on, a line between."""
+    """0 up to `low`, 1 from `high`, linear between."""
     return np.asarray(np.clip((values - low) / (high - low), 0, 1), np.float32)

@@ -1,11 +1,9 @@
-"""The requests and the result of fal's Wan 2.2 endpoints, declared once; `endpoints.py` says which is whose.
+"""Requests and result of fal's Wan 2.2 endpoints, declared once; `endpoints.py` says which endpoint has which.
 
-Fields, order, defaults, bounds, choices and help texts stand here and nowhere else: the page's controls, the HTTP
-routes, OpenAPI, the MCP tool, presets, share links, the call to fal, the README table and the tests derive from it.
-It knows nothing of pages, jobs or engines. Our two knowing additions to fal's schema: seeds lie in 0…2^53-1 (what
-JavaScript keeps exactly) and each prompt has at most 4,000 characters (UMT5 reads 512 tokens).
+Pages, routes, OpenAPI, MCP tool, presets, share links, calls to fal, README table and tests derive from it. Added to
+fal's schema: seeds are 0…2^53-1 (exact in JavaScript), prompts at most 4,000 characters (UMT5 reads 512 tokens).
 
-Source: the endpoint's public documentation, https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
+Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 """
 
 from dataclasses import dataclass
@@ -32,20 +30,20 @@ VideoWriteMode = Literal["fast", "balanced", "small"]
 
 
 def _no_truth_value(value: object) -> object:
-    """`true` is no number: pydantic would read it as 1."""
+    """Refuse `true`, which pydantic would read as 1."""
     if isinstance(value, bool):
         raise PydanticCustomError("number_type", "is a truth value")
     return value
 
 
 def _none_means_none(value: object) -> object:
-    """`null` is the word none: "If None, no interpolation is applied"."""
+    """Read `null` as "none" (fal: "If None, no interpolation is applied")."""
     return "none" if value is None else value
 
 
 @dataclass(frozen=True)
 class IsPicture:
-    """Marks a field that holds a picture: an address, a data URI, or a file that was uploaded for it."""
+    """Marks a field that holds a picture: a URL, a data URI or an uploaded file."""
 
 
 PictureUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IMAGE_URL_CHARS), IsPicture()]

@@ -1,7 +1,6 @@
-"""Everything untrusted enters here and nowhere else.
+"""The gate for everything untrusted: `read` returns a picture, `Fetcher` downloads a file from a stranger's address.
 
-`read` turns whatever a visitor gave as a picture into one upright RGB picture; `Fetcher` fetches a file from an address
-that a stranger typed. Nothing here knows of jobs, pages, settings or models.
+Knows nothing of jobs, pages, settings or models.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ __all__ = [
 ]
 
 Local = Callable[[str], Path | None]
-"""Maps a URL that names an upload or result of this server to its file, any other URL to None."""
+"""Maps a URL of this server's own upload or result to its file, any other URL to None."""
 
 
 async def read(
@@ -47,12 +46,11 @@ async def read(
     uploads: Path | None = None,
     limits: PictureLimits = PICTURE_LIMITS,
 ) -> Image.Image:
-    """One upright 8-bit RGB picture: first frame, EXIF turn applied, transparency on white, metadata gone.
+    """Return one upright 8-bit RGB picture: first frame, EXIF turn applied, transparency on white, no metadata.
 
-    `source` is an http(s) URL or a data URI; a `Path` is taken only if it is a regular file under `uploads` (a `str`
-    is never a path). A URL that `local` knows is read from disk, without a socket. Pictures above
-    `limits.kept_pixels` come out smaller, in the same shape. Raises InputError at `field`, or BackendError
-    `storage_full`.
+    `source`: an http(s) URL, a data URI, or a `Path` to a regular file under `uploads`; a `str` is never a path. URLs
+    that `local` knows are read from disk. Pictures above `limits.kept_pixels` are scaled down. Raises InputError at
+    `field`, or BackendError `storage_full`.
     """
     with reported_at(field):
         file = await _opened(source, field, fetch, local, uploads, limits.max_bytes)
@@ -80,7 +78,7 @@ def _own(path: Path, uploads: Path | None) -> Path:
 
 
 async def _fetched(url: str, field: str, fetch: Fetcher, max_bytes: int) -> IO[bytes]:
-    """The file at `url`, on disk and already unlinked: 25 MB of a stranger's are not kept in memory."""
+    """To an unlinked file: 25 MB from a stranger stay out of memory."""
     with ExitStack() as closing:
         file = closing.enter_context(unnamed_file())
         await fetch.fetch(url, file, max_bytes=max_bytes, accept=", ".join(SUPPORTED_FORMATS), field=field)

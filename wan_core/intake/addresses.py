@@ -1,8 +1,7 @@
-"""Which addresses belong to the public internet.
+"""Which IP addresses are on the public internet. No names, no sockets.
 
-Knows numbers only: no names, no sockets. The lists are written out because Python's own answers
-(`ipaddress.is_global`) differ between its releases; both must agree before an address counts as public.
-Sources: IANA's special-purpose registries for IPv4 and IPv6; RFC 6052 (NAT64); RFC 4380 (Teredo); RFC 3056 (6to4).
+The lists are written out because `ipaddress.is_global` differs between Python releases; both must agree. Sources:
+IANA's special-purpose registries (IPv4, IPv6); RFC 6052 (NAT64), RFC 4380 (Teredo), RFC 3056 (6to4).
 """
 
 from collections.abc import Callable
@@ -50,7 +49,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def public_addresses_only(address: Address) -> bool:
-    """True if the whole internet sees the same machine at `address`; tunnels that hide another address count as no."""
+    """True if `address` is public. The IPv4 inside a mapped or NAT64 address decides; other tunnels are not public."""
     carried = _carried(address)
     if isinstance(carried, IPv4Address):
         return carried.is_global and not any(carried in network for network in _CLOSED_V4)
@@ -60,7 +59,7 @@ def public_addresses_only(address: Address) -> bool:
 
 
 def _carried(address: Address) -> Address:
-    """The IPv4 address inside an IPv4-mapped or NAT64 address, else the address itself."""
+    """Unwrap an IPv4-mapped or NAT64 address."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

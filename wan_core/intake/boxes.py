@@ -1,6 +1,6 @@
-"""The colours that an AVIF or HEIC names by number; Pillow and libheif keep this box to themselves.
+"""Colours that an AVIF or HEIC names by number; Pillow and libheif do not report them.
 
-Looks into the file's boxes (ISO/IEC 14496-12) and decodes nothing.
+Reads the file's boxes (ISO/IEC 14496-12), decodes nothing.
 """
 
 import struct
@@ -11,7 +11,7 @@ _NCLX = b"colrnclx"
 
 
 def named_colours(content: bytes) -> Cicp | None:
-    """Primaries and transfer of the first `colr` box of kind nclx among the properties of the pictures."""
+    """Primaries and transfer from the first nclx `colr` box; None without one."""
     meta = _box(content, b"meta")
     at = meta.find(_NCLX)
     if at < 0 or at + len(_NCLX) + 4 > len(meta):
@@ -21,7 +21,6 @@ def named_colours(content: bytes) -> Cicp | None:
 
 
 def _box(content: bytes, kind: bytes) -> bytes:
-    """The body of the first outer box of this kind; empty if there is none."""
     at = 0
     while at + 8 <= len(content):
         size, found = struct.unpack_from(">I4s", content, at)

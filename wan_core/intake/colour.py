@@ -1,7 +1,6 @@
-"""What a file says of its colours → sRGB, as browsers show it; the conversion itself is littlecms'.
+"""A file's declared colours → sRGB, as browsers show it. littlecms converts.
 
-A declaration that is damaged, unknown or meant for another kind of picture is passed over, and the next one counts.
-Profiles are judged by what they do to colours, never by their names.
+Damaged, unknown or unsuitable declarations are skipped. Profiles are judged by their effect, never by name.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,14 +16,12 @@ from wan_core.intake.icc import SRGB_CURVE, Chromaticities, Curve, colour_space,
 
 @dataclass(frozen=True)
 class Icc:
-    """An ICC profile."""
-
     profile: bytes
 
 
 @dataclass(frozen=True)
 class Cicp:
-    """Colour primaries and transfer characteristics by their numbers in ITU-T H.273."""
+    """Numbers of ITU-T H.273."""
 
     primaries: int
     transfer: int
@@ -32,7 +29,7 @@ class Cicp:
 
 @dataclass(frozen=True)
 class Gamma:
-    """A PNG's gAMA (0.45455 for most) and, if it has one, its cHRM."""
+    """A PNG's gAMA (mostly 0.45455) and its cHRM, if any."""
 
     exponent: float
     chromaticities: Chromaticities | None
@@ -40,7 +37,7 @@ class Gamma:
 
 @dataclass(frozen=True)
 class Srgb:
-    """The file says that it is sRGB."""
+    """Declared as sRGB."""
 
 
 Declaration = Icc | Cicp | Gamma | Srgb
@@ -81,7 +78,7 @@ _NEAR_SRGB: Final = 0.05  # a gAMA without cHRM within 5 % of 1/2.2 means sRGB: 
 
 
 def in_srgb(picture: Image.Image, declarations: Iterable[Declaration]) -> Image.Image:
-    """`picture` (L, RGB or CMYK) as 8-bit sRGB (L or RGB) by the first of its declarations that can be used."""
+    """`picture` (L, RGB or CMYK) → 8-bit sRGB (L or RGB) by the first usable declaration."""
     for declaration in declarations:
         try:
             convert = _conversion(declaration, picture.mode)
@@ -93,7 +90,6 @@ def in_srgb(picture: Image.Image, declarations: Iterable[Declaration]) -> Image.
 
 
 def _conversion(declaration: Declaration, mode: str) -> _Conversion | None:
-    """How a picture of this mode becomes sRGB; None if the declaration says nothing that can be used."""
     match declaration:
         case Srgb():
             return _as_it_is
@@ -119,7 +115,7 @@ def _as_it_is(picture: Image.Image) -> Image.Image:
 
 
 def _by_profile(profile: bytes, mode: str) -> _Conversion:
-    """The profile applied by littlecms, or nothing done if it leaves colours where they are."""
+    """Do nothing if `profile` changes no colour."""
     into = "RGB" if mode == "L" and colour_space(profile) == "RGB" else mode
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(BytesIO(profile)),
@@ -139,12 +135,11 @@ def _by_profile(profile: bytes, mode: str) -> _Conversion:
 
 
 def _colours(mode: str) -> Image.Image:
-    """Colours from all over the cube, or every grey."""
     steps = range(0, 256, 51)
     cube = bytes(value for red in steps for green in steps for blue in steps for value in (red, green, blue))
     return Image.frombytes("RGB", (6, 36), cube) if mode == "RGB" else Image.frombytes("L", (256, 1), bytes(range(256)))
 
 
 def _same(one: Image.Image, other: Image.Image) -> bool:
-    """Nowhere more than two levels apart: littlecms' own rounding, and that of sRGB's many editions."""
+    """Allow two levels: littlecms rounds, and editions of sRGB differ."""
     return max(ImageChops.difference(one, other).tobytes()) <= 2

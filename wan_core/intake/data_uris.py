@@ -1,7 +1,6 @@
-"""Pictures written out inside the request: `data:image/png;base64,…`.
+"""Pictures inside the request: `data:image/png;base64,…`.
 
-Reads what browsers read (WHATWG Fetch, "data: URL processor"; Infra, "forgiving-base64 decode"): whatever the label
-says, the bytes are judged later and alone.
+Follows browsers (WHATWG Fetch, "data: URL processor"; Infra, "forgiving-base64 decode"). The label is not trusted.
 """
 
 import binascii
@@ -19,12 +18,12 @@ _ALPHABET: Final = (string.ascii_letters + string.digits + "+/").encode()
 
 
 def is_data_uri(source: str) -> bool:
-    """True if `source` says that it is a data URI, well formed or not."""
+    """Check the scheme only; the rest may be malformed."""
     return source[:5].lower() == "data:"
 
 
 def data_uri_bytes(source: str, max_bytes: int) -> bytes:
-    """The bytes inside a data URI; the length is judged before anything is decoded. Raises Refused."""
+    """Decode a data URI, after checking its length. Raises Refused."""
     label, comma, body = source.partition("#")[0][5:].partition(",")
     if not comma:
         raise Refused("image_load_error", "A data URI needs a comma between its label and the picture.")
@@ -38,7 +37,7 @@ def data_uri_bytes(source: str, max_bytes: int) -> bytes:
 
 
 def _unescaped(body: str) -> bytes:
-    """The body as URLs carry it: no line breaks or tabs, `%41` for `A`. Raises Refused for half a surrogate pair."""
+    """Raises Refused for a lone surrogate."""
     try:
         return unquote_to_bytes(body.translate(_LOST_IN_URLS))
     except UnicodeEncodeError as error:
@@ -46,7 +45,7 @@ def _unescaped(body: str) -> bytes:
 
 
 def _decoded(encoded: bytes) -> bytes:
-    """Base64 with or without its padding. Half a byte at the end is passed over, as browsers do."""
+    """Accept missing padding; ignore half a byte at the end, as browsers do."""
     if len(encoded) % 4 == 0:
         encoded = encoded.removesuffix(b"=").removesuffix(b"=")
     if len(encoded) % 4 == 1 or encoded.translate(None, _ALPHABET):

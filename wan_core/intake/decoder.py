@@ -1,10 +1,9 @@
-"""The child process of the picture gate: one untrusted file on stdin → upright RGB pixels on stdout.
+"""Child process: one untrusted file on stdin → upright RGB pixels on stdout (both regular files).
 
-`images.py` runs `main` in a bare, isolated Python with an empty environment; stdin and stdout are regular files.
-Imports the standard library, Pillow, pillow-heif and its siblings in this folder only. Before it touches the file it
-gives up opening anything else (files and sockets), more memory and more time. Its answer is a line `word width height`,
-then width·height·3 bytes if the word is `picture`. It does not catch what a decoder raises: a child that dies has said
-"damaged". `jpeg.py` and `png.py` take metadata away before any decoder sees it: only pixels decide over pixels.
+`images.py` runs `main` in an isolated Python. Imports only the standard library, Pillow, pillow-heif and siblings.
+`lock` forbids opening files and sockets and bounds memory and time. Output: a line `word width height`, then
+width·height·3 bytes after the word `picture`. A child that dies means "damaged". `jpeg.py` and `png.py` remove metadata
+before a decoder sees it.
 """
 
 import json
@@ -49,12 +48,11 @@ _TURNS: Final = {
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """What a picture may be, and what reading one may cost. Sides are pixels, `max_ratio` is long side : short side.
+    """Limits of a picture and of decoding it. Sides in pixels; `max_ratio` is long : short side.
 
-    A picture of more than `kept_pixels` is handed on smaller, its shape unchanged: the largest frame of the model has
-    0.92 megapixels, and the web process must not hold 160 MB for one photo. JPEGs may be larger than others because
-    libjpeg decodes them at a half to an eighth of their size: a phone's sensor has up to 16,384×12,288.
-    `max_scan_bytes` bounds what libjpeg keeps of a progressive JPEG, which it must hold as a whole.
+    `kept_pixels`: larger pictures are scaled down; the model's frames have at most 0.92 megapixels, and the web process
+    must not hold 160 MB per photo. JPEGs may be larger: libjpeg decodes at 1/2 to 1/8 size, and phone sensors reach
+    16,384×12,288. `max_scan_bytes` bounds libjpeg's buffer for progressive JPEGs.
     """
 
     max_bytes: int = 25_000_000
@@ -83,10 +81,10 @@ PICTURE_LIMITS: Final = PictureLimits()
 
 @dataclass(frozen=True)
 class Source:
-    """A file that has been opened and not decoded, and what it says of itself.
+    """An opened, undecoded file and what it declares.
 
-    `key` is a transparent colour in the file's own depth (`bits`), `fault` the word for why it must not be decoded;
-    `reads_rows` is true if the decoder gives the rows of a cut file that are there.
+    `key`: transparent colour at depth `bits`. `fault`: why not to decode. `reads_rows`: a cut file gives its remaining
+    rows.
     """
 
     content: bytes
@@ -101,7 +99,7 @@ class Source:
 
 
 def main() -> None:
-    """Read, judge, decode, answer. The limits come as JSON in the first argument, Pillow's format in the second."""
+    """Arguments: the limits as JSON, Pillow's format name."""
     limits, format = PictureLimits(**json.loads(sys.argv[1])), sys.argv[2]
     open_file = opener(format)
     lock(limits)
@@ -117,10 +115,7 @@ def main() -> None:
 
 
 def opener(format: str) -> Opener:
-    """Opens files of this format and of no other, with one thread, because threads cost memory.
-
-    Pillow's own `Image.open` would load five decoders where one is needed.
-    """
+    """One format, one thread, to save memory: `Image.open` would load five decoders."""
     module, name = _CLASSES[format]
     plugin = import_module(module)
     if format == "AVIF":
@@ -133,7 +128,7 @@ def opener(format: str) -> Opener:
 
 
 def lock(limits: PictureLimits) -> None:
-    """Give up everything that decoding does not need. The bound on memory holds on Linux only: macOS has none."""
+    """Drop rights that decoding does not need. Memory is bounded on Linux only: macOS has no limit."""
     bounds = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 0,
@@ -159,7 +154,7 @@ def size_fault(size: tuple[int, int], limits: PictureLimits, format: str) -> str
 
 
 def read_source(content: bytes, format: str, open_file: Opener, limits: PictureLimits) -> Source:
-    """The file without its metadata, and what that said. Raises whatever a damaged file raises."""
+    """Raises whatever a damaged file raises."""
     if format == "JPEG":
         return _jpeg_source(content, open_file, limits)
     if format == "PNG":
@@ -169,7 +164,7 @@ def read_source(content: bytes, format: str, open_file: Opener, limits: PictureL
     picture = open_file(content)
     profile = picture.info.get("icc_profile")
     declarations: list[Declaration] = [Icc(profile)] if profile else []
-    turn = UPRIGHT  # browsers believe no EXIF in a WebP; libheif has turned a HEIC already
+    turn = UPRIGHT  # browsers ignore EXIF in a WebP; libheif has turned a HEIC already
     if format == "AVIF":  # Pillow has written the file's own turn (irot, imir) there
         turn = orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     if format in ("AVIF", "HEIF"):
@@ -189,7 +184,7 @@ def _jpeg_source(content: bytes, open_file: Opener, limits: PictureLimits) -> So
 
 
 def upright_rgb(source: Source, kept_pixels: int) -> Image.Image:
-    """The first frame as 8-bit sRGB, turned as its EXIF says, on white where it was transparent."""
+    """First frame as 8-bit sRGB, EXIF turn applied, transparency on white."""
     turn = _TURNS.get(source.orientation)
     picture = shrunk(plain(loaded(source, kept_pixels), source), kept_pixels)
     alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
@@ -200,7 +195,7 @@ def upright_rgb(source: Source, kept_pixels: int) -> Image.Image:
 
 
 def loaded(source: Source, kept_pixels: int) -> Image.Image:
-    """The decoded picture; a large JPEG at the smallest of its scales that still has `kept_pixels`."""
+    """Decode; a large JPEG at the smallest scale that still has `kept_pixels`."""
     picture = source.picture
     scale = (kept_pixels / (picture.width * picture.height)) ** 0.5
     if scale < 1:
@@ -215,10 +210,7 @@ def loaded(source: Source, kept_pixels: int) -> Image.Image:
 
 
 def plain(picture: Image.Image, source: Source) -> Image.Image:
-    """In one of five modes: L, RGB, CMYK, or LA and RGBA if anything in it is transparent.
-
-    Of 16 bits the upper 8 are kept, as browsers do.
-    """
+    """Convert to L, RGB or CMYK, or LA or RGBA if transparent; keep the upper 8 of 16 bits, as browsers do."""
     low = _lower_bytes(picture, source) if source.bits == 16 and source.key else None
     if picture.mode == "I;16":
         picture = Image.frombytes("LA", picture.size, picture.tobytes()).getchannel("A")
@@ -232,7 +224,7 @@ def plain(picture: Image.Image, source: Source) -> Image.Image:
 
 
 def _lower_bytes(picture: Image.Image, source: Source) -> Image.Image:
-    """The other half of a 16-bit picture, L or RGB: what tells a transparent colour from its neighbours."""
+    """The lower 8 of 16 bits, to match a transparent colour exactly."""
     if picture.mode == "I;16":
         return Image.frombytes("LA", picture.size, picture.tobytes()).getchannel("L")
     again = source.open_file(source.content)
@@ -242,7 +234,7 @@ def _lower_bytes(picture: Image.Image, source: Source) -> Image.Image:
 
 
 def _keyed(picture: Image.Image, key: tuple[int, ...], bits: int, low: Image.Image | None) -> Image.Image:
-    """With an alpha channel: 0 where the colour is the key's, 255 elsewhere."""
+    """Alpha is 0 where the colour is `key`, else 255."""
     scale = 255 / ((1 << min(bits, 8)) - 1)
     alpha = _differs(picture, [round((value >> max(bits - 8, 0)) * scale) for value in key])
     if low is not None:
@@ -253,7 +245,6 @@ def _keyed(picture: Image.Image, key: tuple[int, ...], bits: int, low: Image.Ima
 
 
 def _differs(picture: Image.Image, colour: list[int]) -> Image.Image:
-    """255 where any channel differs from the colour's, else 0."""
     masks = [
         channel.point([255 * (level != value) for level in range(256)])
         for channel, value in zip(picture.split(), colour, strict=True)
@@ -265,7 +256,6 @@ def _differs(picture: Image.Image, colour: list[int]) -> Image.Image:
 
 
 def shrunk(picture: Image.Image, kept_pixels: int) -> Image.Image:
-    """At most `kept_pixels` pixels of the same shape; a smaller picture is left alone."""
     scale = (kept_pixels / (picture.width * picture.height)) ** 0.5
     if scale >= 1:
         return picture
@@ -274,7 +264,6 @@ def shrunk(picture: Image.Image, kept_pixels: int) -> Image.Image:
 
 
 def on_white(picture: Image.Image, alpha: Image.Image | None) -> Image.Image:
-    """RGB; transparent parts show white, as a page or a sheet of paper would."""
     if alpha is None:
         return picture
     white = Image.new("RGB", picture.size, (255, 255, 255))  # by name it would load a module
@@ -283,5 +272,4 @@ def on_white(picture: Image.Image, alpha: Image.Image | None) -> Image.Image:
 
 
 def answer(word: str, size: tuple[int, int]) -> None:
-    """Write the first line of the answer."""
     sys.stdout.buffer.write(b"%s %d %d\n" % (word.encode(), *size))

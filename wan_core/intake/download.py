@@ -1,9 +1,8 @@
-"""Fetches a file from an address that a stranger typed.
+"""Download from addresses that strangers typed. Knows nothing of pictures, jobs or settings.
 
-Knows names, addresses and HTTP; knows nothing of pictures, jobs or settings. Guarantees: a name is resolved once and
-refused unless every answer passes the address rule; the connection goes to a checked address while TLS is verified
-against the name; each redirect starts again at the first check; no proxy, cookie, credential or compression; one
-deadline over everything; no more bytes than allowed. Whatever happens, the visitor gets an `InputError`.
+Guarantees: each hop resolves its name once and is refused unless every address passes the rule; the connection goes to
+a checked address, with TLS verified against the name; no proxy, cookie, credential or compression; one deadline and one
+byte limit. Failed downloads raise `InputError`.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ _ADDRESSES_TRIED = 4
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """Bounds of one download: seconds from the first lookup to the last byte, redirects followed, ports allowed."""
+    """`total_s` runs from the first lookup to the last byte."""
 
     total_s: float = 20.0
     redirects: int = 3
@@ -44,22 +43,22 @@ class FetchLimits:
 
 @cache
 def _lookups() -> ThreadPoolExecutor:
-    """Threads of our own: a name server that never answers must not use up the event loop's shared ones."""
+    """Own threads: a silent name server must not exhaust the event loop's."""
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="lookup")
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """All addresses of `host` as the operating system finds them, in its order of preference."""
+    """In the operating system's order of preference."""
     lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     answers = await asyncio.get_running_loop().run_in_executor(_lookups(), lookup)
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 class Fetcher:
-    """Downloads by the rules above. Holds no connection between two calls and may serve several event loops.
+    """Keeps no connection between calls; may serve several event loops.
 
-    `hosts` narrows the names to these and their subdomains, on every hop; empty means any. `tls` is httpx's own
-    default if None. `address_rule` and `resolver` are here for tests: no setting reaches them.
+    `hosts`: names allowed on every hop, with subdomains; empty allows any. `tls`: None is httpx's default.
+    `address_rule` and `resolver`: for tests, no setting reaches them.
     """
 
     def __init__(
@@ -80,9 +79,9 @@ class Fetcher:
     async def fetch(
         self, url: str, into: IO[bytes], *, max_bytes: int, accept: str = "*/*", field: str = "image_url"
     ) -> int:
-        """Write the body at `url` to `into` and return its length; InputError at `field`, BackendError on a full disk.
+        """Write the body to `into` and return its length; after an error `into` may hold a part.
 
-        After an error `into` may hold a part of the body.
+        Raises InputError at `field`, BackendError on a full disk.
         """
         with reported_at(field):
             try:
@@ -98,7 +97,7 @@ class Fetcher:
     async def fetch_to(
         self, url: str, target: Path, *, max_bytes: int, accept: str = "*/*", field: str = "video"
     ) -> int:
-        """The same into the file `target`, which appears complete or not at all; its folder must exist."""
+        """Like `fetch`, into the file `target`, which appears complete or not at all; its folder must exist."""
         partial_file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with partial_file.open("xb", buffering=0) as into:
@@ -129,7 +128,7 @@ class Fetcher:
                 await response.aclose()
 
     async def _checked_addresses(self, url: httpx.URL) -> list[Address]:
-        """The one lookup of this hop. A name without a public address and an unknown name get the same sentence."""
+        """Look up once. Unknown and non-public names get the same sentence."""
         self._check(url)
         host = url.raw_host.decode("ascii")
         try:
@@ -151,7 +150,7 @@ class Fetcher:
             raise Refused("file_download_error", f"This server fetches such files from {self._hosts[0]} only.")
 
     def _pinned(self, url: httpx.URL, address: Address, accept: str) -> httpx.Request:
-        """A request that goes to `address` and still names the host: in its header and to the certificate check."""
+        """Connect to `address`; the Host header and certificate check use the name."""
         headers = {
             "Host": url.netloc.decode("ascii"),
             "User-Agent": _USER_AGENT,
@@ -189,7 +188,7 @@ def _port(url: httpx.URL) -> int:
 
 
 async def _first_answer(transport: httpx.AsyncHTTPTransport, requests: Sequence[httpx.Request]) -> httpx.Response:
-    """The answer to the first request whose address takes the connection."""
+    """Try the next address only if the connection fails."""
     for request in requests[:-1]:
         try:
             return await transport.handle_async_request(request)
@@ -206,7 +205,6 @@ def _next_hop(url: httpx.URL, response: httpx.Response) -> httpx.URL:
 
 
 async def _receive(response: httpx.Response, into: IO[bytes], max_bytes: int) -> int:
-    """Copy the raw body; the declared length is judged first, the received bytes as they come."""
     if response.status_code != 200:
         raise Refused("file_download_error", f"The other server answered {response.status_code} instead of the file.")
     if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):

@@ -1,7 +1,6 @@
-"""The one fact of an EXIF block that browsers look at: which way up the picture is.
+"""Orientation from an EXIF block, the only tag that browsers use.
 
-Read by hand and not by Pillow's `getexif`, which also believes XMP and numbers of another type. Knows nothing of the
-file that the block came from.
+Read by hand: Pillow's `getexif` also accepts XMP and values of other types.
 """
 
 import struct
@@ -13,9 +12,9 @@ _SHORT: Final = 3
 
 
 def orientation(tiff: bytes) -> int:
-    """The orientation, 1 to 8, in the first directory of `tiff`; 1 if there is none or the block is damaged.
+    """Orientation 1 to 8 from the first directory of `tiff`; 1 if missing or damaged.
 
-    As in Chromium the entry counts only as one unsigned short (EXIF 2.3, 4.6.4 A).
+    As in Chromium, only a single unsigned short counts (EXIF 2.3, 4.6.4 A).
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:

@@ -1,7 +1,6 @@
-"""What a file is, judged by its first bytes and nothing else: no name, no media type, no decoder.
+"""Identify a file by its first bytes alone: no name, media type or decoder.
 
-`FORMATS` is the one list of what the gate takes; the page, the API and the download's header follow it. A file that is
-plainly something else is turned away here, with a sentence that fits, before any decoder sees it.
+`FORMATS` is the only list of accepted formats; page, API and download follow it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from wan_core.intake.refusals import Refused
 
 @dataclass(frozen=True)
 class Format:
-    """`pillow` is Pillow's name for it, `suffix` that of a file, without the dot."""
+    """`pillow`: Pillow's format name. `suffix`: without the dot."""
 
     pillow: str
     title: str
@@ -51,7 +50,7 @@ _OTHERS = (
 
 
 def check_format(head: bytes) -> Format:
-    """Which of `FORMATS` a file is, by its first `HEAD_BYTES`; raise Refused for everything else."""
+    """`head`: the first `HEAD_BYTES`. Raises Refused if it is none of `FORMATS`."""
     if not head:
         raise Refused("image_load_error", "The file is empty. Choose it again.")
     format = _format(head)
@@ -81,7 +80,7 @@ def _format(head: bytes) -> Format | None:
 
 
 def _brands(head: bytes) -> list[bytes]:
-    """The brands of an ISO file, the major one first; empty for other files."""
+    """Major brand first; empty unless an ISO file."""
     if head[4:8] != b"ftyp":
         return []
     box = head[: int.from_bytes(head[:4])]
@@ -89,7 +88,7 @@ def _brands(head: bytes) -> list[bytes]:
 
 
 def _other_format(head: bytes) -> str | None:
-    """A name for the file with its article, or None if it is no kind of picture or film that we know."""
+    """With its article."""
     for magic, name in _OTHERS:
         if head.startswith(magic):
             return name

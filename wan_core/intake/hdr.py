@@ -1,7 +1,7 @@
-"""PQ and HLG pictures on a screen without HDR, as Chromium 156 maps them (measured; within 3 of 255 levels).
+"""PQ and HLG → sRGB, as Chromium 156 maps them (measured; within 3 of 255 levels).
 
-ITU-R BT.2100 gives light from code values; 203 cd/m² (BT.2408) becomes half of what the screen can show, brighter light
-is pressed together up to 1,000 cd/m² by its strongest BT.2020 component.
+BT.2100 gives light from code values. 203 cd/m² (BT.2408) becomes half of the screen's maximum; brighter light is
+compressed up to 1,000 cd/m² by its strongest BT.2020 component.
 """
 
 import math
@@ -33,7 +33,7 @@ _BT709: Final = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
 
 def hdr_table(chromaticities: Chromaticities, transfer: int) -> ImageFilter.Color3DLUT:
-    """Code values of PQ (transfer 16) or HLG (18) with these primaries → sRGB, as a filter for an RGB picture."""
+    """Filter for RGB pictures: PQ (transfer 16) or HLG (18) with these primaries → sRGB."""
     own = rgb_to_xyz(chromaticities)
     to_bt2020 = product(inverse(rgb_to_xyz(_BT2020)), own)
     to_bt709 = product(inverse(rgb_to_xyz(_BT709)), rgb_to_xyz(_BT2020))
@@ -68,7 +68,7 @@ def _pq_light(value: float) -> float:
 
 
 def _hlg_scene(value: float) -> float:
-    """The inverse OETF of BT.2100, table 5: scene light, 1 at its most."""
+    """Inverse OETF (BT.2100, table 5): scene light in [0, 1]."""
     a = 0.17883277
     b, c = 1 - 4 * a, 0.5 - a * math.log(4 * a)
     return value * value / 3 if value <= 0.5 else (math.exp((value - c) / a) + b) / 12

@@ -1,17 +1,14 @@
-"""Colour profiles: what a stranger's says of itself, and new ones from primaries and a curve.
-
-Bytes in, bytes out (ICC.1:2022); applying them is littlecms' business.
-"""
+"""Read and build ICC profiles as bytes (ICC.1:2022); littlecms applies them."""
 
 import struct
 from collections.abc import Iterable
 from typing import Final
 
 Chromaticities = tuple[float, ...]
-"""x and y of white, red, green and blue, as in a PNG's cHRM."""
+"""x and y of white, red, green, blue, as in cHRM."""
 
 Curve = tuple[int, tuple[float, ...]]
-"""A `parametricCurveType` (ICC.1, 10.18): its function type and parameters. (0, (2.2,)) is a gamma of 2.2."""
+"""`parametricCurveType` (ICC.1, 10.18): function type and parameters; (0, (2.2,)) is gamma 2.2."""
 
 _Vector = tuple[float, float, float]
 _Matrix = tuple[_Vector, _Vector, _Vector]
@@ -22,12 +19,12 @@ _BRADFORD: Final[_Matrix] = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367
 
 
 def colour_space(profile: bytes) -> str:
-    """The profile's own word for the colours it takes: `RGB`, `GRAY`, `CMYK`, …"""
+    """Input colour space: `RGB`, `GRAY`, `CMYK`, …"""
     return profile[16:20].decode("latin-1").strip()
 
 
 def matrix_profile(chromaticities: Chromaticities, curve: Curve) -> bytes:
-    """An RGB profile with these primaries and one curve. Raises ValueError if they span no colours."""
+    """RGB with one curve. Raises ValueError if the primaries span no colours."""
     red, green, blue = zip(*_to_d50(rgb_to_xyz(chromaticities), chromaticities), strict=True)
     encoded = b"para\0\0\0\0" + struct.pack(">HH", curve[0], 0) + _fixed(curve[1])
     return _profile(
@@ -44,7 +41,7 @@ def matrix_profile(chromaticities: Chromaticities, curve: Curve) -> bytes:
 
 
 def rgb_to_xyz(chromaticities: Chromaticities) -> _Matrix:
-    """Linear RGB → XYZ with Y = 1 for white (SMPTE RP 177). Raises ValueError if the primaries span no colours."""
+    """Linear RGB → XYZ, Y = 1 for white (SMPTE RP 177). Raises ValueError if the primaries span no colours."""
     white_x, white_y, *primaries = chromaticities
     if white_y <= 0:
         raise ValueError("the white has no light")
@@ -56,7 +53,7 @@ def rgb_to_xyz(chromaticities: Chromaticities) -> _Matrix:
 
 
 def inverse(matrix: _Matrix) -> _Matrix:
-    """By cofactors. Raises ValueError if there is none."""
+    """Raises ValueError if there is none."""
     a, b, c = matrix
     columns = (_cross(b, c), _cross(c, a), _cross(a, b))
     determinant = sum(x * y for x, y in zip(a, columns[0], strict=True))
@@ -66,7 +63,6 @@ def inverse(matrix: _Matrix) -> _Matrix:
 
 
 def applied(matrix: _Matrix, vector: Iterable[float]) -> _Vector:
-    """The matrix times the vector."""
     x, y, z = vector
     red, green, blue = matrix
     return (
@@ -77,12 +73,11 @@ def applied(matrix: _Matrix, vector: Iterable[float]) -> _Vector:
 
 
 def product(left: _Matrix, right: _Matrix) -> _Matrix:
-    """left · right."""
     return _transposed(_rows(applied(left, column) for column in _transposed(right)))
 
 
 def _to_d50(matrix: _Matrix, chromaticities: Chromaticities) -> _Matrix:
-    """The matrix as seen under the profile's white, adapted by Bradford (ICC.1, annex E)."""
+    """Adapt to the profile's white by Bradford (ICC.1, annex E)."""
     x, y = chromaticities[:2]
     seen = applied(_BRADFORD, (x / y, 1.0, (1 - x - y) / y))
     wanted = applied(_BRADFORD, _D50)
@@ -108,7 +103,7 @@ def _xyz(vector: _Vector) -> bytes:
 
 
 def _fixed(values: Iterable[float]) -> bytes:
-    """s15Fixed16Number, clipped to what it can say."""
+    """s15Fixed16Number, clipped to its range."""
     return b"".join(struct.pack(">i", round(min(max(value, -32_768.0), 32_767.0) * 65_536)) for value in values)
 
 

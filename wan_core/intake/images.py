@@ -1,7 +1,7 @@
-"""The one picture gate: a file nobody trusts → one upright RGB picture without metadata.
+"""Untrusted file → one upright RGB picture without metadata.
 
-Decoding happens in a short-lived child (`decoder.py`); what comes back is checked like any other stranger's data. Two
-children at most run at a time, whatever the number of visitors; the event loop never waits for one.
+At most two short-lived child processes (`decoder.py`) decode at a time; their answers are checked. The event loop never
+waits.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ def _decoders() -> ThreadPoolExecutor:
 
 
 async def decode(file: IO[bytes], limits: PictureLimits = PICTURE_LIMITS) -> Image.Image:
-    """The picture in `file`, which is closed in the end. Waits for a free decoder. Raises Refused, BackendError."""
+    """Decode and close `file`; waits for a free decoder. Raises Refused, BackendError."""
     work = _decoders().submit(decode_now, file, limits)
     try:
         return await asyncio.wrap_future(work)
@@ -58,7 +58,7 @@ async def decode(file: IO[bytes], limits: PictureLimits = PICTURE_LIMITS) -> Ima
 
 
 def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
-    """The same, in this thread and at once; `file` stays open. It must be a real file: the child reads it by itself."""
+    """Blocking `decode`; `file` stays open and must be a real file: the child reads its descriptor."""
     file.flush()
     format = check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
     with TemporaryFile() as answer:
@@ -89,7 +89,7 @@ def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format
 
 
 def _judged_size(line: bytes, limits: PictureLimits, format: Format) -> tuple[int, int]:
-    """Width and height from the child's first line, or the refusal that it stands for."""
+    """Raises the Refused that the child's first line stands for."""
     answer = _ANSWER.fullmatch(line)
     if answer is None:
         raise _damaged(limits, (0, 0), format)
@@ -100,7 +100,7 @@ def _judged_size(line: bytes, limits: PictureLimits, format: Format) -> tuple[in
 
 
 def _picture(pixels: IO[bytes], size: tuple[int, int]) -> Image.Image:
-    """Raw RGB rows → picture, strip by strip: the pixels are never in memory twice."""
+    """In strips: the pixels are never in memory twice."""
     width, height = size
     picture = Image.new("RGB", size)
     for top in range(0, height, _STRIP_ROWS):
@@ -158,7 +158,7 @@ def _too_many_scans(limits: PictureLimits, size: tuple[int, int], format: Format
 
 
 def _too_narrow(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
-    """fal has no word for a shape: what is missing is the short side."""
+    """fal has no error for a shape: report the short side as too small."""
     least = -(-max(size) // limits.max_ratio)
     return Refused(
         "image_too_small",

@@ -1,7 +1,7 @@
-"""What a JPEG declares, and the JPEG without everything that cannot change a pixel.
+"""What a JPEG declares, and the JPEG without metadata.
 
-Walks the markers (ITU-T T.81, annex B) and decodes nothing. Phones leave the end marker away and downloads lose their
-last bytes: what is missing shows here, and `decoder.py` decides whether it is too much.
+Walks the markers (ITU-T T.81, annex B), decodes nothing. Phones omit the end marker and downloads lose bytes: this
+reports what is missing, `decoder.py` judges it.
 """
 
 import re
@@ -31,8 +31,8 @@ _BYTES_PER_COEFFICIENT: Final = 2  # libjpeg's JCOEF
 class Jpeg:
     """`content` ends with the last marker or byte of the picture; `whole` if that is the end marker.
 
-    `scanned` is true if every coefficient has its last bit in a scan that has at least begun, which says something of
-    files with several scans (`scans`). `buffer_bytes` is what libjpeg keeps in memory for those.
+    `scanned`: every coefficient has its last bit in a scan that has begun (matters with several `scans`).
+    `buffer_bytes`: what libjpeg keeps in memory for several scans.
     """
 
     content: bytes
@@ -45,7 +45,7 @@ class Jpeg:
 
 
 def read_jpeg(content: bytes) -> Jpeg:
-    """The parts of a JPEG that matter. Raises ValueError if it has no frame or no scan."""
+    """Raises ValueError without a frame or a scan."""
     kept, parts, exif = [_START], list[bytes](), None
     frame, progressive, open_bits = b"", False, dict[tuple[int, int], int]()
     scans, whole = 0, False
@@ -81,11 +81,11 @@ def read_jpeg(content: bytes) -> Jpeg:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Marker, body and what follows it up to the next marker (the entropy-coded data of a scan); whole ones only."""
+    """Yield marker, body and the data up to the next marker (entropy-coded, after a scan); complete segments only."""
     at = len(_START)
     if content[at : at + 1] != b"\xff":
         raise ValueError("no marker behind the first")
-    while found := _MARKER.search(content, at):  # over fill, and what some camera left there: as libjpeg does
+    while found := _MARKER.search(content, at):  # skips fill and stray bytes, as libjpeg does
         at, marker = found.start(), content[found.start() + 1]
         if marker == END[1]:
             yield marker, b"", b""
@@ -117,7 +117,7 @@ def _close_bits(open_bits: dict[tuple[int, int], int], scan: bytes, progressive:
 
 
 def _coefficients(frame: bytes) -> int:
-    """How many the picture has: each component is padded to whole blocks of 8×8."""
+    """Each component is padded to whole 8×8 blocks."""
     height, width = struct.unpack_from(">HH", frame, 1)
     samplings = [(factors >> 4, factors & 15) for factors in frame[7::3]]
     across, down = (max(sampling[side] for sampling in samplings) for side in (0, 1))
@@ -126,7 +126,7 @@ def _coefficients(frame: bytes) -> int:
 
 
 def _joined(parts: list[bytes]) -> bytes | None:
-    """The colour profile from its numbered parts (ICC.1, B.4); None if one is missing."""
+    """Join the profile's numbered parts (ICC.1, B.4); None if one is missing."""
     numbered = {part[0]: part[2:] for part in reversed(parts) if len(part) > 2}
     count = parts[0][1] if parts and len(parts[0]) > 2 else 0
     if count == 0 or any(number not in numbered for number in range(1, count + 1)):

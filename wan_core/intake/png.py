@@ -1,7 +1,7 @@
-"""What a PNG declares, and the PNG without everything that cannot change a pixel.
+"""What a PNG declares, and the PNG without metadata. Decodes no pixels.
 
-Follows the PNG specification (third edition) where browsers do: colour and EXIF count only before the pixels, an
-ancillary chunk with a wrong checksum is passed over, texts are never unpacked. Decodes no pixels.
+Follows the PNG specification (third edition) as browsers do: colour and EXIF count only before the pixels, ancillary
+chunks with a wrong checksum are skipped, texts are never unpacked.
 """
 
 import struct
@@ -15,12 +15,12 @@ from wan_core.intake.exif import UPRIGHT, orientation
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _MAX_PROFILE_BYTES: Final = 16_000_000
-_PALETTE: Final = 3  # IHDR's word for it
+_PALETTE: Final = 3  # IHDR colour type
 
 
 @dataclass(frozen=True)
 class Png:
-    """`content` is a PNG of header, palette and pixels. `key` is the colour that is transparent, as in the file."""
+    """`content`: header, palette and pixels only. `key`: the transparent colour, as in the file."""
 
     content: bytes
     bits: int
@@ -30,7 +30,7 @@ class Png:
 
 
 def read_png(content: bytes) -> Png:
-    """The parts of a PNG that matter, of an animation those of its first frame. Raises ValueError if it is damaged."""
+    """Of an animation, take the first frame. Raises ValueError if damaged."""
     head: dict[bytes, bytes] = {}
     frame = b""
     pixels: list[bytes] = []
@@ -47,7 +47,7 @@ def read_png(content: bytes) -> Png:
         elif not pixels:
             head.setdefault(kind, body)
     header, data = head[b"IHDR"], pixels
-    if moving and _fills_canvas(frame, header):  # the first IDAT was no frame of the animation: as browsers see it
+    if moving and _fills_canvas(frame, header):  # the first IDAT is no frame of the animation, as in browsers
         data = moving
     kept = [_chunk(b"IHDR", header), *(_chunk(kind, head[kind]) for kind in _palette_chunks(header) if kind in head)]
     return Png(
@@ -60,7 +60,7 @@ def read_png(content: bytes) -> Png:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk up to the end; pixels also if they are cut short or their checksum is wrong."""
+    """Pixels also if cut short or with a wrong checksum."""
     at = len(SIGNATURE)
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -86,7 +86,7 @@ def _fills_canvas(frame: bytes, header: bytes) -> bool:
 
 
 def _palette_chunks(header: bytes) -> tuple[bytes, ...]:
-    """A palette keeps its transparencies; a transparent colour is ours to apply: Pillow compares 8 with 16 bits."""
+    """Keep tRNS for palettes only: for a transparent colour Pillow compares 8 with 16 bits."""
     return (b"PLTE", b"tRNS") if header[9] == _PALETTE else ()
 
 
@@ -98,7 +98,7 @@ def _key(header: bytes, head: dict[bytes, bytes]) -> tuple[int, ...] | None:
 
 
 def _declarations(head: dict[bytes, bytes]) -> Iterator[Declaration]:
-    """What the file says of its colours, the strongest first (PNG specification, 4.3)."""
+    """Strongest first (PNG specification, 4.3)."""
     if len(head.get(b"cICP", b"")) == 4 and head[b"cICP"][2:] == b"\0\1":  # RGB, full range
         yield Cicp(head[b"cICP"][0], head[b"cICP"][1])
     profile = _profile(head.get(b"iCCP", b""))
@@ -111,7 +111,7 @@ def _declarations(head: dict[bytes, bytes]) -> Iterator[Declaration]:
 
 
 def _profile(body: bytes) -> bytes | None:
-    """The unpacked profile; None if it is damaged or a bomb."""
+    """None if damaged or above `_MAX_PROFILE_BYTES`."""
     unpack = zlib.decompressobj()
     try:
         profile = unpack.decompress(body.partition(b"\0")[2][1:], _MAX_PROFILE_BYTES)

@@ -1,6 +1,6 @@
-"""How this room says no: a fal word, a sentence for the visitor, the limits behind it.
+"""Why a file is refused: fal's error type, a sentence for the visitor, the limits.
 
-The functions below do not know which field they are filling; `reported_at` names it once, at the door.
+Code that refuses does not know the field; `reported_at` adds it.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ RefusalType = Literal[
 
 
 class Refused(Exception):
-    """The file cannot be used. `type` is fal's word, `message` a finished sentence, `context` the limits."""
+    """`type`: fal's word. `message`: a full sentence for the visitor. `context`: the limits."""
 
     def __init__(self, type: RefusalType, message: str, **context: object) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 @contextmanager
 def reported_at(field: str) -> Iterator[None]:
-    """Every `Refused` of the block becomes an `InputError` at `field`."""
+    """Turn `Refused` into `InputError` at `field`."""
     try:
         yield
     except Refused as refused:
@@ -39,7 +39,6 @@ def reported_at(field: str) -> Iterator[None]:
 
 
 def too_large(max_bytes: int) -> Refused:
-    """The file has more than `max_bytes` bytes."""
     return Refused(
         "file_too_large",
         f"The file is larger than {max_bytes / 1_000_000:g} MB. Give a smaller one.",

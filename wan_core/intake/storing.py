@@ -1,4 +1,4 @@
-"""A stranger's bytes on our disk. A full disk is this server's fault, never the visitor's."""
+"""Store untrusted bytes on disk. A full disk is the server's error, not the visitor's."""
 
 from tempfile import TemporaryFile
 from typing import IO
@@ -7,12 +7,11 @@ from wan_core.errors import BackendError
 
 
 def no_room() -> BackendError:
-    """The disk did not take the file."""
     return BackendError("storage_full", "This server has no room to store the file. Try again later.")
 
 
 def store(content: bytes, into: IO[bytes]) -> None:
-    """Write all of `content`, also to an unbuffered file. Raises BackendError `storage_full`."""
+    """Write all of `content`, even to an unbuffered file. Raises BackendError `storage_full`."""
     rest = memoryview(content)
     try:
         while rest:
@@ -22,12 +21,12 @@ def store(content: bytes, into: IO[bytes]) -> None:
 
 
 def unnamed_file() -> IO[bytes]:
-    """A new file without a name; unbuffered, so that closing it after a full disk cannot fail a second time."""
+    """Unbuffered: closing it after a full disk cannot fail again."""
     return TemporaryFile(buffering=0)
 
 
 def stored(content: bytes) -> IO[bytes]:
-    """`content` in a file without a name, which the caller closes. Raises BackendError `storage_full`."""
+    """Return an unnamed file with `content`; the caller closes it. Raises BackendError `storage_full`."""
     file = unnamed_file()
     try:
         store(content, file)

@@ -1,4 +1,4 @@
-"""How much of a cut file's picture is there. What is missing is measured in rows, never guessed from bytes."""
+"""Measure in rows how much of a cut file's picture is left."""
 
 import random
 from collections.abc import Callable
@@ -14,10 +14,9 @@ Opener = Callable[[bytes], ImageFile.ImageFile]
 
 
 def mended_jpeg(jpeg: Jpeg, open_file: Opener) -> bytes:
-    """The JPEG with an end marker, as cameras' own readers take it.
+    """Add the end marker. Raises ValueError if more than about an eighth of the rows is missing.
 
-    What is left of a last scan may miss half of it where other scans have drawn the picture already, else an eighth
-    of the rows. Raises ValueError if more is missing.
+    With several scans half may be missing: earlier ones have drawn the picture.
     """
     height, missing = _missing_in_jpeg(jpeg, open_file)
     few = height // 2 if jpeg.scans > 1 else max(height // 8, min(_MCU_ROWS, height // 4))
@@ -27,7 +26,7 @@ def mended_jpeg(jpeg: Jpeg, open_file: Opener) -> bytes:
 
 
 def _missing_in_jpeg(jpeg: Jpeg, open_file: Opener) -> tuple[int, int]:
-    """Height, and the rows from the first on that changes with what follows the last byte."""
+    """Height, and the rows from the first that changes with what follows the last byte."""
     fillers = (bytes(_FILLER_BYTES), random.Random(1).randbytes(_FILLER_BYTES).replace(b"\xff", b"\0"))
     pictures = [open_file(jpeg.content + filler + END) for filler in fillers]
     height = pictures[0].height
@@ -40,7 +39,7 @@ def _missing_in_jpeg(jpeg: Jpeg, open_file: Opener) -> tuple[int, int]:
 
 
 def load_rows(content: bytes, open_file: Opener) -> Image.Image:
-    """The picture of a cut PNG, GIF or BMP, white where rows are missing. Raises ValueError if an eighth is missing."""
+    """Load a cut PNG, GIF or BMP, missing rows white. Raises ValueError if more than an eighth is missing."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     white, black = (_loaded_over(fill, open_file(content)) for fill in (255, 0))
     missing, few = 0, white.height // 8
@@ -53,7 +52,7 @@ def load_rows(content: bytes, open_file: Opener) -> Image.Image:
 
 
 def _loaded_over(fill: int, picture: ImageFile.ImageFile) -> ImageFile.ImageFile:
-    """Decode over a flat picture: rows that are not in the file keep its value."""
+    """Missing rows keep `fill`."""
     picture.im = Image.new(picture.mode, picture.size, (fill,) * len(picture.getbands())).im
     picture.load()
     return picture

@@ -1,6 +1,6 @@
-"""Files that are already on this machine: uploads of the page, uploads and results of the HTTP API.
+"""Open files already on this machine: uploads and results.
 
-Opens regular files only and never waits for one: no link, pipe, socket or device, whatever the path says.
+Regular files only, never blocking: no link, pipe, socket or device.
 """
 
 import os
@@ -14,7 +14,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def uploaded(path: Path, folder: Path) -> Path:
-    """`path` made absolute if it is a regular file under `folder` and no link; raises Refused otherwise."""
+    """Resolve `path`. Raises Refused unless it is a regular file under `folder`, not a link."""
     try:
         found = path.resolve(strict=True)
         inside = found.is_relative_to(folder.resolve(strict=True))
@@ -27,7 +27,7 @@ def uploaded(path: Path, folder: Path) -> Path:
 
 
 def open_regular(path: Path, max_bytes: int) -> IO[bytes]:
-    """`path` opened for reading, at most `max_bytes` long; judged before it is opened and after. Raises Refused."""
+    """At most `max_bytes`; checked before and after opening. Raises Refused."""
     try:
         _check_regular(path.lstat(), max_bytes)
         file = os.fdopen(os.open(path, _OPEN), "rb")
@@ -49,5 +49,5 @@ def _check_regular(status: os.stat_result, max_bytes: int) -> None:
 
 
 def _gone() -> Refused:
-    """One sentence for all: whether a foreign path exists is nobody's business."""
+    """One sentence for all cases: do not reveal which paths exist."""
     return Refused("file_download_error", "This file is not among the uploads. Upload it again.")

@@ -1,8 +1,8 @@
-"""New frames between the old ones. Importing this loads no torch; `iter_interpolated` does when a network runs.
+"""Frame interpolation. Importing this loads no torch; `iter_interpolated` does when a network runs.
 
-`plan_interpolation` says before the first frame which interpolator will run and, if it is not the one asked for, why in
-one sentence. `iter_interpolated` runs it, lazily and frame by frame. An interpolator is a module here that a request
-names by its word and that declares what `Declaration` says; `rife.py` is an example. `fallback` has only `load`.
+`plan_interpolation` chooses the interpolator before the first frame; `iter_interpolated` runs it lazily. Each
+interpolator is a module here, named by the request, that implements `Declaration` (see `rife.py`; `fallback` has only
+`load`).
 """
 
 from collections import deque
@@ -33,25 +33,22 @@ __all__ = [
 
 
 class Declaration(Protocol):
-    """What a module of this room declares at its top; importing it loads no torch."""
+    """What an interpolator module declares; importing it loads no torch."""
 
     TITLE: str
     WEIGHTS: Pin | None
-    """One file; None: it runs without any, on the CPU and outside of any GPU call."""
+    """One file; None: no weights, runs on the CPU outside of any GPU call."""
     SECONDS_PER_PIXEL: Mapping[str, float]
-    """Of each new frame, sides padded to 64; by "cpu" and "cuda", which may be left out where there are no weights."""
+    """Per new frame, sides padded to 64; for "cpu" and "cuda" ("cuda" is optional without weights)."""
 
     def load(self, weights: Path | None, device: str | None) -> Interpolator:
-        """Ready to run on `device` (torch's name; None: the CUDA card if there is one)."""
+        """`device`: torch's name; None: the CUDA card if there is one."""
         ...
 
 
 @dataclass(frozen=True)
 class InterpolationPlan:
-    """What will run between the frames: "none", "fallback" or the word that was asked for.
-
-    Where it is not what was asked, `note` is the sentence for page and result.
-    """
+    """`used`: "none", "fallback" or the requested word. `note`: tells page and result if it differs."""
 
     used: str
     note: str = ""
@@ -59,26 +56,25 @@ class InterpolationPlan:
 
     @property
     def is_network(self) -> bool:
-        """Whether it runs on the card, beside the model."""
+        """Runs on the card, beside the model."""
         return self.weights is not None
 
     @property
     def is_cpu_work(self) -> bool:
-        """Whether it runs on the CPU, after the model and outside of any GPU call."""
+        """Runs on the CPU after the model, outside of any GPU call."""
         return self.used != "none" and not self.is_network
 
 
 def _ignore(done: int) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 def find_declaration(model: str) -> Declaration:
-    """The module of this room that the request's word `model` names."""
     return cast(Declaration, import_module(f"{__name__}.{model}"))
 
 
 def seconds_per_pixel(model: str, device: str) -> float:
-    """Seconds for a pixel of each new frame, sides padded to 64; loading left out. `device`: "cpu" or "cuda"."""
+    """Seconds per pixel of each new frame, sides padded to 64, without loading; `device`: "cpu" or "cuda"."""
     if model == "none":
         return 0.0
     seconds = find_declaration(model).SECONDS_PER_PIXEL
@@ -86,10 +82,9 @@ def seconds_per_pixel(model: str, device: str) -> float:
 
 
 def plan_interpolation(model: str, count: int, folder: Path, hub: Hub | None = None) -> InterpolationPlan:
-    """What serves `model` with `count` new frames here and now; downloads weights that are missing (no torch).
+    """Choose the interpolator for `count` new frames; download missing weights (no torch).
 
-    `folder` keeps failures and checksums. Weights that are there are used, on a CPU too; where they cannot be had the
-    fallback delivers the clip. Without new frames nothing runs.
+    Present weights are used on a CPU too; without weights the fallback runs. `folder` keeps failures and checksums.
     """
     if model == "none" or count == 0:
         return InterpolationPlan("none")
@@ -111,10 +106,7 @@ def iter_interpolated(
     device: str | None = None,
     on_pair: Callable[[int], None] = _ignore,
 ) -> Iterator[Frame]:
-    """`frames` with `count` new ones between each pair, as planned; see `insert_frames`.
-
-    `device` is torch's name; without one a network takes the CUDA card if there is one.
-    """
+    """Insert frames as planned; see `insert_frames`. `device`: torch's name; None: the CUDA card if there is one."""
     if interpolation.used == "none":
         return iter(frames)
     interpolate = find_declaration(interpolation.used).load(interpolation.weights, device)
@@ -124,10 +116,10 @@ def iter_interpolated(
 def insert_frames(
     frames: Iterable[Frame], count: int, interpolate: Interpolator, on_pair: Callable[[int], None] = _ignore
 ) -> Iterator[Frame]:
-    """T frames, uint8 (H, W, 3) → T + (T - 1)·count, one by one; the originals come out untouched at k·(count + 1).
+    """T frames, uint8 (H, W, 3) → T + (T - 1)·count, lazily; originals come out unchanged at k·(count + 1).
 
-    At a cut the nearer original is repeated instead. `on_pair(done)` hears of each finished pair; what it raises stops
-    the work, as does closing the iterator. Only a few frames are held, whatever the clip's length.
+    At a cut the nearer original is repeated. `on_pair(done)` is called after each pair and may raise. Only a few frames
+    are held.
     """
     source = iter(frames)
     if count == 0:
@@ -145,7 +137,7 @@ def insert_frames(
 
 
 def _iter_filled(pairs: Iterator[Pair], count: int, interpolate: Interpolator) -> Iterator[tuple[list[Frame], Frame]]:
-    """For each pair what goes between, and its right frame. The interpolator is started once for each shot."""
+    """New frames and right frame of each pair; starts the interpolator once per shot."""
     waiting: deque[Pair] = deque()
     cuts: list[Pair] = []
 

@@ -1,9 +1,8 @@
-"""FILM "Style": one pyramid of features, flows both ways, and a decoder that paints the frame between.
+"""FILM "Style": feature pyramid, flows both ways, decoder.
 
-Written from Google's frame-interpolation (Apache-2.0; paper: Reda et al., ECCV 2022, arXiv 2202.04901; gin config
-Style), with the key names of the published file. It was trained on the middle only, so other times are reached
-greedily: the frame nearest the middle of a gap first, then the gaps that it leaves. Convolutions are half precision on
-CUDA, float32 elsewhere; flows are always float32.
+From Google's frame-interpolation (Apache-2.0; Reda et al., ECCV 2022, arXiv 2202.04901; gin config Style), with the
+published file's key names. Trained on the middle only: other times follow SCHEDULE, the frame nearest the middle of
+each gap first. Convolutions are float16 on CUDA, else float32; flows always float32.
 """
 
 from functools import lru_cache, partial
@@ -20,9 +19,9 @@ from wan_core.interpolation._tensors import Look, best_device, in_betweens, load
 LEVELS = 7
 FUSED_LEVELS = 5
 STAGES = (64, 128, 256, 512)
-"""Feature channels of the four stages that start from each level of the image pyramid."""
+"""Feature channels of the four stages that start at each image level."""
 FLOW_WIDTHS = (32, 64, 128, 256)
-"""Filters of the flow predictors of levels 0, 1, 2 and of all coarser levels."""
+"""Filters of the flow predictors at levels 0, 1, 2 and coarser."""
 
 SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
     1: ((1, 0, 2),),
@@ -30,11 +29,11 @@ SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
     3: ((2, 0, 4), (1, 0, 2), (3, 2, 4)),
     4: ((2, 0, 5), (1, 0, 2), (4, 2, 5), (3, 2, 4)),
 }
-"""count → (new, left, right) in the order in which the frames are made; 0 is the left frame, count + 1 the right."""
+"""count → (new, left, right) in order of work; 0 is the left frame, count + 1 the right."""
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """FILM with the published weights, read once per process and device."""
+    """Weights are read once per process and device."""
     device = device or best_device()
     return partial(in_betweens, _load_network(weights, device), device=device)
 
@@ -48,7 +47,6 @@ def _load_network(weights: Path, device: str) -> "Film":
 
 
 def network() -> "Film":
-    """FILM without its weights."""
     return Film()
 
 
@@ -64,14 +62,14 @@ class Film(nn.Module):
         self.fuse = Fusion()
 
     def look(self, images: Tensor) -> Look:
-        """Seven levels, each halving the one before: the image's 3 channels, then 64, 192, 448, 960 … of features."""
+        """Seven levels, each half the size: 3 image channels, then 64, 192, 448, 960 … of features."""
         levels = [images.to(self.fuse.output_conv.weight.dtype)]
         while len(levels) < LEVELS:
             levels.append(F.avg_pool2d(levels[-1], 2))
         return [torch.cat(level, 1) for level in zip(levels, self.extract(levels), strict=True)]
 
     def between(self, left: Look, right: Look, count: int) -> list[Tensor]:
-        """`count` images (B, 3, H, W), made in the order of SCHEDULE; `count` is 1 to 4."""
+        """`count` (1 to 4) images (B, 3, H, W), made in the order of SCHEDULE."""
         made: dict[int, Tensor] = {}
         looks = {0: left, count + 1: right}
         for new, before, after in SCHEDULE[count]:
@@ -81,7 +79,7 @@ class Film(nn.Module):
         return [made[number] for number in range(1, count + 1)]
 
     def at(self, left: Look, right: Look, time: float) -> Tensor:
-        """The image at `time` in (0, 1) between two looks. The flow to the left frame is the right one's to it."""
+        """Image at `time` in (0, 1)."""
         to_left = [flow * time for flow in self.predict_flow(right, left)]
         to_right = [flow * (1 - time) for flow in self.predict_flow(left, right)]
         levels = list(zip(left, right, to_left, to_right, strict=True))[:FUSED_LEVELS]
@@ -90,13 +88,13 @@ class Film(nn.Module):
 
 
 def _aligned(left: Tensor, right: Tensor, to_left: Tensor, to_right: Tensor) -> Tensor:
-    """One level of two looks, both warped to the time between, and the flows that did it."""
+    """One level: both looks warped to the time between, and the flows."""
     flows = torch.cat([to_left, to_right], 1).to(left.dtype)
     return torch.cat([warp(left, to_left), warp(right, to_right), flows], 1)
 
 
 class Extractor(nn.Module):
-    """Cascaded features: level i holds stage j of the tree that starts at level i - j, for j = 0 … min(i, 3)."""
+    """Cascaded features: level i holds stage j of the tree from level i - j, j = 0 … min(i, 3)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,8 +109,6 @@ class Extractor(nn.Module):
 
 
 class Stages(nn.Module):
-    """Up to four stages of two convolutions, each at half the size of the one before."""
-
     def __init__(self) -> None:
         super().__init__()
         inputs = (3, *STAGES)
@@ -128,7 +124,7 @@ class Stages(nn.Module):
 
 
 class FlowPyramid(nn.Module):
-    """The flow from one frame to another, (B, 2, H, W) in pixels at each level, the finest first."""
+    """Flow between two frames, (B, 2, H, W) in pixels per level, finest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +147,7 @@ class FlowPyramid(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Features of two frames, the second already warped → what is missing in the flow, float32."""
+    """Features of two frames, the second warped → flow correction, float32."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -169,7 +165,7 @@ class Predictor(nn.Module):
 
 
 class Fusion(nn.Module):
-    """A U-Net's decoder over five aligned levels → (B, 3, H, W), not clamped."""
+    """U-Net decoder over five aligned levels → (B, 3, H, W), not clamped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +192,7 @@ class Fusion(nn.Module):
 
 
 class Conv(nn.Module):
-    """A convolution that keeps the size (an even kernel pads right and bottom), then a leaky ReLU; slope 1: linear."""
+    """Same-size convolution (even kernels pad right and bottom), leaky ReLU; slope 1: linear."""
 
     def __init__(self, inputs: int, outputs: int, side: int, slope: float = 0.2) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""Frames, pairs and runs: the words that every interpolator shares. No torch, no disk.
+"""Types that all interpolators share. No torch, no disk.
 
-An interpolator takes an iterator of pairs and gives, in their order, a list of new frames for each. It may look a
-bounded number of pairs ahead, never the whole clip. Neighbouring pairs hold the very same frame object in common, so
-what was computed for it (features) can be used twice.
+An interpolator yields a list of new frames per pair, in order, and looks a bounded number of pairs ahead. Neighbouring
+pairs share the same frame object, so its features can be reused.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,14 +11,11 @@ from wan_core.frames import Frame
 Pair = tuple[Frame, Frame]
 
 Interpolator = Callable[[Iterable[Pair], int], Iterator[list[Frame]]]
-"""(pairs, count) → for each pair `count` frames at the times i/(count+1), each of the pair's shape."""
+"""(pairs, count) → per pair `count` frames at times i/(count+1), of the pair's shape."""
 
 
 def group_pairs(pairs: Iterable[Pair], at_most: int) -> Iterator[list[Frame]]:
-    """Pairs that follow each other as one list of frames: (a, b), (b, c), (d, e) → [a, b, c], [d, e].
-
-    A run has at most `at_most` pairs, hence `at_most + 1` frames.
-    """
+    """Join consecutive pairs: (a, b), (b, c), (d, e) → [a, b, c], [d, e]; at most `at_most` pairs each."""
     run: list[Frame] = []
     for left, right in pairs:
         if run and (run[-1] is not left or len(run) > at_most):

@@ -1,7 +1,7 @@
-"""RIFE 4.25: flows to both frames from five passes, coarse to fine; any time between them in one go.
+"""RIFE 4.25: flows to both frames in five passes, coarse to fine, for any time directly.
 
-Written from the architecture of hzwer's Practical-RIFE (MIT; paper: Huang et al., ECCV 2022, arXiv 2011.06294), with
-the key names of the published file. float32 everywhere: the network is small and the flow wants the precision.
+From hzwer's Practical-RIFE (MIT; Huang et al., ECCV 2022, arXiv 2011.06294), with the published file's key names.
+float32 everywhere: the network is small and flows need the precision.
 """
 
 from functools import lru_cache, partial
@@ -17,13 +17,13 @@ from wan_core.interpolation._tensors import Look, best_device, in_betweens, load
 WIDTHS = (192, 128, 96, 64, 32)
 SCALES = (16, 8, 4, 2, 1)
 FEATURES = 4
-"""Channels that the encoder adds to a frame's three."""
+"""Channels the encoder adds to a frame's three."""
 MEMORY = 8
-"""Channels that a block hands to the next."""
+"""Channels a block passes to the next."""
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """RIFE with the published weights, read once per process and device."""
+    """Weights are read once per process and device."""
     device = device or best_device()
     return partial(in_betweens, _load_network(weights, device), device=device)
 
@@ -36,7 +36,6 @@ def _load_network(weights: Path, device: str) -> "Rife":
 
 
 def network() -> "Rife":
-    """RIFE without its weights."""
     return Rife()
 
 
@@ -54,15 +53,14 @@ class Rife(nn.Module):
         self.blocks = nn.ModuleList(map(Block, inputs, WIDTHS, SCALES))
 
     def look(self, images: Tensor) -> Look:
-        """Image and features side by side, (B, 7, H, W)."""
+        """Image and features, (B, 7, H, W)."""
         return [torch.cat([images, self.encode(images)], 1)]
 
     def between(self, left: Look, right: Look, count: int) -> list[Tensor]:
-        """`count` images (B, 3, H, W), each made directly for its time."""
         return [self.at(left[0], right[0], number / (count + 1)) for number in range(1, count + 1)]
 
     def at(self, left: Tensor, right: Tensor, time: float) -> Tensor:
-        """The image at `time` in (0, 1) between two looks."""
+        """`time` in (0, 1)."""
         plane = torch.full_like(left[:, :1], time)
         flow, mask, memory = self.blocks[0](torch.cat([left[:, :3], right[:, :3], left[:, 3:], right[:, 3:], plane], 1))
         for block in self.blocks[1:]:
@@ -75,7 +73,7 @@ class Rife(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) → (B, 4, H, W): features that are warped along with the image."""
+    """(B, 3, H, W) → (B, 4, H, W) features, warped with the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +91,7 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """One pass at 1/`scale` of the size: what is seen and the flow so far → change of the flow, mask, memory."""
+    """One pass at 1/`scale` size: input and flow so far → flow change, mask, memory."""
 
     def __init__(self, inputs: int, width: int, scale: int) -> None:
         super().__init__()

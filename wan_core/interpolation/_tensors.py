@@ -1,8 +1,6 @@
-"""What both networks share: frames ⇄ tensors, warping, the loop over pairs. Tensors are (B, C, H, W), images in [0, 1].
+"""Shared by both networks: frames ⇄ tensors, warping, the loop over pairs. Tensors (B, C, H, W), images in [0, 1].
 
-A network looks at each frame once (`look`) and makes what lies between two looks (`between`). The loop keeps the last
-look for the next pair, so a clip of T frames costs T looks, and holds one short run of pairs in memory whatever the
-clip's length.
+`look` runs once per frame; memory holds one short run of pairs, whatever the clip's length.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,35 +19,32 @@ from wan_core.frames import Frame
 from wan_core.interpolation._pairs import Pair, group_pairs
 
 MULTIPLE = 64
-"""Both networks halve six times in all."""
+"""Both networks halve six times."""
 MOST_PAIRS_AT_ONCE = 8
 
 Look = list[Tensor]
-"""All that a network needs to know of a batch of frames; each tensor's first dimension is the frame."""
+"""Features of a batch of frames; each tensor's first dimension is the frame."""
 
 
 class Network(Protocol):
-    """Two verbs on padded images."""
-
     bytes_per_pixel: int
-    """Memory that one pair needs while it is made, for each padded pixel."""
+    """Memory per pair and padded pixel."""
 
     def look(self, images: Tensor) -> Look:
-        """(B, 3, H, W) → what `between` needs of them."""
+        """(B, 3, H, W) → input of `between`."""
         ...
 
     def between(self, left: Look, right: Look, count: int) -> list[Tensor]:
-        """`count` images (B, 3, H, W), at the times i/(count+1) from `left` to `right`; not clamped."""
+        """`count` images (B, 3, H, W) at times i/(count+1); not clamped."""
         ...
 
 
 def best_device() -> str:
-    """The CUDA card if there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_weights(network: nn.Module, weights: Path) -> None:
-    """Fill `network` from a safetensors file whose names and shapes must be exactly its own."""
+    """From safetensors; names and shapes must match exactly."""
     network.load_state_dict(load_file(weights), strict=True)
     network.eval().requires_grad_(False)
 
@@ -57,7 +52,7 @@ def load_weights(network: nn.Module, weights: Path) -> None:
 def in_betweens(
     network: Network, pairs: Iterable[Pair], count: int, device: str, at_once: int = 0
 ) -> Iterator[list[Frame]]:
-    """For each pair `count` new frames; `at_once` pairs in one go, 0: as many as fit the card's free memory."""
+    """`count` new frames per pair; `at_once` pairs together, 0: as many as fit the card's free memory."""
     source = iter(pairs)
     first = next(source, None)
     if first is None:
@@ -72,7 +67,7 @@ def in_betweens(
 
 
 def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
-    """One on a CPU, whose cores one pair keeps busy; on a card as many as half of the free memory holds."""
+    """1 on a CPU, which one pair keeps busy; on a card as many as half of the free memory holds."""
     if torch.device(device).type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info(device)
@@ -85,7 +80,7 @@ def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
 def _run(
     network: Network, run: list[Frame], known: Look | None, count: int, device: str
 ) -> tuple[list[list[Frame]], Look]:
-    """The frames between all pairs of a run, and the look at its last frame. `known` is the look at its first."""
+    """Returns the new frames per pair and the look at the last frame; `known`: the look at the first."""
     try:
         first = network.look(to_images(run[:1], device)) if known is None else known
         rest = network.look(to_images(run[1:], device))
@@ -97,30 +92,30 @@ def _run(
 
 
 def _shift(first: Look, rest: Look) -> Look:
-    """The looks at the left frames of a run: its first frame, then all of `rest` but the last."""
+    """Looks at the left frames: `first`, then `rest` without the last."""
     if rest[0].shape[0] == 1:
         return first
     return [torch.cat([one, many[:-1]]) for one, many in zip(first, rest, strict=True)]
 
 
 def to_images(frames: list[Frame], device: str) -> Tensor:
-    """uint8 (H, W, 3) each → float32 (B, 3, H', W') in [0, 1], H' and W' multiples of 64, the edge pixels repeated."""
+    """uint8 (H, W, 3) each → float32 (B, 3, H', W') in [0, 1]; edges repeated up to multiples of 64."""
     batch = torch.from_numpy(np.stack(frames)).to(device).movedim(3, 1).float() / 255
     height, width = batch.shape[2:]
     return F.pad(batch, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
 
 
 def to_frames(images: Tensor, like: Frame) -> list[Frame]:
-    """(B, 3, H', W') about [0, 1] → B frames of `like`'s size: padding cut off, clamped, rounded, not truncated."""
+    """(B, 3, H', W') → B frames of `like`'s size: cropped, clamped, rounded."""
     height, width = like.shape[:2]
     levels = (images[:, :, :height, :width].float().clamp(0, 1) * 255).round().byte()
     return list(levels.movedim(1, 3).contiguous().cpu().numpy())
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """`image` read at (x + dx, y + dy): bilinear, edges repeated. `flow`: (B, 2, H, W), (dx, dy) in pixels.
+    """Read `image` at (x + dx, y + dy), bilinear, edges repeated; `flow`: (B, 2, H, W), (dx, dy) in pixels.
 
-    The grid is float32 whatever the image: in half precision it would move pixels by up to a quarter even without flow.
+    The grid stays float32: half precision moves pixels by up to a quarter even without flow.
     """
     height, width = flow.shape[2:]
     x = torch.arange(width, device=flow.device) + flow[:, 0].float()

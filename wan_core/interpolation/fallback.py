@@ -1,8 +1,7 @@
-"""Frames between by optical flow, for where a network's weights cannot be had. No torch.
+"""Interpolation by optical flow, for when a network's weights are unavailable. No torch.
 
-The flows from each frame of a pair to the other are brought to the time of a new frame; both frames are warped along
-them and weighed by how well the two flows agree. Where the pair hardly differs or hardly moves it is blended, so what
-stands still stays bit for bit. All new frames of a pair share its two flows; one pair is in memory at a time.
+Warps both frames to the new time, weighted by how well the two flows agree. Blends where a pair hardly differs or
+moves, so still parts stay bit-exact. One pair is in memory at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +28,7 @@ from wan_core.interpolation._pairs import Interpolator, Pair
 
 SOLVING_STEPS = 3
 UNSURE = 1e-3
-"""Weight of a pixel whose flows contradict each other or that comes from outside: it counts only against its like."""
+"""Weight where flows contradict each other or start outside: counts only against equally unsure pixels."""
 EQUAL, DIFFERENT = 2, 6  # grey levels
 RESTING, MOVING = 0.3, 0.6  # pixels
 """From blending to warping. At 0.3 pixels blending is still 1 dB better (measured)."""
@@ -37,7 +36,7 @@ RESTING, MOVING = 0.3, 0.6  # pixels
 
 @dataclass(frozen=True)
 class Motion:
-    """What is known of a pair, at half its size: the flows, how far each is to be trusted, and where it moves (0…1)."""
+    """A pair at half size: flows, trust in them, and where it moves (0…1)."""
 
     forward: Flow
     backward: Flow
@@ -47,12 +46,12 @@ class Motion:
 
 
 def load(weights: None, device: str | None = None) -> Interpolator:
-    """The same frames on every machine: neither argument matters here."""
+    """Both arguments are ignored."""
     return in_betweens
 
 
 def in_betweens(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
-    """For each pair `count` frames at the times i/(count+1)."""
+    """`count` frames per pair, at times i/(count+1)."""
     for left, right in pairs:
         height, width = left.shape[:2]
         padded = pad(left), pad(right)
@@ -70,7 +69,7 @@ def estimate_motion(left: Frame, right: Frame) -> Motion:
 
 
 def frame_at(time: float, left: Frame, right: Frame, motion: Motion) -> Frame:
-    """The frame at `time` (0 … 1) between the two."""
+    """`time` in [0, 1]."""
     from_left, known_left = warp(left, motion.forward, motion.forward_trust, time)
     from_right, known_right = warp(right, motion.backward, motion.backward_trust, 1 - time)
     weight_left, weight_right = (1 - time) * known_left, time * known_right
@@ -86,13 +85,13 @@ def halve_flow(flow: Flow) -> Flow:
 
 
 def trust(there: Flow, back: Flow) -> Plane:
-    """1 where going there and back ends at the start, UNSURE where it ends pixels away."""
+    """1 where `there` and `back` cancel, UNSURE where they miss by pixels."""
     error = np.square(there + sample(back, grid(*there.shape[:2]) + there)).sum(-1)
     return np.asarray(np.exp(-2 * cv2.blur(error, (3, 3))) + UNSURE, np.float32)
 
 
 def moving_parts(left: Frame, right: Frame, forward: Flow) -> Plane:
-    """0 where the frames are to be blended, 1 where they are to be warped."""
+    """0 where to blend, 1 where to warp."""
     size = (forward.shape[1], forward.shape[0])
     red, green, blue = cv2.split(cv2.absdiff(left, right))
     largest = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((9, 9), np.uint8))
@@ -102,9 +101,9 @@ def moving_parts(left: Frame, right: Frame, forward: Flow) -> Plane:
 
 
 def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Plane]:
-    """`frame` as it looks after `time` of `flow`, and how far each pixel is to be trusted (half size).
+    """Return `frame` after `time` of `flow`, and each pixel's trust (half size).
 
-    A new pixel x shows the content of the place p for which p + time · flow(p) = x, found by repeated insertion.
+    Pixel x shows place p with p + time · flow(p) = x, found by repeated insertion.
     """
     half = (flow.shape[1], flow.shape[0])
     here, moved = grid(*flow.shape[:2]), flow
@@ -117,6 +116,6 @@ def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Pl
 
 
 def pad(frame: Frame) -> Frame:
-    """`frame` with its right and bottom edge repeated up to even sides that the flow accepts."""
+    """Repeat the right and bottom edges up to even sides of at least SMALLEST_SIDE."""
     missing = [(0, max(SMALLEST_SIDE, side + side % 2) - side) for side in frame.shape[:2]]
     return np.pad(frame, (*missing, (0, 0)), mode="edge")

@@ -20,7 +20,7 @@ SECONDS_PER_PIXEL = {"cpu": 80e-6, "cuda": 70e-9}
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """FILM with the published weights, read once per process and device."""
+    """Weights are read once per process and device."""
     from wan_core.interpolation import _film_network
 
     return _film_network.load(weights, device)

@@ -1,4 +1,4 @@
-"""RIFE 4.25: flows from coarse to fine, some 80 times faster than FILM on a CPU. Network: `_rife_network.py`."""
+"""RIFE 4.25: about 80 times faster than FILM on a CPU. Network: `_rife_network.py`."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ SECONDS_PER_PIXEL = {"cpu": 1.0e-6, "cuda": 8e-9}
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """RIFE with the published weights, read once per process and device."""
+    """Weights are read once per process and device."""
     from wan_core.interpolation import _rife_network
 
     return _rife_network.load(weights, device)
