@@ -9,17 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.support.jobs import a_job, job_with_picture
-from tests.support.mp4 import comment_in
-from wan_core import encoding, frames, interpolation
+from tests.support.mp4 import comment_in, decoded
+from wan_core import encoding, frames, geometry, interpolation
 from wan_core.clips import ClipMaker, IsCancelled
+from wan_core.engine.framing import frame_picture
 from wan_core.errors import BackendError, InputError
 from wan_core.estimator import Estimator
 from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, Note, Stage, Step
 from wan_core.expansion.expander import Expansion
 from wan_core.files import FileStore
+from wan_core.frames import Frame
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import Machine
 from wan_core.schema import ImageToVideoInput
@@ -226,3 +228,28 @@ def test_an_encoder_failure_keeps_the_frames(spy: Spy, monkeypatch: pytest.Monke
     with pytest.raises(BackendError):
         run_job(spy, job)
     assert spy.files.frames(job.id).is_file()
+
+
+def still_clip(spy: Spy, **options: Any) -> Frame:
+    """The first frame of a clip that the miniature left standing still, over a picture full of fine detail."""
+    job = job_with_picture(spy.files, interpolator_model="none", video_quality="maximum")
+    job = replace(job, options=replace(job.options, **options))
+    noise = np.random.default_rng(1).integers(0, 255, (job.size.height, job.size.width, 3), np.uint8)
+    picture = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(0.8))
+    picture.save(spy.files.picture(job.picture))
+    small = frame_picture(picture, job.size, geometry.rendered_size(job.size, 4))
+    frames.write(spy.files.frames("drawn"), [np.stack([np.asarray(small)] * 17)], 17)
+    run_job(spy, replace(job, frames_of="drawn"))
+    return next(iter(decoded(spy.files.clip(job.id))))
+
+
+def detail(frame: Frame) -> float:
+    return float(np.abs(np.diff(frame.astype(float), axis=1)).mean())
+
+
+def test_an_engine_that_draws_small_frames_takes_its_detail_from_the_picture_unless_told_otherwise(spy: Spy) -> None:
+    guided, plain = still_clip(spy), still_clip(spy, picture_detail=False)
+    with Image.open(next(iter(spy.files.root.glob("pictures/*.png")))) as picture:
+        wanted = detail(np.asarray(picture))
+    assert detail(guided) == pytest.approx(wanted, rel=0.15)
+    assert detail(plain) < 0.5 * wanted

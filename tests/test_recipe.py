@@ -125,3 +125,21 @@ NONE_OF_OURS = ["", "{", "[]", "{}", '"x"', json.dumps({"app": recipe.APP}), '{"
 def test_a_file_of_somebody_else_carries_no_settings(text: str) -> None:
     with pytest.raises(InputError, match="carries no settings"):
         recipe.from_comment(text)
+
+
+def test_detail_from_the_picture_travels_in_the_file_and_in_the_link() -> None:
+    from dataclasses import replace
+
+    job = a_job()
+    plain = recipe.from_job(replace(job, options=replace(job.options, picture_detail=False)))
+    assert recipe.from_comment(recipe.to_comment(plain, job.id)).picture_detail is False
+    assert "picture_detail=false" in recipe.to_query(plain)
+    assert recipe.from_query({"picture_detail": "false"}).picture_detail is False
+    assert recipe.from_query({"picture_detail": "nonsense"}).picture_detail is None
+    assert "picture_detail" not in recipe.to_query(recipe.from_job(job)), "on is what everybody has"
+
+
+def test_settings_of_a_newer_version_are_refused_with_a_sentence() -> None:
+    text = recipe.to_comment(recipe.from_job(a_job()), "id").replace('"version": 1', '"version": 2')
+    with pytest.raises(InputError, match="newer version of this app"):
+        recipe.from_comment(text)

@@ -11,13 +11,15 @@ from typing import Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
-from wan_core import encoding, frames, interpolation, recipe
+from wan_core import encoding, frames, geometry, interpolation, recipe
 from wan_core.engine import loading, sampling
 from wan_core.engine.loading import Engine
+from wan_core.enlarging import enlarge_with_picture
 from wan_core.errors import BackendError
 from wan_core.events import Event, Finished, FramesMade, Job, Log, Note, Result, Stage, Step
 from wan_core.expansion.expander import Expander, Expansion, expander
 from wan_core.files import FileStore
+from wan_core.frames import Frame
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import profiles
 from wan_core.run_in_thread import Emit, run_in_thread
@@ -189,8 +191,9 @@ def raw_frames(job: Job, files: FileStore) -> Path:
 
 def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled: IsCancelled) -> Result:
     inputs, clip = job.inputs, timing(job.inputs)
+    finished = files.interpolated_frames(job.id) if made.interpolated else raw_frames(job, files)
     encoded = encoding.encode(
-        frames.read(files.interpolated_frames(job.id) if made.interpolated else raw_frames(job, files)),
+        iter_full_size(job, frames.read(finished), files),
         files.clip(job.id),
         size=job.size,
         fps=clip.fps,
@@ -201,6 +204,17 @@ def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled:
     )
     assert inputs.seed is not None, "a job always has its seed"
     return Result(prompt, inputs.seed, encoded.size, encoded.frames, clip.fps, job.options.engine)
+
+
+def iter_full_size(job: Job, drawn: Iterator[Frame], files: FileStore) -> Iterator[Frame]:
+    """Enlarge the frames of an engine that draws small ones with the picture as guide; leave others as they are.
+
+    Without `picture_detail` they stay small, and the encoder enlarges them plainly.
+    """
+    if profiles()[job.options.engine].render_divisor == 1 or not job.options.picture_detail:
+        return drawn
+    picture = geometry.fit(read_picture(files, job.picture), job.size)
+    return enlarge_with_picture(drawn, np.asarray(picture))
 
 
 def read_picture(files: FileStore, file_id: str) -> Image.Image:

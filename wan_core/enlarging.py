@@ -40,9 +40,7 @@ STEPS = 6  # of Gauss and Newton, on each level
 CLOSE_PX = 0.01
 LARGEST = 0.5  # growth or turn: beyond, another picture was registered
 OUTLIER = 20.0  # grey levels: beyond, an error counts in proportion only (Huber)
-FINE, COARSE = 1.5, 16.0
-"""Sigmas in pixels: finer patterns of the model's decoder do not move with the picture; coarser changes are
-brightness."""
+FINE = 1.5  # sigma in pixels: finer patterns of the model's decoder do not move with the picture
 
 SHIFT_PX = 1.0  # what the model's own wobble moves an edge by
 TOLERANCE = (12.0, 36.0)  # grey levels: full trust, no trust

@@ -27,9 +27,12 @@ def _accepted(value: object, _: object) -> ImageToVideoInput:
 
 @dataclass(frozen=True)
 class JobOptions:
+    """`picture_detail`: an engine that draws small frames takes fine detail from the picture."""
+
     engine: str
     where: Where = "local"
     prompt_in_file: bool = True
+    picture_detail: bool = True
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Preset(BaseModel):
     description: Annotated[str, Field(min_length=1, max_length=300)]
     values: dict[str, Any]
     engine: str | None = None
+    picture_detail: bool = True
 
     @field_validator("values")
     @classmethod

@@ -30,6 +30,7 @@ class Recipe:
     values: Mapping[str, Any]
     engine: str | None = None
     where: Where | None = None
+    picture_detail: bool | None = None
 
 
 def from_job(job: Job) -> Recipe:
@@ -40,11 +41,12 @@ def from_job(job: Job) -> Recipe:
             del values[name]
     if not job.options.prompt_in_file:
         del values["prompt"], values["negative_prompt"]
-    return Recipe(values, job.options.engine, job.options.where)
+    return Recipe(values, job.options.engine, job.options.where, job.options.picture_detail)
 
 
 def to_comment(recipe: Recipe, job_id: str) -> str:
     plain = {"app": APP, "version": VERSION, "id": job_id, "engine": recipe.engine, "where": recipe.where}
+    plain |= {"picture_detail": recipe.picture_detail}
     return json.dumps(plain | {"request": dict(recipe.values)}, ensure_ascii=False)
 
 
@@ -62,7 +64,7 @@ def from_comment(text: str) -> Recipe:
         raise InputError("recipe", "feature_not_supported", "This file carries no settings of this app.")
     if not isinstance(plain.get("version"), int) or plain["version"] > VERSION:
         raise InputError("recipe", "feature_not_supported", NEWER)
-    return _recipe(plain["request"], plain.get("engine"))
+    return _recipe(plain["request"], plain.get("engine"), plain.get("picture_detail"))
 
 
 def to_query(recipe: Recipe) -> str:
@@ -70,18 +72,24 @@ def to_query(recipe: Recipe) -> str:
     different = {name: value for name, value in recipe.values.items() if value != IMAGE_TO_VIDEO.defaults.get(name)}
     if recipe.engine:
         different["engine"] = recipe.engine
+    if recipe.picture_detail is False:
+        different["picture_detail"] = False
     return urlencode({name: _plain(value) for name, value in different.items()})
 
 
 def from_query(query: Mapping[str, str]) -> Recipe:
     """Ignore names that are no field."""
-    return _recipe(query, query.get("engine"))
+    return _recipe(query, query.get("engine"), {"true": True, "false": False}.get(query.get("picture_detail", "")))
 
 
-def _recipe(values: Mapping[str, Any], engine: object) -> Recipe:
+def _recipe(values: Mapping[str, Any], engine: object, picture_detail: object) -> Recipe:
     kept = {name: _clamp(name, values[name]) for name in IMAGE_TO_VIDEO.fields if name in values}
     usable = {name: value for name, value in kept.items() if value is not None}
-    return Recipe(usable, engine if isinstance(engine, str) else None)
+    return Recipe(
+        usable,
+        engine if isinstance(engine, str) else None,
+        picture_detail=picture_detail if isinstance(picture_detail, bool) else None,
+    )
 
 
 def _clamp(field: str, value: object) -> Any:
