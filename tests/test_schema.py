@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
-from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import InputError
+from wan_core.schema import ImageToVideoInput, ImageToVideoOutput, PictureUrl, Prompt, Resolution
 
 # The endpoint's facts, copied from its public document: name, type, default, bounds or words.
 REQUIRED = object()
@@ -159,3 +161,32 @@ def test_any_json_is_accepted_or_refused_with_sentences_that_fit_into_json(value
             assert len(each.message) < 300 and "\n" not in each.message
     else:
         assert IMAGE_TO_VIDEO.parse(request.model_dump()) == request
+
+
+class WithEndPicture(ImageToVideoInput):
+    """The request with one more picture, which may be left out."""
+
+    end_image_url: PictureUrl | None = Field(None, title="End image URL")
+
+
+def test_pictures_are_known_by_their_type_also_where_they_may_be_left_out() -> None:
+    endpoint = Endpoint("fal-ai/wan/toy", WithEndPicture, ImageToVideoOutput, {})
+    assert endpoint.picture_fields == ("image_url", "end_image_url")
+    assert endpoint.parse(MINIMAL).end_image_url is None  # type: ignore[attr-defined]
+
+
+class Small(BaseModel):
+    """An endpoint that offers three fields."""
+
+    image_url: PictureUrl
+    prompt: Prompt
+    resolution: Resolution = "480p"
+
+
+def test_an_endpoint_completes_its_requests_with_what_it_does_not_offer() -> None:
+    small = Endpoint("fal-ai/wan/small", Small, ImageToVideoOutput, {}, fixed={"num_inference_steps": 4})
+    inputs = small.parse(MINIMAL | {"num_frames": 99, "num_inference_steps": 40})
+    assert (inputs.num_inference_steps, inputs.resolution) == (4, "480p")
+    assert inputs.num_frames == IMAGE_TO_VIDEO.defaults["num_frames"], "what it does not offer is ignored, as fal does"
+    with pytest.raises(InputError, match="resolution must be one of"):
+        small.parse(MINIMAL | {"resolution": "1080p"})

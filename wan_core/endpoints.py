@@ -49,7 +49,7 @@ class Endpoint:
 
     @cached_property
     def picture_fields(self) -> tuple[str, ...]:
-        return tuple(name for name, facts in self.fields.items() if IsPicture() in facts.metadata)
+        return tuple(name for name, facts in self.fields.items() if _is_picture(facts))
 
     @cached_property
     def json_schema(self) -> Mapping[str, Any]:
@@ -118,6 +118,12 @@ class Endpoint:
         if self.is_flag(name):
             return f"must be true or false; you sent {_quote(fault['input'])}."
         return f"must be a text; you sent {_quote(fault['input'])}."
+
+
+def _is_picture(facts: FieldInfo) -> bool:
+    """The mark lies on the field, or, where it may be None, on a part of its type."""
+    parts = [part for option in get_args(facts.annotation) for part in get_args(option)]
+    return IsPicture() in [*facts.metadata, *parts]
 
 
 def _quote(value: object) -> str:
