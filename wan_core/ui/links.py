@@ -1,7 +1,7 @@
-"""Addresses that carry settings: `/?prompt=…&num_frames=49&preset=draft`, and the code that embeds the page.
+"""Addresses that carry settings: `/?preset=draft&prompt=…&num_frames=49`.
 
-A link starts from a preset and adds what differs. The links that the page writes start from fal's defaults, so that
-they mean the same on every machine. What comes back is whitelisted and clamped by `recipe`.
+A link is a preset and what differs from it. Ours start from fal's defaults, so they mean the same on every machine.
+`recipe` whitelists and clamps what comes back.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from wan_core.recipe import Recipe
 
 @dataclass(frozen=True)
 class ParsedLink:
-    """What an address asks for: form values, the preset they start from (`None`: the opening one), an engine."""
+    """Form values, the preset they start from (`None`: the opening one) and the engine."""
 
     values: Mapping[str, Any]
     preset: Preset | None
@@ -34,7 +34,7 @@ def link_query(settings: Recipe) -> str:
 
 
 def parse_link(query: Mapping[str, str]) -> ParsedLink:
-    """The settings in a page's query parameters; a preset's values come first, the named fields after."""
+    """The settings in a page's query; named fields override those of the preset."""
     asked = recipe.from_query(query)
     preset = presets().get(query.get("preset", ""))
     values = (preset.complete if preset else {}) | dict(asked.values)

@@ -1,4 +1,4 @@
-"""Lays the page out and connects its events. What an event does stands in the file of its subject."""
+"""Lays the page out and connects its events."""
 
 from html import escape
 from typing import Any
@@ -41,7 +41,7 @@ def build(
     fal: sections.Fal = "closed",
     expand: Expand | None = None,
 ) -> gr.Blocks:
-    """The app's page with its named endpoint. `estimator` knows the machine, `expand` rewrites a prompt."""
+    """The app's page with its named endpoint. `expand` rewrites a prompt."""
     machine = estimator.machine
     first = opening(settings, choice.profile, machine)
     page = gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
@@ -73,7 +73,7 @@ def build(
 
 
 class FormColumn:
-    """The left column: builds its components in order and keeps those that events need."""
+    """The components of the left column that events need."""
 
     def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: sections.Fal, *, expands: bool) -> None:
         self.form = Form()
@@ -121,7 +121,7 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
 
 
 def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, Any]:
-    """Refresh the summary whenever an input changes; returns the event's arguments, for others to end with it."""
+    """Refresh the summary whenever an input changes. Returns the arguments of that event."""
     refresh: dict[str, Any] = {
         "fn": summary.refresh,
         "inputs": [left.measured, *left.form.inputs],
@@ -156,7 +156,6 @@ def _connect_copies(left: FormColumn) -> None:
 
 
 def _header(choice: Choice) -> str:
-    """The title, and what runs here where that is not the full model."""
     said = choice.profile.notice
     notice = f'<p class="notice" id="notice">{escape(said)}</p>' if said else ""
     return (

@@ -1,4 +1,4 @@
-"""The right side of the page once a clip is there: the player and all that is known about the clip. HTML only."""
+"""The player and the facts of a finished clip, as HTML."""
 
 import json
 from html import escape
@@ -21,12 +21,11 @@ wan.play(element);
 
 
 def clip_url(job_id: str) -> str:
-    """The address of a clip, relative to the page."""
+    """Relative to the page."""
     return f"files/{job_id}.mp4"
 
 
 def player(jobs: JobService, record: JobRecord | None) -> str:
-    """The video of a finished job, or the empty stage."""
     result = jobs.result(record)
     if record is None or result is None:
         return EMPTY_PLAYER
@@ -40,7 +39,6 @@ def player(jobs: JobService, record: JobRecord | None) -> str:
 
 
 def facts(jobs: JobService, record: JobRecord | None) -> str:
-    """Notes, then seed, prompt, size, times and recipe of a finished job; empty without one."""
     result = jobs.result(record)
     if record is None or result is None:
         return ""
@@ -65,7 +63,7 @@ def _clip_line(result: Result) -> str:
 
 
 def _engine_line(record: JobRecord, result: Result) -> str:
-    """What made the clip and where; of a clip made on fal, a link to the copy that lies there."""
+    """Engine and place; for a clip made on fal, a link to the copy there."""
     title = profiles()[result.engine].title if result.engine in profiles() else result.engine
     line = escape(f"{title}, on {'fal' if record.pool == 'fal' else 'this machine'}")
     if result.fal_url is None:
@@ -75,7 +73,6 @@ def _engine_line(record: JobRecord, result: Result) -> str:
 
 
 def _times(result: Result) -> str:
-    """The stages with their seconds, and a bar in their proportion."""
     seconds = {stage: took for stage, took in result.stage_seconds.items() if took >= 0.05}
     if not seconds:
         return "—"

@@ -1,7 +1,4 @@
-"""A clip that somebody saved: its mp4 carries the settings, and choosing or dropping the file brings them back.
-
-The browser reads the text out of the file, so no clip is uploaded; `recipe` judges what stands in it.
-"""
+"""Restores the settings that a saved mp4 carries. The browser reads the text; the clip is not uploaded."""
 
 import gradio as gr
 
@@ -21,9 +18,9 @@ BUTTON = f"""<label class="button" title="{HINT}">Settings from an mp4
 
 
 def recipe_in(event: gr.EventData) -> Recipe:
-    """The settings in the clip that was chosen.
+    """The settings in the chosen file.
 
     Raises:
-        InputError: it is none of this app's, or came without its settings.
+        InputError: it carries none of this app's.
     """
     return recipe.from_comment(str(getattr(event, "comment", "")))

@@ -1,4 +1,4 @@
-"""What the page says about the current settings: what will come out, the same request as code, and a link to it."""
+"""What the page says about the current settings: the outcome, the request as code, and a link."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -28,7 +28,6 @@ def build_outcome() -> tuple[gr.HTML, gr.Textbox]:
 
 
 def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
-    """The three languages as tabs."""
     with gr.Accordion("Copy as fal request", open=False, elem_id="fal-request", elem_classes="not-in-embed"):
         with gr.Tab("Python"):
             python = gr.Code(language="python", label="Python", elem_id="snippet-python", interactive=False)
@@ -41,7 +40,7 @@ def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
 
 @dataclass(frozen=True)
 class SummaryParts:
-    """The components that follow the form. `link` holds the query of a link to the settings; it is never shown."""
+    """The components that follow the form. `link` holds the query of a link and is never shown."""
 
     outcome: gr.HTML
     link: gr.Textbox
@@ -55,8 +54,6 @@ class SummaryParts:
 
 
 class SettingsSummary:
-    """Keeps `parts` up to date with the form."""
-
     def __init__(self, form: Form, parts: SummaryParts, estimator: Estimator, machine_default: EngineProfile) -> None:
         self.parts = parts
         self._form = form
@@ -64,7 +61,7 @@ class SettingsSummary:
         self._machine_default = machine_default
 
     def refresh(self, measured: str, *values: object) -> dict[Component, Any]:
-        """`measured` is the picture's size as the browser knows it."""
+        """`measured` is the picture's size in the browser."""
         with as_gradio_error():
             given = self._form.read(values)
             try:
