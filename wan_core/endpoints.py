@@ -126,6 +126,8 @@ class Endpoint:
 
 def _quote(value: object) -> str:
     """A short, single-line, harmless form of what a visitor sent."""
+    if value == "":
+        return "nothing"
     if isinstance(value, int) and abs(value) > 10**20:
         return "a number with too many digits"
     if not isinstance(value, str | int | float | None):

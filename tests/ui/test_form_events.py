@@ -148,6 +148,7 @@ def link_query_start() -> str:
     return link_query(Recipe({}))
 
 
-def test_a_fault_is_told_in_the_line_as_it_is_typed(desk: Desk) -> None:
+def test_a_fault_is_told_as_it_is_typed(desk: Desk) -> None:
     shown = desk.summary.refresh("", *desk.values(seed="soon"))
-    assert "seed must be a whole number" in shown[desk.summary.parts.outcome]
+    assert "seed must be a whole number" in shown[desk.summary.parts.faults]
+    assert desk.summary.parts.outcome not in shown, "the last estimate stays"

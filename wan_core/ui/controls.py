@@ -13,6 +13,7 @@ from gradio.components import Component
 from wan_core import prompting
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.schema import ImageToVideoInput
+from wan_core.ui.numbers import NumberSlider
 
 PICTURE_IS_UPLOADED = "uploaded"  # stands in a picture field where the picture came as a file
 UPLOAD_BOXES = {"image_url": "picture"}  # the box beside each picture field, by its name in the form
@@ -39,7 +40,7 @@ def control(field: str, value: object = None, **options: Any) -> Component:
     if facts.annotation is bool:
         return gr.Checkbox(**shared)
     if limits and default is not None:
-        return gr.Slider(limits[0], limits[1], step=1 if IMAGE_TO_VIDEO.is_whole(field) else 0.1, **shared)
+        return NumberSlider(limits[0], limits[1], step=1 if IMAGE_TO_VIDEO.is_whole(field) else 0.1, **shared)
     return gr.Textbox(**{"placeholder": PLACEHOLDERS.get(field), "max_lines": 1} | shared)
 
 

@@ -42,8 +42,12 @@ def outcome(
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
 
 
-def fault(error: InputError) -> str:
-    return f'<p class="outcome fault" data-crop="">{escape(error.message)}</p>'
+def faults(error: InputError) -> str:
+    """The sentences for values that cannot be used; `page.js` repeats each at its field."""
+    return "".join(
+        f'<p class="fault" data-field="{escape(fault.field, quote=True)}">{escape(fault.message)}</p>'
+        for fault in (error, *error.others)
+    )
 
 
 def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:

@@ -56,6 +56,55 @@ window.wan = (() => {
     };
   }
 
+  // ---- number boxes and faults
+
+  // Gradio's number box drops a comma ("4,5" becomes 45) and moves what is being typed into its bounds: make it a text
+  // box, and let the server judge what was typed.
+  const NUMBERS = 'input[data-testid=number-input]';
+
+  function toTextBox(box) {
+    box.type = 'text';
+    box.inputMode = 'decimal';
+    box.autocomplete = 'off';
+  }
+
+  addEventListener('input', event => {  // in the capturing phase: before Gradio reads the box
+    const box = event.target;
+    if (!box.matches?.(NUMBERS) || !box.value.includes(',')) return;
+    const caret = box.selectionStart;
+    box.value = box.value.replaceAll(',', '.');
+    box.setSelectionRange(caret, caret);
+  }, true);
+  addEventListener('blur', event => { if (event.target.matches?.(NUMBERS)) event.stopPropagation(); }, true);
+  addEventListener('keydown', event => {
+    const direction = {ArrowUp: 1, ArrowDown: -1}[event.key];
+    if (!direction || !event.target.matches?.(NUMBERS)) return;
+    event.preventDefault();
+    step(event.target, direction);
+  }, true);
+
+  function step(box, direction) {
+    const number = Number(box.value), size = Number(box.step) || 1;
+    if (Number.isNaN(number)) return;
+    const next = Math.min(Math.max(number + direction * size, box.min), box.max);
+    box.value = Number(next.toFixed(4));
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+  }
+
+  function showFaults() {
+    document.querySelectorAll('.at-field').forEach(old => old.remove());
+    document.querySelectorAll('[aria-invalid]').forEach(box => box.removeAttribute('aria-invalid'));
+    for (const fault of document.querySelectorAll('#faults [data-field]')) {
+      const field = document.getElementById(fault.dataset.field);
+      if (!field) continue;  // its section is closed
+      const sentence = document.createElement('p');
+      sentence.className = 'fault at-field';
+      sentence.textContent = fault.textContent;
+      field.querySelector('input, textarea')?.setAttribute('aria-invalid', 'true');
+      field.append(sentence);
+    }
+  }
+
   // ---- the player
 
   let touched = false;  // nothing scrolls before the visitor has done something
@@ -195,6 +244,7 @@ window.wan = (() => {
       status.setAttribute('aria-live', 'polite');
       status.setAttribute('role', 'status');
     }
+    document.querySelectorAll(`${NUMBERS}[type=number]`).forEach(toTextBox);
     const picture = document.querySelector('#picture img');
     if (picture && !picture.dataset.watched) {
       picture.dataset.watched = 'yes';
@@ -203,5 +253,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {measure, crop, play, strip, stripClick, comment, copyLink, copyEmbed};
+  return {measure, crop, showFaults, play, strip, stripClick, comment, copyLink, copyEmbed};
 })();

@@ -53,7 +53,7 @@ def build(
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
-                parts = SummaryParts(left.outcome, left.link, *build_snippets())
+                parts = SummaryParts(left.outcome, left.faults, left.link, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
         _connect_run(left, screen, run_events)
@@ -88,7 +88,7 @@ class FormColumn:
         with gr.Row(elem_id="go"):
             self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
-        self.outcome, self.link = build_outcome()
+        self.outcome, self.faults, self.link = build_outcome()
         self.examples = gr.HTML(
             examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=click_js("example")
         )

@@ -18,11 +18,13 @@ from wan_core.ui.links import link_query
 from wan_core.ui.snippets import snippets
 
 OUTCOME_JS = "watch('value', () => wan.crop());"
+FAULTS_JS = "watch('value', () => wan.showFaults());"
 
 
-def build_outcome() -> tuple[gr.HTML, gr.Textbox]:
+def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox]:
     return (
         gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
+        gr.HTML(elem_id="faults", js_on_load=FAULTS_JS),
         gr.Textbox(label="Link to these settings", elem_id="link", visible="hidden"),
     )
 
@@ -43,6 +45,7 @@ class SummaryParts:
     """The components that follow the form. `link` holds the query of a link and is never shown."""
 
     outcome: gr.HTML
+    faults: gr.HTML
     link: gr.Textbox
     python: gr.Code
     javascript: gr.Code
@@ -67,10 +70,10 @@ class SettingsSummary:
             try:
                 request = draft_of(given)
             except InputError as error:
-                return {self.parts.outcome: outcome.fault(error)}
+                return {self.parts.faults: outcome.faults(error)}  # the last estimate stays
             profile = profiles().get(str(given["engine"]), self._machine_default)
             line = outcome.outcome(request, outcome.picture_size(measured), profile, self._estimator, given["where"])
-            return {self.parts.outcome: line, **self._copies(request, given)}
+            return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
