@@ -17,6 +17,7 @@ def read_number(typed: float | str | None) -> float | str | None:
     if not isinstance(typed, str):
         return typed
     try:
-        return float(typed.strip().replace(",", "."))
+        number = float(typed.strip().replace(",", "."))
+        return int(number) if number.is_integer() else number
     except ValueError:
         return typed
