@@ -13,9 +13,11 @@ from tests.test_recipe import OTHER
 from tests.ui.conftest import Desk
 from wan_core import recipe, schema, ui
 from wan_core.events import JobOptions
+from wan_core.geometry import Size
 from wan_core.presets import presets
 from wan_core.ui.examples import EXAMPLES
 from wan_core.ui.links import link_query
+from wan_core.ui.picture_check import SeenPicture
 from wan_core.ui.visit import Visit
 
 
@@ -136,7 +138,9 @@ def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
 
 
 def test_the_summary_follows_the_form(desk: Desk) -> None:
-    shown = desk.summary.refresh("1600x900", *desk.values(num_frames=49, prompt="a walk"))
+    shown = desk.summary.refresh(
+        SeenPicture(desk.picture(), Size(1600, 900)), *desk.values(num_frames=49, prompt="a walk")
+    )
     assert "1280×720" in shown[desk.summary.parts.outcome]
     assert "num_frames=49" in shown[desk.summary.parts.link] and '"num_frames": 49' in shown[desk.summary.parts.python]
     assert shown[desk.summary.parts.link].startswith(link_query_start())
@@ -149,6 +153,6 @@ def link_query_start() -> str:
 
 
 def test_a_fault_is_told_as_it_is_typed(desk: Desk) -> None:
-    shown = desk.summary.refresh("", *desk.values(seed="soon"))
+    shown = desk.summary.refresh(None, *desk.values(seed="soon"))
     assert "seed must be a whole number" in shown[desk.summary.parts.faults]
     assert desk.summary.parts.outcome not in shown, "the last estimate stays"

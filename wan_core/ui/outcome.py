@@ -12,17 +12,6 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
 from wan_core.ui.progress import duration
 
-MAX_SIDE = 100_000
-
-
-def picture_size(measured: object) -> Size | None:
-    """The size that the browser measured (`1600x900`); `None` for anything else."""
-    width, _, height = str(measured or "").partition("x")
-    if not (width.isdecimal() and height.isdecimal() and len(width) < 7 and len(height) < 7):
-        return None
-    size = Size(int(width), int(height))
-    return size if 0 < size.width < MAX_SIDE and 0 < size.height < MAX_SIDE else None
-
 
 def outcome(
     request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, estimator: Estimator, where: Where

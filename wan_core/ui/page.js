@@ -17,14 +17,17 @@ window.wan = (() => {
   const query = new URLSearchParams(location.search);
   if (query.get('embed') === '1') document.documentElement.classList.add('embed');
 
-  // ---- the picture: its size, and the part of it that will be kept
+  // ---- the picture: its address, and the part of it that will be kept
 
-  async function measure(file) {
-    if (!file || !file.url) return '';
-    const picture = new Image();
-    picture.src = file.url;
-    try { await picture.decode(); } catch { return ''; }
-    return `${picture.naturalWidth}x${picture.naturalHeight}`;
+  // the address once its box has been left alone for a while: half an address is not to be fetched
+  async function settle(address) {
+    const box = document.querySelector('#image_url :is(input, textarea)');
+    let last;
+    while (box && box === document.activeElement && last !== box.value) {
+      last = box.value;
+      await new Promise(done => setTimeout(done, 700));
+    }
+    return box ? box.value : address;
   }
 
   function crop() {
@@ -253,5 +256,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {measure, crop, showFaults, play, strip, stripClick, comment, copyLink, copyEmbed};
+  return {settle, crop, showFaults, play, strip, stripClick, comment, copyLink, copyEmbed};
 })();

@@ -17,6 +17,7 @@ from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.form_events import FormEvents
+from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
 from wan_core.ui.run_events import RunEvents
@@ -59,6 +60,7 @@ def build(
         _connect_run(left, screen, run_events)
         summary = SettingsSummary(left.form, parts, estimator, choice.profile)
         refresh = _connect_summary(left, summary)
+        _connect_picture(left, PictureCheck(jobs, settings, left.seen_picture, left.picture_check), refresh)
         _connect_choices(left, screen, form_events)
         _connect_copies(left)
         if expand is not None:
@@ -79,7 +81,9 @@ class FormColumn:
         self.form = Form()
         engine = first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile
         sections.picture_section(self.form)
-        self.measured = gr.Textbox(label="Size of the picture", elem_id="picture-size", visible="hidden")
+        self.settled_address = gr.Textbox(label="Settled address", elem_id="settled-address", visible="hidden")
+        self.seen_picture = gr.State(None)
+        self.picture_check = gr.HTML(elem_id="picture-check")
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
             chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=click_js("chip")
@@ -124,16 +128,30 @@ def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, An
     """Refresh the summary whenever an input changes. Returns the arguments of that event."""
     refresh: dict[str, Any] = {
         "fn": summary.refresh,
-        "inputs": [left.measured, *left.form.inputs],
+        "inputs": [left.seen_picture, *left.form.inputs],
         "outputs": summary.parts.outputs,
         **AT_ONCE,
     }
-    picture = left.form["picture"]
-    changes = [component.change for component in left.form.inputs if component is not picture]
+    changes = [component.change for component in left.form.inputs]
     gr.on(changes, trigger_mode="always_last", **refresh)
-    measured = picture.change(inputs=[picture], outputs=[left.measured], js="wan.measure", **BROWSER)
-    measured.then(**refresh)
     return refresh
+
+
+def _connect_picture(left: FormColumn, check: PictureCheck, refresh: dict[str, Any]) -> None:
+    """Read a picture once it is chosen, an address once nobody types in it; show it again for another size."""
+    picture, address, settled = left.form["picture"], left.form["image_url"], left.settled_address
+    sizes = [left.form["resolution"], left.form["aspect_ratio"]]
+    show: dict[str, Any] = {
+        "fn": check.show,
+        "inputs": [check.seen, picture, address, *sizes],
+        "outputs": [check.box],
+        **AT_ONCE,
+    }
+    address.change(inputs=[address], outputs=[settled], js="wan.settle", **BROWSER)
+    inputs, outputs = [check.seen, picture, settled], [check.seen, check.box]
+    read = gr.on([picture.change, settled.change], check.read, inputs, outputs, trigger_mode="always_last", **RUN)
+    read.then(**show).then(**refresh)
+    gr.on([each.change for each in (address, *sizes)], trigger_mode="always_last", **show)
 
 
 def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) -> None:

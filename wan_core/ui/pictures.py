@@ -29,6 +29,11 @@ def copy_to_uploads(file: Path) -> str:
     return str(copy)
 
 
+def picture_source(picture: str | None, address: str | None) -> str | Path | None:
+    """The uploaded file, else the address; `None` without either."""
+    return Path(picture) if picture else (address or "").strip() or None
+
+
 class UploadedImage(gr.Image):
     """`gr.Image` that hands over the path of the upload, undecoded. The path is untrusted."""
 

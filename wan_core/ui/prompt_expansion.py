@@ -13,6 +13,7 @@ from wan_core.errors import InputError
 from wan_core.prompting import difference
 from wan_core.ui.controls import Form
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.pictures import picture_source
 
 Expand = Callable[[str | Path, str], Awaitable[tuple[str, str]]]
 """A picture (upload or address) and a prompt → the new prompt, and a note if it is unchanged."""
@@ -42,8 +43,8 @@ def connect_prompt_expansion(parts: ExpansionControls, form: Form, expand: Expan
 
     async def rewrite(picture: str | None, image_url: str, words: str) -> dict[Component, Any]:
         with as_gradio_error():
-            source = Path(picture) if picture else image_url.strip()
-            if not source:
+            source = picture_source(picture, image_url)
+            if source is None:
                 raise InputError("image_url", "missing", NO_PICTURE)
             new, note = await expand(source, words)
             return {

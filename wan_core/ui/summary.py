@@ -15,6 +15,8 @@ from wan_core.ui import outcome
 from wan_core.ui.controls import Form, draft_of
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import link_query
+from wan_core.ui.picture_check import SeenPicture, size_of
+from wan_core.ui.pictures import picture_source
 from wan_core.ui.snippets import snippets
 
 OUTCOME_JS = "watch('value', () => wan.crop());"
@@ -63,8 +65,8 @@ class SettingsSummary:
         self._estimator = estimator
         self._machine_default = machine_default
 
-    def refresh(self, measured: str, *values: object) -> dict[Component, Any]:
-        """`measured` is the picture's size in the browser."""
+    def refresh(self, seen: SeenPicture | None, *values: object) -> dict[Component, Any]:
+        """`seen` is what the gate said last; it may be about another picture."""
         with as_gradio_error():
             given = self._form.read(values)
             try:
@@ -72,7 +74,8 @@ class SettingsSummary:
             except InputError as error:
                 return {self.parts.faults: outcome.faults(error)}  # the last estimate stays
             profile = profiles().get(str(given["engine"]), self._machine_default)
-            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._estimator, given["where"])
+            size = size_of(seen, picture_source(given["picture"], given["image_url"]))
+            line = outcome.outcome(request, size, profile, self._estimator, given["where"])
             return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
