@@ -202,7 +202,9 @@ window.wan = (() => {
     return bar;
   }
 
-  // ---- a saved clip: the text in its comment tag, which our mp4s carry before the frames
+  // ---- a saved clip or a settings file: the settings as text; our mp4s carry it in a comment tag before the frames
+
+  const settingsIn = file => file.name.toLowerCase().endsWith('.json') ? file.slice(0, 1 << 20).text() : comment(file);
 
   async function comment(file) {
     const bytes = new Uint8Array(await file.slice(0, 4 << 20).arrayBuffer()), view = new DataView(bytes.buffer);
@@ -218,19 +220,71 @@ window.wan = (() => {
   const pageAddress = () => location.origin + location.pathname;
   const quoted = text => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
 
-  async function copied(id, text) {
-    await navigator.clipboard.writeText(text);
-    const button = document.getElementById(id), words = button.textContent;
-    button.textContent = 'Copied';
-    setTimeout(() => { button.textContent = words; }, 1500);
+  async function copy(id, text) {
+    offer();
+    try {
+      await navigator.clipboard.writeText(text);  // there is none on http://, but for this machine
+    } catch {
+      return offerText(text);
+    }
+    say(id, 'Copied');
   }
 
-  const copyLink = query => { copied('copy-link', `${pageAddress()}?${query}`); };
-  const copyEmbed = query => {
+  const words = {};
+
+  function say(id, word) {
+    const button = document.getElementById(id);
+    words[id] ??= button.textContent;
+    button.textContent = word;
+    setTimeout(() => { button.textContent = words[id]; }, 2500);
+  }
+
+  function offer(...parts) {
+    document.getElementById('to-copy').replaceChildren(...parts);
+  }
+
+  function sentence(text) {
+    const line = document.createElement('p');
+    line.className = 'small';
+    line.textContent = text;
+    return line;
+  }
+
+  function offerText(text) {
+    const field = document.createElement('textarea');
+    Object.assign(field, {value: text, readOnly: true, rows: 3});
+    field.setAttribute('aria-label', 'To copy');
+    offer(sentence('This browser does not let the page copy. The text is selected: copy it yourself.'), field);
+    field.focus();
+    field.select();
+  }
+
+  function offerFile(id, content) {
+    const link = document.createElement('a');
+    link.className = 'button';
+    link.textContent = 'Download the settings';
+    link.download = 'wan-settings.json';
+    link.href = URL.createObjectURL(new Blob([content], {type: 'application/json'}));
+    say(id, 'Too long for a link');
+    offer(sentence('These texts are too long for a link. “Settings from a file” reads them back from this file:'), link);
+  }
+
+  const copyLink = (query, file) => {
+    file ? offerFile('copy-link', file) : copy('copy-link', `${pageAddress()}?${query}`);
+  };
+  const copyEmbed = (query, file) => {
+    if (file) return offerFile('copy-embed', file);
     const address = quoted(`${pageAddress()}?embed=1&${query}`);
-    copied('copy-embed', `<iframe src="${address}" width="100%" height="1000" style="border:0" ` +
+    copy('copy-embed', `<iframe src="${address}" width="100%" height="1000" style="border:0" ` +
       'title="Wan 2.2 image to video" allow="autoplay; fullscreen; clipboard-write"></iframe>');
   };
+
+  // A job was sent: from now on a reload shows its settings, not those that the link began with.
+  function leaveLink() {
+    const stays = [...new URLSearchParams(location.search)].filter(([name]) => name === 'embed' || name.startsWith('__'));
+    const rest = new URLSearchParams(stays).toString();
+    history.replaceState(history.state, '', location.pathname + (rest ? `?${rest}` : '') + location.hash);
+  }
 
   // ---- a clock for the running job, and a status line that screen readers follow
 
@@ -256,5 +310,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {settle, crop, showFaults, play, strip, stripClick, comment, copyLink, copyEmbed};
+  return {settle, crop, showFaults, play, strip, stripClick, settingsIn, copyLink, copyEmbed, leaveLink};
 })();

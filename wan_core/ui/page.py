@@ -54,7 +54,7 @@ def build(
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
-                parts = SummaryParts(left.outcome, left.faults, left.link, *build_snippets())
+                parts = SummaryParts(left.outcome, left.faults, left.link, left.file, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
         _connect_run(left, screen, run_events)
@@ -92,7 +92,7 @@ class FormColumn:
         with gr.Row(elem_id="go"):
             self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
-        self.outcome, self.faults, self.link = build_outcome()
+        self.outcome, self.faults, self.link, self.file = build_outcome()
         self.examples = gr.HTML(
             examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=click_js("example")
         )
@@ -112,12 +112,14 @@ class FormColumn:
             self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
             self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
             self.saved = gr.HTML(saved.BUTTON, elem_id="saved", js_on_load=saved.RESTORE_JS)
+        gr.HTML('<div id="to-copy" role="status"></div>', elem_id="copies", elem_classes="not-in-embed")
 
 
 def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> None:
     inputs = [screen.visit, left.fal_key, *left.form.inputs]
     sent = left.generate.click(run_events.submit, inputs, [screen.visit], validator=run_events.check, **RUN)
     again = screen.again.click(run_events.finish_again, [screen.visit, *left.form.inputs], [screen.visit], **RUN)
+    sent.success(js="() => { wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
         accepted.success(run_events.watch, [screen.visit], screen.outputs, **RUN)
     screen.keep_seed.click(run_events.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
@@ -169,8 +171,8 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
 
 
 def _connect_copies(left: FormColumn) -> None:
-    left.copy_link.click(inputs=[left.link], js="query => wan.copyLink(query)", **BROWSER)
-    left.copy_embed.click(inputs=[left.link], js="query => wan.copyEmbed(query)", **BROWSER)
+    left.copy_link.click(inputs=[left.link, left.file], js="wan.copyLink", **BROWSER)
+    left.copy_embed.click(inputs=[left.link, left.file], js="wan.copyEmbed", **BROWSER)
 
 
 def _header(choice: Choice) -> str:

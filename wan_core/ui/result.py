@@ -3,14 +3,17 @@
 import json
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from wan_core import recipe
 from wan_core.events import Result
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.profiles import profiles
+from wan_core.recipe import Recipe
 from wan_core.ui.links import link_query
 from wan_core.ui.progress import duration
+from wan_core.ui.saved import FILE_NAME, settings_file
 
 EMPTY_PLAYER = '<div class="stage empty"><p>Your clip appears here.</p></div>'
 
@@ -86,11 +89,19 @@ def _recipe(record: JobRecord) -> str:
     kept = recipe.from_job(record.job)
     plain = {"engine": kept.engine, "where": kept.where, **kept.values}
     text = escape(json.dumps(plain, ensure_ascii=False, indent=2))
-    link = escape(f"?{link_query(kept)}", quote=True)
     return (
-        f'<p class="small"><a id="clip-link" href="{link}">A link to this clip\'s settings</a></p>'
+        f'<p class="small">{_link(kept)}</p>'
         f'<details id="recipe"><summary>Recipe (also inside the mp4)</summary><pre>{text}</pre></details>'
     )
+
+
+def _link(kept: Recipe) -> str:
+    """A link to the settings, or a settings file where the link would be too long."""
+    query = link_query(kept)
+    if query is not None:
+        return f'<a id="clip-link" href="{escape(f"?{query}", quote=True)}">A link to this clip\'s settings</a>'
+    data = f"data:application/json,{quote(settings_file(kept))}"
+    return f'<a id="clip-link" href="{data}" download="{FILE_NAME}">This clip\'s settings as a file</a>'
 
 
 def _megabytes(clip: Path) -> str:

@@ -17,17 +17,19 @@ from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import link_query
 from wan_core.ui.picture_check import SeenPicture, size_of
 from wan_core.ui.pictures import picture_source
+from wan_core.ui.saved import settings_file
 from wan_core.ui.snippets import snippets
 
 OUTCOME_JS = "watch('value', () => wan.crop());"
 FAULTS_JS = "watch('value', () => wan.showFaults());"
 
 
-def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox]:
+def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:
     return (
         gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
         gr.HTML(elem_id="faults", js_on_load=FAULTS_JS),
         gr.Textbox(label="Link to these settings", elem_id="link", visible="hidden"),
+        gr.Textbox(label="These settings as a file", elem_id="settings-file", visible="hidden"),
     )
 
 
@@ -44,11 +46,16 @@ def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
 
 @dataclass(frozen=True)
 class SummaryParts:
-    """The components that follow the form. `link` holds the query of a link and is never shown."""
+    """The components that follow the form. `link` and `file` are never shown.
+
+    `link` holds the query of a link to the settings or, where that would be too long, nothing; `file` a settings file
+    in its place.
+    """
 
     outcome: gr.HTML
     faults: gr.HTML
     link: gr.Textbox
+    file: gr.Textbox
     python: gr.Code
     javascript: gr.Code
     curl: gr.Code
@@ -80,9 +87,11 @@ class SettingsSummary:
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
-        kept = Recipe(request.model_dump(), given["engine"])
+        kept = Recipe(request.model_dump() | {"prompt": given["prompt"] or ""}, given["engine"])
+        query = link_query(kept)
         return {
-            self.parts.link: link_query(kept),
+            self.parts.link: query or "",
+            self.parts.file: "" if query else settings_file(kept),
             self.parts.python: code.python,
             self.parts.javascript: code.javascript,
             self.parts.curl: code.curl,
