@@ -16,7 +16,7 @@ from wan_core.events import JobOptions
 from wan_core.geometry import Size
 from wan_core.presets import presets
 from wan_core.ui.examples import EXAMPLES
-from wan_core.ui.picture_check import SeenPicture
+from wan_core.ui.picture_check import SeenPicture, picture_key
 from wan_core.ui.visit import Visit
 
 
@@ -138,7 +138,7 @@ def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
 
 def test_the_summary_follows_the_form(desk: Desk) -> None:
     shown = desk.summary.refresh(
-        SeenPicture(desk.picture(), Size(1600, 900)), *desk.values(num_frames=49, prompt="a walk")
+        SeenPicture(picture_key(desk.picture()), Size(1600, 900)), *desk.values(num_frames=49, prompt="a walk")
     )
     assert "1280×720" in shown[desk.summary.parts.outcome]
     assert "num_frames=49" in shown[desk.summary.parts.link] and '"num_frames": 49' in shown[desk.summary.parts.python]

@@ -1,5 +1,6 @@
 """Addresses with settings: what a page writes another page reads, and strangers' addresses do no harm."""
 
+import asyncio
 import base64
 import random
 import zlib
@@ -8,12 +9,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Message
 
 from tests.test_recipe import OTHER
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.presets import presets
 from wan_core.recipe import Recipe
 from wan_core.ui.links import MAX_QUERY_CHARS, READABLE_CHARS, link_query, parse_link
+from wan_core.ui.long_links import MAX_QUERY_BYTES, RefuseLongLinks
 from wan_core.ui.saved import recipe_in, settings_file
 
 
@@ -89,3 +93,21 @@ def test_texts_that_are_nonsense_are_no_texts(packed: str) -> None:
 def test_a_packed_bomb_is_not_blown_up() -> None:
     bomb = zlib.compress(b'{"prompt": "' + b"a" * 50_000_000 + b'"}', 9)
     assert parse_link({"texts": base64.urlsafe_b64encode(bomb).decode()}).values == {}
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [(0, 200), (MAX_QUERY_BYTES, 200), (MAX_QUERY_BYTES + 1, 414), (70_000, 414)]
+)
+def test_an_address_that_is_too_long_for_the_page_is_refused_with_a_sentence(length: int, status: int) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"a" * length, "headers": []}
+    asyncio.run(RefuseLongLinks(PlainTextResponse("the page"))(scope, receive, send))
+    assert sent[0]["status"] == status
+    assert (b"too long" in sent[1]["body"]) == (status == 414)

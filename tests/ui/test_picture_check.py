@@ -17,9 +17,10 @@ from wan_core import geometry, intake, ui
 from wan_core.errors import BackendError
 from wan_core.files import FileStore
 from wan_core.geometry import Size
+from wan_core.jobs.limits import Client
 from wan_core.jobs.service import JobService
 from wan_core.settings import Settings
-from wan_core.ui.picture_check import PictureCheck, SeenPicture, cropped, size_of
+from wan_core.ui.picture_check import PictureCheck, SeenPicture, cropped, picture_key, size_of
 
 ASKED: list[object] = []
 
@@ -119,7 +120,7 @@ def test_what_is_known_of_another_picture_is_not_shown(check: PictureCheck, call
 
 
 def test_a_busy_server_is_no_fault_of_the_picture(check: PictureCheck, caller: gr.Request, turned: Path) -> None:
-    seen = SeenPicture(turned, sentence=busy().message)
+    seen = SeenPicture(picture_key(turned), sentence=busy().message)
     assert 'class="said small"' in check.show(seen, str(turned), "", "480p", "auto")
 
 
@@ -137,8 +138,6 @@ def test_a_thumbnail_is_small(turned: Path) -> None:
 
 def test_clients_get_their_share_of_the_gate_and_all_together_its_bound(data: FileStore, turned: Path) -> None:
     async def crowd(jobs: JobService, names: str) -> list[object]:
-        from wan_core.jobs.limits import Client
-
         asked = [jobs.preview_picture(turned, Client.by_key(name)) for name in names]
         return await asyncio.gather(*asked, return_exceptions=True)
 
@@ -146,3 +145,4 @@ def test_clients_get_their_share_of_the_gate_and_all_together_its_bound(data: Fi
         for names, refused in (("aaab", 1), ("abcdefghij", 2), ("aab", 0)):
             answers = asyncio.run(crowd(house.jobs, names))
             assert sum(isinstance(answer, BackendError) for answer in answers) == refused, names
+    assert not any(path.suffix == ".png" for path in data.root.rglob("*")), "nothing is stored"

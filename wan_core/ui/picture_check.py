@@ -1,6 +1,7 @@
 """The picture gate's answer as soon as a picture is chosen: what the engine will see, or why it is refused."""
 
 import base64
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from html import escape
@@ -29,18 +30,25 @@ SEEN = "What the engine will see"
 
 @dataclass(frozen=True)
 class SeenPicture:
-    """The gate's answer for `source`: upright size and a small JPEG, or the sentence that says why there is none."""
+    """The gate's answer for a picture: upright size and a small JPEG, or the sentence that says why there is none.
 
-    source: str | Path
+    `key` is that of `picture_key`: a data URI can have 35 MB.
+    """
+
+    key: str
     size: Size | None = None
     thumbnail: bytes = b""
     sentence: str = ""
     is_refused: bool = False
 
 
+def picture_key(source: str | Path | None) -> str:
+    return hashlib.sha256(str(source or "").encode("utf-8", "replace")).hexdigest()
+
+
 def size_of(seen: SeenPicture | None, source: str | Path | None) -> Size | None:
     """The upright size of `source`, if `seen` is about it."""
-    return seen.size if seen is not None and seen.source == source else None
+    return seen.size if seen is not None and seen.key == picture_key(source) else None
 
 
 class PictureCheck:
@@ -57,7 +65,7 @@ class PictureCheck:
     ) -> AsyncIterator[dict[Component, Any]]:
         """Pass the chosen picture through the gate, unless it is the one in `seen`."""
         source = picture_source(picture, address)
-        if source is None or (seen is not None and seen.source == source):
+        if source is None or (seen is not None and seen.key == picture_key(source)):
             yield {self.seen: seen if source else None}
             return
         yield {self.box: READING}
@@ -65,13 +73,14 @@ class PictureCheck:
             yield {self.seen: await self._read(source, request)}
 
     async def _read(self, source: str | Path, request: gr.Request) -> SeenPicture:
+        key = picture_key(source)
         try:
             peer = request.client.host if request.client else None
             client = client_of(dict(request.headers), peer, self._settings, request.username)
             preview = await self._jobs.preview_picture(source, client)
         except WanError as error:
-            return SeenPicture(source, sentence=error.message, is_refused=isinstance(error, InputError))
-        return SeenPicture(source, preview.size, preview.thumbnail)
+            return SeenPicture(key, sentence=error.message, is_refused=isinstance(error, InputError))
+        return SeenPicture(key, preview.size, preview.thumbnail)
 
     def show(
         self,
@@ -82,7 +91,7 @@ class PictureCheck:
         aspect_ratio: AspectRatio,
     ) -> str:
         """The thumbnail for the chosen size, or the sentence; empty while the picture is not known."""
-        if seen is None or seen.source != picture_source(picture, address):
+        if seen is None or seen.key != picture_key(picture_source(picture, address)):
             return ""
         if seen.size is None:
             return f'<p class="said {"fault" if seen.is_refused else "small"}" role="alert">{escape(seen.sentence)}</p>'

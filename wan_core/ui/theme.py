@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from wan_core.settings import Limits
+from wan_core.ui.long_links import RefuseLongLinks
 
 HERE = Path(__file__).parent
 SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -39,7 +40,7 @@ def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence
         ssr_mode=False,  # server-side rendering would lose the routes
         show_error=False,
         run_history=False,
-        app_kwargs={"routes": list(routes), "middleware": list(middleware)},
+        app_kwargs={"routes": list(routes), "middleware": [Middleware(RefuseLongLinks), *middleware]},
         **launch_options(),
     )
 
