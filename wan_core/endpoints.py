@@ -128,6 +128,8 @@ def _is_picture(facts: FieldInfo) -> bool:
 
 def _quote(value: object) -> str:
     """Return one short line of ASCII."""
+    if value == "":
+        return "nothing"
     if isinstance(value, int) and abs(value) > 10**20:
         return "a number with too many digits"
     if not isinstance(value, str | int | float | None):

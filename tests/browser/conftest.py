@@ -123,7 +123,7 @@ def upload(page: Page, photo: Path) -> None:
 
 def set_number(page: Page, field: str, value: float) -> None:
     """Type a number. A field whose section has just been opened may still be settling: it is typed again then."""
-    box, slider = (page.locator(f"#{field} input[type={kind}]") for kind in ("number", "range"))
+    box, slider = (page.locator(f"#{field} input[data-testid={kind}-input]") for kind in ("number", "range"))
     for _ in range(5):
         box.fill(str(value))
         box.blur()

@@ -93,7 +93,7 @@ def test_one_run_is_cancelled_and_another_is_found_again_after_a_reload(
     for seen in (page, other_tab):
         expect(seen.locator(f"#player video[data-job='{job}']")).to_be_visible(timeout=RUN_MS)
         unfold(seen, "sampling")
-        expect(seen.locator("#num_inference_steps input[type=number]")).to_have_value("6")
+        expect(seen.locator("#num_inference_steps input[data-testid=number-input]")).to_have_value("6")
     assert facts_of_video(page)["width"] > 0
 
 
@@ -107,7 +107,7 @@ def test_what_is_missing_is_said_at_its_field_and_the_page_goes_on(watched: Watc
     upload(page, photo)
     unfold(page, "sampling")
     page.locator("#seed input, #seed textarea").fill("soon")
-    expect(page.locator("#outcome")).to_contain_text("seed must be a whole number")
+    expect(page.locator("#faults")).to_contain_text("seed must be a whole number")
     page.locator("#seed input, #seed textarea").fill("")
     make_short(page)
     generate(page)

@@ -43,7 +43,7 @@ def test_every_preset_that_can_run_loads_validates_and_generates(page: Page, pho
         if field in ("num_frames", "num_inference_steps", "frames_per_second", "num_interpolated_frames"):
             unfold(page, "sampling")
             unfold(page, "frames")
-            expect(page.locator(f"#{field} input[type=number]")).to_have_value(str(value))
+            expect(page.locator(f"#{field} input[data-testid=number-input]")).to_have_value(str(value))
     expect(page.locator("#outcome")).not_to_contain_text("must be")
     make_short(page)
     promised = page.locator("#outcome .outcome").inner_text()
@@ -87,7 +87,7 @@ def test_the_clips_link_restores_every_changed_field(watched: Watched, page: Pag
     for section in ("sampling", "frames", "encoding", "checks"):
         unfold(fresh, section)
     for field, number in {**numbers, "num_frames": 17, "num_inference_steps": 2}.items():
-        expect(fresh.locator(f"#{field} input[type=number]")).to_have_value(str(number))
+        expect(fresh.locator(f"#{field} input[data-testid=number-input]")).to_have_value(str(number))
     for field, word in words.items():
         expect(fresh.locator(f"#{field} input[value='{word}']")).to_be_checked()
     expect(fresh.locator("#adjust_fps_for_interpolation input")).not_to_be_checked()
@@ -100,7 +100,7 @@ def test_an_address_fills_the_controls_within_their_bounds(watched: Watched) -> 
     ready(page)
     expect(page.locator("#prompt textarea")).to_have_value("hello")
     unfold(page, "frames")
-    expect(page.locator("#num_frames input[type=number]")).to_have_value(str(MOST_FRAMES))
+    expect(page.locator("#num_frames input[data-testid=number-input]")).to_have_value(str(MOST_FRAMES))
     expect(page.locator("button[data-preset=draft]")).to_have_attribute("aria-pressed", "true")
 
 

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from wan_core.engine import miniature
-from wan_core.engine.decoding import decoded
+from wan_core.engine.decoding import iter_decoded
 from wan_core.engine.loading import load
 from wan_core.engine.miniature import fast_vae
+from wan_core.engine.miniature.build import build_pipeline
 from wan_core.profiles import profiles
 from wan_core.settings import Settings
 
 
 @pytest.fixture
 def build_vae() -> Callable[[], Any]:
-    return lambda: miniature.build().vae
+    return lambda: build_pipeline().vae
 
 
 def picture_and_black_frames(frames: int, height: int = 48, width: int = 64) -> torch.Tensor:
@@ -31,7 +31,7 @@ def moments(vae: Any, video: torch.Tensor) -> torch.Tensor:
 
 
 def frames_of(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    return torch.cat([torch.from_numpy(piece) for piece in decoded(vae, latents)]).int()
+    return torch.cat([torch.from_numpy(piece) for piece in iter_decoded(vae, latents)]).int()
 
 
 def test_frames_are_the_plain_vaes_within_one_level(build_vae: Callable[[], Any]) -> None:

@@ -92,7 +92,7 @@ def desk(house: House) -> Desk:
     with gr.Blocks():
         left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
         screen = build_screen(browser_state(), left.generate, left.cancel)
-        parts = SummaryParts(left.outcome, left.link, *build_snippets())
+        parts = SummaryParts(left.outcome, left.faults, left.link, left.file, *build_snippets())
     run_events = RunEvents(house.jobs, Settings(), left.form, screen)
     form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
     summary = SettingsSummary(left.form, parts, Estimator(MACHINE), CHOICE.profile)

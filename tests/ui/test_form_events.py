@@ -13,9 +13,10 @@ from tests.test_recipe import OTHER
 from tests.ui.conftest import Desk
 from wan_core import recipe, schema, ui
 from wan_core.events import JobOptions
+from wan_core.geometry import Size
 from wan_core.presets import presets
 from wan_core.ui.examples import EXAMPLES
-from wan_core.ui.links import link_query
+from wan_core.ui.picture_check import SeenPicture, picture_key
 from wan_core.ui.visit import Visit
 
 
@@ -76,7 +77,7 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
     options = JobOptions("miniature", "fal", prompt_in_file=False)
     private = replace(job, options=options, inputs=job.inputs.model_copy(update={"image_url": ""}))
     comments = [recipe.to_comment(recipe.from_job(each), each.id) for each in (job, private)]
-    values, less = [filled(desk, desk.form_events.restore_settings(event(comment=comment))) for comment in comments]
+    values, less = [filled(desk, desk.form_events.restore_settings(event(settings=comment))) for comment in comments]
     assert (values["num_frames"], values["shift"], values["prompt"], values["seed"]) == (49, 6.5, "a walk", "1")
     assert (values["image_url"], values["picture"], values["engine"]) == (
         "https://example.com/a.png",
@@ -87,7 +88,7 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
 
 
 def test_a_file_without_our_settings_says_so(desk: Desk) -> None:
-    for said in ({}, {"comment": "Lavf60"}):
+    for said in ({}, {"settings": "Lavf60"}):
         with pytest.raises(gr.Error, match="carries no settings of this app"):
             desk.form_events.restore_settings(event(**said))
 
@@ -136,18 +137,28 @@ def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
 
 
 def test_the_summary_follows_the_form(desk: Desk) -> None:
-    shown = desk.summary.refresh("1600x900", *desk.values(num_frames=49, prompt="a walk"))
+    shown = desk.summary.refresh(
+        SeenPicture(picture_key(desk.picture()), Size(1600, 900)), *desk.values(num_frames=49, prompt="a walk")
+    )
     assert "1280×720" in shown[desk.summary.parts.outcome]
     assert "num_frames=49" in shown[desk.summary.parts.link] and '"num_frames": 49' in shown[desk.summary.parts.python]
-    assert shown[desk.summary.parts.link].startswith(link_query_start())
+    assert shown[desk.summary.parts.link].startswith("preset=fal_defaults&")
+    assert shown[desk.summary.parts.file] == ""
 
 
-def link_query_start() -> str:
-    from wan_core.recipe import Recipe
-
-    return link_query(Recipe({}))
+def test_an_empty_prompt_is_not_in_the_link(desk: Desk) -> None:
+    assert "prompt" not in desk.summary.refresh(None, *desk.values(prompt=""))[desk.summary.parts.link]
 
 
-def test_a_fault_is_told_in_the_line_as_it_is_typed(desk: Desk) -> None:
-    shown = desk.summary.refresh("", *desk.values(seed="soon"))
-    assert "seed must be a whole number" in shown[desk.summary.parts.outcome]
+def test_settings_that_fit_no_link_are_offered_as_a_file(desk: Desk) -> None:
+    prompt = "".join(chr(0x4E00 + (number * 7919) % 20_000) for number in range(4_000))
+    shown = desk.summary.refresh(None, *desk.values(prompt=prompt, num_frames=49))
+    assert shown[desk.summary.parts.link] == ""
+    restored = filled(desk, desk.form_events.restore_settings(event(settings=shown[desk.summary.parts.file])))
+    assert (restored["prompt"], restored["num_frames"]) == (prompt, 49)
+
+
+def test_a_fault_is_told_as_it_is_typed(desk: Desk) -> None:
+    shown = desk.summary.refresh(None, *desk.values(seed="soon"))
+    assert "seed must be a whole number" in shown[desk.summary.parts.faults]
+    assert desk.summary.parts.outcome not in shown, "the last estimate stays"

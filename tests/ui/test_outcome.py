@@ -3,13 +3,11 @@
 import re
 from dataclasses import replace
 
-import pytest
-
 from tests.support.jobs import a_request
 from wan_core.estimator import Estimator
 from wan_core.geometry import Size
 from wan_core.profiles import GIB, Machine, profiles
-from wan_core.ui.outcome import outcome, picture_size
+from wan_core.ui.outcome import outcome
 
 CARD = Machine("NVIDIA H200", 140 * GIB)
 HOST = Estimator(CARD)
@@ -81,13 +79,3 @@ def test_the_crop_is_central_and_only_where_something_is_lost() -> None:
     square = outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), Size(1600, 800), A14B, HOST, "local")
     assert crop(square) == [25.0, 0.0, 75.0, 100.0]
     assert crop(outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), Size(500, 500), A14B, HOST, "local")) == []
-
-
-@pytest.mark.parametrize("said", ["", None, "x", "0x9", "axb", "12", "1e9x2", "9999999x1", "-1x5", "<b>x1", "１６x９"])
-def test_a_size_that_is_nonsense_is_no_size(said: object) -> None:
-    size = picture_size(said)
-    assert size is None or (size.width, size.height) == (16, 9)
-
-
-def test_a_measured_size_is_read() -> None:
-    assert picture_size("1600x900") == Size(1600, 900)

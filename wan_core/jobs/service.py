@@ -6,9 +6,11 @@ import secrets
 import shutil
 import threading
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -31,6 +33,9 @@ from wan_core.schema import MAX_SEED, ImageToVideoInput
 from wan_core.settings import Limits
 
 MAX_EXPANSIONS = 2
+MAX_PREVIEWS = 8
+MAX_PREVIEWS_PER_CLIENT = 2
+PREVIEW_SIDE = 640
 FINISHING_FIELDS = (
     "frames_per_second",
     "interpolator_model",
@@ -67,6 +72,14 @@ class StoredPicture:
     size: Size
 
 
+@dataclass(frozen=True)
+class PicturePreview:
+    """The upright size of a picture, and a JPEG of the whole of it, at most PREVIEW_SIDE pixels a side."""
+
+    size: Size
+    thumbnail: bytes
+
+
 class JobService:
     """All pictures pass `read_picture`. Without `budget` and `keys`, nothing runs on fal.
 
@@ -97,6 +110,7 @@ class JobService:
         self._keys = keys
         self._mutex = threading.Lock()
         self._expansions = 0
+        self._previews: Counter[str] = Counter()
 
     async def submit(self, submission: Submission, client: Client, fal_key: SecretStr | None = None) -> JobRecord:
         """`fal_key`: the visitor's, for this job alone.
@@ -182,6 +196,16 @@ class JobService:
                 self.files.picture(picture.file_id).unlink(missing_ok=True)
         finally:
             self._expansions -= 1
+
+    async def preview_picture(self, source: str | Path, client: Client) -> PicturePreview:
+        """The picture in `source` as a job would get it; nothing is stored.
+
+        Raises:
+            InputError: the picture cannot be used.
+            BackendError: too many pictures are being read.
+        """
+        with self._count_preview(client):
+            return await asyncio.to_thread(_preview, await self._read_picture(source))
 
     @property
     def waiting(self) -> int:
@@ -273,6 +297,19 @@ class JobService:
             raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
 
     @contextmanager
+    def _count_preview(self, client: Client) -> Iterator[None]:
+        own = self._previews[client.id] if self._per_client else 0
+        if self._previews.total() >= MAX_PREVIEWS or own >= MAX_PREVIEWS_PER_CLIENT:
+            sentence = "Too many pictures are being read now; this one is looked at when you press Generate."
+            raise BackendError("too_many_jobs", sentence, retry_after_s=5)
+        self._previews[client.id] += 1
+        try:
+            yield
+        finally:
+            self._previews[client.id] -= 1
+            self._previews += Counter()  # drops the clients at zero
+
+    @contextmanager
     def _delete_on_error(self, pictures: Mapping[str | Path, StoredPicture]) -> Iterator[None]:
         try:
             yield
@@ -281,6 +318,13 @@ class JobService:
                 with suppress(OSError):
                     self.files.picture(picture.file_id).unlink(missing_ok=True)
             raise
+
+
+def _preview(picture: Image.Image) -> PicturePreview:
+    size, stored = Size(*picture.size), BytesIO()
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    picture.save(stored, "JPEG", quality=88)
+    return PicturePreview(size, stored.getvalue())
 
 
 def _job(submission: Submission, pictures: Mapping[str | Path, StoredPicture]) -> Job:

@@ -1,7 +1,4 @@
-"""The page: one Blocks app over the jobs. Knows no engine, no backend and no torch; every generation goes through jobs.
-
-`build` lays out the page, `launch` serves it.
-"""
+"""The page: one Blocks app over the jobs. `build` lays it out, `launch` serves it. Knows no engine and no torch."""
 
 from wan_core.ui.page import build
 from wan_core.ui.pictures import uploads_folder

@@ -1,10 +1,10 @@
-"""Buttons inside an HTML component: which was clicked. The page's script sends its word along with the click."""
+"""Buttons inside an HTML component, and which of them was clicked."""
 
 import gradio as gr
 
 
 def click_js(name: str) -> str:
-    """For `js_on_load`: a click on a button with `data-NAME` becomes the component's click, with the word in NAME."""
+    """For `js_on_load`: a click on a button with `data-NAME` triggers the component's click event with that value."""
     return f"""
 element.addEventListener('click', event => {{
   const button = event.target.closest('button[data-{name}]');
@@ -14,5 +14,5 @@ element.addEventListener('click', event => {{
 
 
 def clicked(event: gr.EventData, name: str) -> str:
-    """The word of the button that was clicked; it comes from the browser, so look it up."""
+    """The value of the clicked button. It comes from the browser: look it up."""
     return str(getattr(event, name, ""))

@@ -1,4 +1,4 @@
-"""Words for the prompt, one click each: Wan's camera and motion, or what of them the engine knows."""
+"""Buttons that add camera and motion words to the prompt."""
 
 from html import escape
 
@@ -14,7 +14,7 @@ ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
 
 def chips(engine: EngineProfile, where: Where) -> str:
-    """The words that count for what will run: `engine`, or the full model at fal."""
+    """The words that `engine` knows; all of them where the job runs on fal's full model."""
     if engine.vocabulary is None or pool_of(where, engine.name) == "fal":
         return _group("Camera", prompting.CAMERA) + _group("Motion", prompting.MOTION)
     camera = _select_known(prompting.CAMERA, engine.vocabulary) or prompting.CAMERA
@@ -22,12 +22,11 @@ def chips(engine: EngineProfile, where: Where) -> str:
 
 
 def chosen_chip(event: gr.EventData) -> Chip | None:
-    """The chip a click asks for."""
     return ALL.get(clicked(event, "chip"))
 
 
 def _select_known(words: tuple[Chip, ...], vocabulary: tuple[str, ...]) -> tuple[Chip, ...]:
-    """The words that are a part of one in `vocabulary` ("pan" of "pan left")."""
+    """The words found inside `vocabulary` ("pan" in "pan left")."""
     known = " ".join(vocabulary).lower()
     return tuple(chip for chip in words if chip.label.lower() in known)
 

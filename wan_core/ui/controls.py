@@ -1,6 +1,6 @@
-"""A component for each field of the schema, and the page's form: all that a generation depends on, by name.
+"""A component for each field of the schema, and the page's form.
 
-Labels, help texts, bounds, choices and defaults come from the schema; nothing of them is written here again.
+Labels, help texts, bounds, choices and defaults come from the schema.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from gradio.components import Component
 from wan_core import prompting
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.schema import ImageToVideoInput
+from wan_core.ui.numbers import NumberSlider
 
 PICTURE_IS_UPLOADED = "uploaded"  # stands in a picture field where the picture came as a file
 UPLOAD_BOXES = {"image_url": "picture"}  # the box beside each picture field, by its name in the form
@@ -24,7 +25,7 @@ PLACEHOLDERS = {
 
 
 def control(field: str, value: object = None, **options: Any) -> Component:
-    """The component of a request field; `value` is fal's default unless given."""
+    """The component of a request field, with fal's default unless `value` is given."""
     facts = IMAGE_TO_VIDEO.fields[field]
     default = IMAGE_TO_VIDEO.defaults.get(field)
     shared: dict[str, Any] = {
@@ -39,20 +40,17 @@ def control(field: str, value: object = None, **options: Any) -> Component:
     if facts.annotation is bool:
         return gr.Checkbox(**shared)
     if limits and default is not None:
-        return gr.Slider(limits[0], limits[1], step=1 if IMAGE_TO_VIDEO.is_whole(field) else 0.1, **shared)
+        return NumberSlider(limits[0], limits[1], step=1 if IMAGE_TO_VIDEO.is_whole(field) else 0.1, **shared)
     return gr.Textbox(**{"placeholder": PLACEHOLDERS.get(field), "max_lines": 1} | shared)
 
 
 class Form:
-    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`.
-
-    They are handed out as `Any`: Gradio gives components their event methods at run time.
-    """
+    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`."""
 
     def __init__(self) -> None:
         self._inputs: dict[str, Component] = {}
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Any:  # Gradio adds the event methods at run time
         return self._inputs[name]
 
     def add(self, name: str, component: Component) -> Component:
@@ -68,11 +66,11 @@ class Form:
         return list(self._inputs.values())
 
     def read(self, values: Sequence[object]) -> dict[str, Any]:
-        """What an event brought for `inputs`, by name."""
+        """The values of an event over `inputs`, by name."""
         return dict(zip(self._inputs, values, strict=True))
 
     def show(self, values: Mapping[str, object]) -> dict[Component, Any]:
-        """The output of an event that sets these inputs and leaves the others."""
+        """The output of an event that sets these inputs; names that are no input are dropped."""
         return {
             self._inputs[name]: to_component_value(name, value)
             for name, value in values.items()
@@ -81,12 +79,11 @@ class Form:
 
 
 def to_component_value(name: str, value: object) -> object:
-    """A field's value as its component takes it."""
     return "" if name == "seed" and value is None else str(value) if name == "seed" else value
 
 
 def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of the form's values that is a request, as the schema judges it."""
+    """The request fields among the form's values, ready for `parse`."""
     fields = {name: values[name] for name in IMAGE_TO_VIDEO.fields if name in values}
     fields["seed"] = str(fields.get("seed") or "").strip() or None
     for name, box in UPLOAD_BOXES.items():
@@ -96,7 +93,7 @@ def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uploads_of(values: Mapping[str, Any]) -> dict[str, Path]:
-    """The uploaded files of the form, by picture field."""
+    """Uploaded files by picture field."""
     return {name: Path(values[box]) for name, box in UPLOAD_BOXES.items() if values.get(box)}
 
 
@@ -104,13 +101,13 @@ def request_of(values: Mapping[str, Any]) -> ImageToVideoInput:
     """The request of the form.
 
     Raises:
-        InputError: the first field that cannot be used; the rest in `.others`.
+        InputError: the first fault; the rest in `.others`.
     """
     return IMAGE_TO_VIDEO.parse(fields_of(values))
 
 
 def draft_of(values: Mapping[str, Any]) -> ImageToVideoInput:
-    """The request as far as it goes: picture and prompt may still be missing. Raises InputError like `request_of`."""
+    """As `request_of`, but picture and prompt may be missing."""
     fields = fields_of(values)
     return IMAGE_TO_VIDEO.parse(
         fields | {"image_url": fields["image_url"] or PICTURE_IS_UPLOADED, "prompt": fields.get("prompt") or "…"}

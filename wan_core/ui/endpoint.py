@@ -1,7 +1,7 @@
-"""The named endpoint `/image_to_video`, which is also the MCP tool: fal's 20 inputs by name, with fal's defaults.
+"""The named endpoint `/image_to_video`, also the MCP tool: fal's 20 inputs by name, with fal's defaults.
 
-The signature is made from the schema, so it cannot differ from it. Gradio checks nothing here: the endpoint's `parse`
-judges the values and `jobs.submit` the picture, which may be an address, a data URI, or a file the caller has uploaded.
+The signature comes from the schema. Gradio checks nothing here: `parse` judges the values, `jobs.submit` the picture
+(an address, a data URI, or an uploaded file).
 """
 
 import inspect
@@ -34,14 +34,13 @@ PICTURE_HELP = "An http(s) URL, a data URI, or (gradio_client) an uploaded file:
 
 
 def add_endpoint(jobs: JobService, settings: Settings, engine: str) -> None:
-    """Publish `/image_to_video` in the Blocks that are being built."""
     answer_in_parts()
     function = image_to_video(jobs, settings, engine)
     events.api(function, api_name="image_to_video", api_description=DESCRIPTION, concurrency_limit=None)
 
 
 def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callable[..., AsyncIterator[Answer]]:
-    """The function behind the endpoint. It yields once; when its caller hangs up, its job is cancelled."""
+    """The function behind the endpoint: it yields once, and cancels its job when the caller hangs up."""
 
     async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
         *values, caller = given
@@ -69,7 +68,7 @@ def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callabl
 
 
 def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, Path | None]:
-    """The request, and the path of the uploaded file if the picture came as one."""
+    """The request, and the path of the picture if it was uploaded."""
     picture = values["image_url"]
     if not isinstance(picture, dict):
         return IMAGE_TO_VIDEO.parse(values), None
@@ -103,7 +102,7 @@ def _signature() -> inspect.Signature:
 
 
 def _bare(annotation: Any) -> Any:
-    """A field's type without pydantic's marks: `int | None`, a `Literal`, `str`."""
+    """A field's type without pydantic's metadata."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     if type(None) in get_args(annotation):

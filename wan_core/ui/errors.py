@@ -1,4 +1,4 @@
-"""What goes wrong behind the page, as the sentence that a visitor may read. Nothing else ever reaches them."""
+"""Errors behind the page as sentences that a visitor may read; nothing else reaches them."""
 
 import logging
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def as_gradio_error() -> Iterator[None]:
-    """Turn every error inside into a `gr.Error`: ours with our sentence, any other with a fixed one and a log entry."""
+    """Raise every error inside as `gr.Error`: ours with its message, any other logged and with a fixed one."""
     try:
         yield
     except InputError as error:
@@ -23,7 +23,7 @@ def as_gradio_error() -> Iterator[None]:
         raise gr.Error(error.message, title="Not done", print_exception=False) from None
     except gr.Error:
         raise
-    except Exception:  # the edge: whatever it is, the visitor gets a sentence and the log the rest
+    except Exception:  # the edge of the process
         log.exception("an event of the page failed")
         raise gr.Error(UNEXPECTED, print_exception=False) from None
 

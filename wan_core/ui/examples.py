@@ -1,4 +1,4 @@
-"""The four examples: three pictures of our own, and the endpoint document's dragon, which is fetched on use."""
+"""The four examples: three pictures of our own, and the dragon of fal's documentation, fetched on use."""
 
 import base64
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ THUMBNAILS = FOLDER / "thumbnails"
 
 @dataclass(frozen=True)
 class Example:
-    """A picture (a file of ours or an address), what should happen in it, and the preset that suits."""
+    """A picture (a file in `examples/` or an address) with a prompt and a preset."""
 
     title: str
     prompt: str
@@ -38,13 +38,11 @@ EXAMPLES = (
 
 
 def gallery() -> str:
-    """The examples as buttons with their pictures."""
     buttons = "".join(_button(number, example) for number, example in enumerate(EXAMPLES))
     return f'<div class="examples" role="group" aria-label="Examples">{buttons}</div>'
 
 
 def chosen_example(event: gr.EventData) -> Example | None:
-    """The example a click asks for."""
     number = clicked(event, "example")
     return EXAMPLES[int(number)] if number in map(str, range(len(EXAMPLES))) else None
 
@@ -60,5 +58,4 @@ def _button(number: int, example: Example) -> str:
 
 
 def _thumbnail(name: str) -> str:
-    """The small copy of a picture as a data URI: the page needs no request for it."""
     return f"data:image/jpeg;base64,{base64.b64encode((THUMBNAILS / name).read_bytes()).decode()}"

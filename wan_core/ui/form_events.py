@@ -1,4 +1,4 @@
-"""The events that fill the form: a preset, an example, a clip, the page's address, a chip."""
+"""The events that fill the form: preset, example, clip, address, chip."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +25,6 @@ Filled = dict[Component, Any]
 
 
 class FormEvents:
-    """Event functions that write to the form, the row of presets and the screen."""
-
     def __init__(
         self, jobs: JobService, form: Form, presets_row: gr.HTML, screen: Screen, choice: Choice, machine: Machine
     ) -> None:
@@ -46,13 +44,12 @@ class FormEvents:
         return [*self.outputs, *self._screen.outputs]
 
     def preset(self, event: gr.EventData) -> Filled:
-        """Set everything a preset decides; picture, prompt and seed stay."""
+        """Set all that a preset decides; picture, prompt and seed stay."""
         with as_gradio_error():
             preset = picker.chosen_preset(event, self._choice.profile, self._machine)
             return self._preset(preset) if preset else {self._row: gr.skip()}
 
     def example(self, event: gr.EventData) -> Filled:
-        """Set an example's picture, prompt and preset."""
         with as_gradio_error():
             example = examples.chosen_example(event)
             if example is None:
@@ -61,7 +58,7 @@ class FormEvents:
             return self._preset(presets()[example.preset]) | self._form.show(own | {"prompt": example.prompt})
 
     def clip(self, visit: object, event: gr.EventData) -> Filled:
-        """Show a clip of the strip again and set the form as it was for it."""
+        """Show a clip of the strip and its settings."""
         with as_gradio_error():
             chosen = Visit.of(visit).with_shown_clip(strip.chosen_clip(event))
             record = self._jobs.get(chosen.clip) if chosen.clip else None
@@ -70,7 +67,7 @@ class FormEvents:
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
     def restore_settings(self, event: gr.EventData) -> Filled:
-        """Set the form as it was for a clip that was saved; where it ran is not repeated."""
+        """Set the form as it was for a saved clip, except where it ran."""
         with as_gradio_error():
             kept = saved.recipe_in(event)
             picture = {"picture": None} if "image_url" in kept.values else {}
@@ -78,18 +75,16 @@ class FormEvents:
             return self._form.show(fields) | {self._row: self._no_preset()}
 
     def address(self, request: gr.Request, visit: object) -> Filled:
-        """What the page's address asks for, else the form as it was left; and the clips this browser already has."""
+        """The settings in the page's address, else those of the last job; and this visit's clips."""
         with as_gradio_error():
             seen = Visit.of(visit)
             asked = self._from_address(dict(request.query_params)) or self._last_settings(seen)
             return asked | self._screen.clip(self._jobs, seen)
 
     def chips(self, engine: str, where: Where) -> str:
-        """The words for the engine and the place that were chosen."""
         return chips.chips(profiles()[self._runnable(engine)], where)
 
     def chip(self, prompt: str, event: gr.EventData) -> str:
-        """The prompt with a chip's sentence added."""
         with as_gradio_error():
             chip = chips.chosen_chip(event)
             return prompting.add_chip(prompt or "", chip) if chip else prompt
@@ -103,7 +98,7 @@ class FormEvents:
         return self._form.show({**wanted.values, "engine": engine}) | {self._row: row}
 
     def _last_settings(self, visit: Visit) -> Filled:
-        """The settings of the job that is followed, or of the clip that was last on show."""
+        """The settings of the followed job, else of the clip on show."""
         record = self._jobs.get(visit.job or visit.clip or "")
         return self._settings_of(record) if record else {}
 
@@ -112,7 +107,7 @@ class FormEvents:
         return self._form.show(values) | {self._row: picker.picker(preset.name, self._choice.profile, self._machine)}
 
     def _settings_of(self, record: JobRecord) -> Filled:
-        """Every input as it was for the job; the picture is the one that lies beside it."""
+        """Every input as it was for the job, with its stored picture."""
         job = record.job
         pictures = {UPLOAD_BOXES[name]: self._picture(picture) for name, picture in job.files.items()}
         page = {**pictures, "engine": self._runnable(job.options.engine), "where": job.options.where}
@@ -120,7 +115,6 @@ class FormEvents:
         return self._form.show(fields) | {self._row: self._no_preset()}
 
     def _picture(self, file_id: str) -> str | None:
-        """A picture of a job for its box on the page, if it is still kept."""
         path = self._jobs.files.picture(file_id)
         return copy_to_uploads(path) if path.is_file() else None
 
@@ -128,7 +122,7 @@ class FormEvents:
         return picker.picker(None, self._choice.profile, self._machine)
 
     def _runnable(self, engine: str | None) -> str:
-        """The engine of that name if it can run here, else the machine's own."""
+        """`engine` if it can run here, else the machine's default."""
         profile = profiles().get(engine or "")
         if profile is None or why_not(profile, self._machine):
             return self._choice.profile.name

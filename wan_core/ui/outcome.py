@@ -1,4 +1,4 @@
-"""What will come out, said before the click: size, frames, rate, seconds, the crop, and how long it will take. Pure."""
+"""The line below Generate: size, frames, rate, seconds, crop, and the expected time or price. Pure."""
 
 from html import escape
 
@@ -12,22 +12,11 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
 from wan_core.ui.progress import duration
 
-MAX_SIDE = 100_000
-
-
-def picture_size(measured: object) -> Size | None:
-    """The size the browser measured, written `1600x900`; `None` where there is no picture or it says nonsense."""
-    width, _, height = str(measured or "").partition("x")
-    if not (width.isdecimal() and height.isdecimal() and len(width) < 7 and len(height) < 7):
-        return None
-    size = Size(int(width), int(height))
-    return size if 0 < size.width < MAX_SIDE and 0 < size.height < MAX_SIDE else None
-
 
 def outcome(
     request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, estimator: Estimator, where: Where
 ) -> str:
-    """The line and, as data for the picture's frame, the part of the picture that will be kept (per cent)."""
+    """The line; its `data-crop` is the part of the picture that will be kept (per cent)."""
     size = _size(request, picture)
     times = timing(request)
     added = times.delivered > times.generated
@@ -42,13 +31,16 @@ def outcome(
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
 
 
-def fault(error: InputError) -> str:
-    """The line when a value cannot be used."""
-    return f'<p class="outcome fault" data-crop="">{escape(error.message)}</p>'
+def faults(error: InputError) -> str:
+    """The sentences for values that cannot be used; `page.js` repeats each at its field."""
+    return "".join(
+        f'<p class="fault" data-field="{escape(fault.field, quote=True)}">{escape(fault.message)}</p>'
+        for fault in (error, *error.others)
+    )
 
 
 def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:
-    """The time here with the quota it takes, the price on fal, or both where either may happen."""
+    """The time here with its quota, the price on fal, or both where either may happen."""
     here, there = _effort_here(expected), f"${expected.dollars_on_fal:.2f} on fal"
     if pool_of(where, profile.name) == "fal":
         return there
@@ -56,7 +48,7 @@ def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:
 
 
 def _effort_here(expected: Estimate) -> str:
-    """The time, and on ZeroGPU the quota a visitor must have left: see `pricing.lent_card` for what is assumed."""
+    """The time, and on ZeroGPU the quota it needs (assumptions: `pricing.lent_card`)."""
     here = f"about {duration(expected.seconds)} here"
     quota_s = expected.zero_gpu_quota_s
     return here if quota_s is None else f"{here} and about {quota_s:.0f} s of your ZeroGPU quota"
@@ -69,7 +61,7 @@ def _size(request: ImageToVideoInput, picture: Size | None) -> Size | None:
 
 
 def _crop(picture: Size, size: Size) -> str:
-    """Left, top, right and bottom of the kept part in per cent of the picture; empty if all of it is kept."""
+    """Left, top, right and bottom of the kept part in per cent; empty if all is kept."""
     box = geometry.crop_box(picture, size)
     shares = (
         box.left / picture.width,

@@ -17,14 +17,17 @@ window.wan = (() => {
   const query = new URLSearchParams(location.search);
   if (query.get('embed') === '1') document.documentElement.classList.add('embed');
 
-  // ---- the picture: its size, and the part of it that will be kept
+  // ---- the picture: its address, and the part of it that will be kept
 
-  async function measure(file) {
-    if (!file || !file.url) return '';
-    const picture = new Image();
-    picture.src = file.url;
-    try { await picture.decode(); } catch { return ''; }
-    return `${picture.naturalWidth}x${picture.naturalHeight}`;
+  // the address once its box has been left alone for a while: half an address is not to be fetched
+  async function settle(address) {
+    const box = document.querySelector('#image_url :is(input, textarea)');
+    let last;
+    while (box && box === document.activeElement && last !== box.value) {
+      last = box.value;
+      await new Promise(done => setTimeout(done, 700));
+    }
+    return box ? box.value : address;
   }
 
   function crop() {
@@ -54,6 +57,55 @@ window.wan = (() => {
       x: element.x - around.x + (element.width - width) / 2,
       y: element.y - around.y + (element.height - height) / 2, width, height,
     };
+  }
+
+  // ---- number boxes and faults
+
+  // Gradio's number box drops a comma ("4,5" becomes 45) and moves what is being typed into its bounds: make it a text
+  // box, and let the server judge what was typed.
+  const NUMBERS = 'input[data-testid=number-input]';
+
+  function toTextBox(box) {
+    box.type = 'text';
+    box.inputMode = 'decimal';
+    box.autocomplete = 'off';
+  }
+
+  addEventListener('input', event => {  // in the capturing phase: before Gradio reads the box
+    const box = event.target;
+    if (!box.matches?.(NUMBERS) || !box.value.includes(',')) return;
+    const caret = box.selectionStart;
+    box.value = box.value.replaceAll(',', '.');
+    box.setSelectionRange(caret, caret);
+  }, true);
+  addEventListener('blur', event => { if (event.target.matches?.(NUMBERS)) event.stopPropagation(); }, true);
+  addEventListener('keydown', event => {
+    const direction = {ArrowUp: 1, ArrowDown: -1}[event.key];
+    if (!direction || !event.target.matches?.(NUMBERS)) return;
+    event.preventDefault();
+    step(event.target, direction);
+  }, true);
+
+  function step(box, direction) {
+    const number = Number(box.value), size = Number(box.step) || 1;
+    if (Number.isNaN(number)) return;
+    const next = Math.min(Math.max(number + direction * size, box.min), box.max);
+    box.value = Number(next.toFixed(4));
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+  }
+
+  function showFaults() {
+    document.querySelectorAll('.at-field').forEach(old => old.remove());
+    document.querySelectorAll('[aria-invalid]').forEach(box => box.removeAttribute('aria-invalid'));
+    for (const fault of document.querySelectorAll('#faults [data-field]')) {
+      const field = document.getElementById(fault.dataset.field);
+      if (!field) continue;  // its section is closed
+      const sentence = document.createElement('p');
+      sentence.className = 'fault at-field';
+      sentence.textContent = fault.textContent;
+      field.querySelector('input, textarea')?.setAttribute('aria-invalid', 'true');
+      field.append(sentence);
+    }
   }
 
   // ---- the player
@@ -150,7 +202,9 @@ window.wan = (() => {
     return bar;
   }
 
-  // ---- a saved clip: the text in its comment tag, which our mp4s carry before the frames
+  // ---- a saved clip or a settings file: the settings as text; our mp4s carry it in a comment tag before the frames
+
+  const settingsIn = file => file.name.toLowerCase().endsWith('.json') ? file.slice(0, 1 << 20).text() : comment(file);
 
   async function comment(file) {
     const bytes = new Uint8Array(await file.slice(0, 4 << 20).arrayBuffer()), view = new DataView(bytes.buffer);
@@ -166,19 +220,71 @@ window.wan = (() => {
   const pageAddress = () => location.origin + location.pathname;
   const quoted = text => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
 
-  async function copied(id, text) {
-    await navigator.clipboard.writeText(text);
-    const button = document.getElementById(id), words = button.textContent;
-    button.textContent = 'Copied';
-    setTimeout(() => { button.textContent = words; }, 1500);
+  async function copy(id, text) {
+    offer();
+    try {
+      await navigator.clipboard.writeText(text);  // there is none on http://, but for this machine
+    } catch {
+      return offerText(text);
+    }
+    say(id, 'Copied');
   }
 
-  const copyLink = query => { copied('copy-link', `${pageAddress()}?${query}`); };
-  const copyEmbed = query => {
+  const words = {};
+
+  function say(id, word) {
+    const button = document.getElementById(id);
+    words[id] ??= button.textContent;
+    button.textContent = word;
+    setTimeout(() => { button.textContent = words[id]; }, 2500);
+  }
+
+  function offer(...parts) {
+    document.getElementById('to-copy').replaceChildren(...parts);
+  }
+
+  function sentence(text) {
+    const line = document.createElement('p');
+    line.className = 'small';
+    line.textContent = text;
+    return line;
+  }
+
+  function offerText(text) {
+    const field = document.createElement('textarea');
+    Object.assign(field, {value: text, readOnly: true, rows: 3});
+    field.setAttribute('aria-label', 'To copy');
+    offer(sentence('This browser does not let the page copy. The text is selected: copy it yourself.'), field);
+    field.focus();
+    field.select();
+  }
+
+  function offerFile(id, content) {
+    const link = document.createElement('a');
+    link.className = 'button';
+    link.textContent = 'Download the settings';
+    link.download = 'wan-settings.json';
+    link.href = URL.createObjectURL(new Blob([content], {type: 'application/json'}));
+    say(id, 'Too long for a link');
+    offer(sentence('These texts are too long for a link. “Settings from a file” reads them back from this file:'), link);
+  }
+
+  const copyLink = (query, file) => {
+    file ? offerFile('copy-link', file) : copy('copy-link', `${pageAddress()}?${query}`);
+  };
+  const copyEmbed = (query, file) => {
+    if (file) return offerFile('copy-embed', file);
     const address = quoted(`${pageAddress()}?embed=1&${query}`);
-    copied('copy-embed', `<iframe src="${address}" width="100%" height="1000" style="border:0" ` +
+    copy('copy-embed', `<iframe src="${address}" width="100%" height="1000" style="border:0" ` +
       'title="Wan 2.2 image to video" allow="autoplay; fullscreen; clipboard-write"></iframe>');
   };
+
+  // A job was sent: from now on a reload shows its settings, not those that the link began with.
+  function leaveLink() {
+    const stays = [...new URLSearchParams(location.search)].filter(([name]) => name === 'embed' || name.startsWith('__'));
+    const rest = new URLSearchParams(stays).toString();
+    history.replaceState(history.state, '', location.pathname + (rest ? `?${rest}` : '') + location.hash);
+  }
 
   // ---- a clock for the running job, and a status line that screen readers follow
 
@@ -195,6 +301,7 @@ window.wan = (() => {
       status.setAttribute('aria-live', 'polite');
       status.setAttribute('role', 'status');
     }
+    document.querySelectorAll(`${NUMBERS}[type=number]`).forEach(toTextBox);
     const picture = document.querySelector('#picture img');
     if (picture && !picture.dataset.watched) {
       picture.dataset.watched = 'yes';
@@ -203,5 +310,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {measure, crop, play, strip, stripClick, comment, copyLink, copyEmbed};
+  return {settle, crop, showFaults, play, strip, stripClick, settingsIn, copyLink, copyEmbed, leaveLink};
 })();

@@ -1,4 +1,4 @@
-"""Lays the page out and connects its events. What an event does stands in the file of its subject."""
+"""Lays the page out and connects its events."""
 
 from html import escape
 from typing import Any
@@ -17,6 +17,7 @@ from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.form_events import FormEvents
+from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
 from wan_core.ui.run_events import RunEvents
@@ -41,7 +42,7 @@ def build(
     fal: sections.Fal = "closed",
     expand: Expand | None = None,
 ) -> gr.Blocks:
-    """The app's page with its named endpoint. `estimator` knows the machine, `expand` rewrites a prompt."""
+    """The app's page with its named endpoint. `expand` rewrites a prompt."""
     machine = estimator.machine
     first = opening(settings, choice.profile, machine)
     page = gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
@@ -53,12 +54,13 @@ def build(
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
-                parts = SummaryParts(left.outcome, left.link, *build_snippets())
+                parts = SummaryParts(left.outcome, left.faults, left.link, left.file, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
         _connect_run(left, screen, run_events)
         summary = SettingsSummary(left.form, parts, estimator, choice.profile)
         refresh = _connect_summary(left, summary)
+        _connect_picture(left, PictureCheck(jobs, settings, left.seen_picture, left.picture_check), refresh)
         _connect_choices(left, screen, form_events)
         _connect_copies(left)
         if expand is not None:
@@ -73,13 +75,15 @@ def build(
 
 
 class FormColumn:
-    """The left column: builds its components in order and keeps those that events need."""
+    """The components of the left column that events need."""
 
     def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: sections.Fal, *, expands: bool) -> None:
         self.form = Form()
         engine = first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile
         sections.picture_section(self.form)
-        self.measured = gr.Textbox(label="Size of the picture", elem_id="picture-size", visible="hidden")
+        self.settled_address = gr.Textbox(label="Settled address", elem_id="settled-address", visible="hidden")
+        self.seen_picture = gr.State(None)
+        self.picture_check = gr.HTML(elem_id="picture-check")
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
             chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=click_js("chip")
@@ -88,7 +92,7 @@ class FormColumn:
         with gr.Row(elem_id="go"):
             self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
-        self.outcome, self.link = build_outcome()
+        self.outcome, self.faults, self.link, self.file = build_outcome()
         self.examples = gr.HTML(
             examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=click_js("example")
         )
@@ -108,12 +112,14 @@ class FormColumn:
             self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
             self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
             self.saved = gr.HTML(saved.BUTTON, elem_id="saved", js_on_load=saved.RESTORE_JS)
+        gr.HTML('<div id="to-copy" role="status"></div>', elem_id="copies", elem_classes="not-in-embed")
 
 
 def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> None:
     inputs = [screen.visit, left.fal_key, *left.form.inputs]
     sent = left.generate.click(run_events.submit, inputs, [screen.visit], validator=run_events.check, **RUN)
     again = screen.again.click(run_events.finish_again, [screen.visit, *left.form.inputs], [screen.visit], **RUN)
+    sent.success(js="() => { wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
         accepted.success(run_events.watch, [screen.visit], screen.outputs, **RUN)
     screen.keep_seed.click(run_events.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
@@ -121,19 +127,33 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
 
 
 def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, Any]:
-    """Refresh the summary whenever an input changes; returns the event's arguments, for others to end with it."""
+    """Refresh the summary whenever an input changes. Returns the arguments of that event."""
     refresh: dict[str, Any] = {
         "fn": summary.refresh,
-        "inputs": [left.measured, *left.form.inputs],
+        "inputs": [left.seen_picture, *left.form.inputs],
         "outputs": summary.parts.outputs,
         **AT_ONCE,
     }
-    picture = left.form["picture"]
-    changes = [component.change for component in left.form.inputs if component is not picture]
+    changes = [component.change for component in left.form.inputs]
     gr.on(changes, trigger_mode="always_last", **refresh)
-    measured = picture.change(inputs=[picture], outputs=[left.measured], js="wan.measure", **BROWSER)
-    measured.then(**refresh)
     return refresh
+
+
+def _connect_picture(left: FormColumn, check: PictureCheck, refresh: dict[str, Any]) -> None:
+    """Read a picture once it is chosen, an address once nobody types in it; show it again for another size."""
+    picture, address, settled = left.form["picture"], left.form["image_url"], left.settled_address
+    sizes = [left.form["resolution"], left.form["aspect_ratio"]]
+    show: dict[str, Any] = {
+        "fn": check.show,
+        "inputs": [check.seen, picture, address, *sizes],
+        "outputs": [check.box],
+        **AT_ONCE,
+    }
+    address.change(inputs=[address], outputs=[settled], js="wan.settle", **BROWSER)
+    inputs, outputs = [check.seen, picture, settled], [check.seen, check.box]
+    read = gr.on([picture.change, settled.change], check.read, inputs, outputs, trigger_mode="always_last", **RUN)
+    read.then(**show).then(**refresh)
+    gr.on([each.change for each in (address, *sizes)], trigger_mode="always_last", **show)
 
 
 def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) -> None:
@@ -151,12 +171,11 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
 
 
 def _connect_copies(left: FormColumn) -> None:
-    left.copy_link.click(inputs=[left.link], js="query => wan.copyLink(query)", **BROWSER)
-    left.copy_embed.click(inputs=[left.link], js="query => wan.copyEmbed(query)", **BROWSER)
+    left.copy_link.click(inputs=[left.link, left.file], js="wan.copyLink", **BROWSER)
+    left.copy_embed.click(inputs=[left.link, left.file], js="wan.copyEmbed", **BROWSER)
 
 
 def _header(choice: Choice) -> str:
-    """The title, and what runs here where that is not the full model."""
     said = choice.profile.notice
     notice = f'<p class="notice" id="notice">{escape(said)}</p>' if said else ""
     return (

@@ -1,4 +1,4 @@
-"""The row of presets. One that cannot run here is shown disabled, with the reason below."""
+"""The row of presets. One that cannot run here is disabled, with the reason below."""
 
 from html import escape
 
@@ -10,7 +10,6 @@ from wan_core.ui.buttons import clicked
 
 
 def picker(chosen: str | None, machine_default: EngineProfile, machine: Machine) -> str:
-    """The presets as buttons, the chosen one pressed and described."""
     refusals = {preset.name: preset.why_not(machine_default, machine) for preset in presets().values()}
     buttons = "".join(_button(preset, chosen, refusals[preset.name]) for preset in presets().values())
     said = presets()[chosen].description if chosen else "Your own settings."
@@ -21,7 +20,7 @@ def picker(chosen: str | None, machine_default: EngineProfile, machine: Machine)
 
 
 def chosen_preset(event: gr.EventData, machine_default: EngineProfile, machine: Machine) -> Preset | None:
-    """The preset a click asks for, if there is one of that name that can run."""
+    """The clicked preset, if it exists and can run."""
     preset = presets().get(clicked(event, "preset"))
     return preset if preset and preset.why_not(machine_default, machine) is None else None
 
@@ -33,7 +32,6 @@ def _button(preset: Preset, chosen: str | None, refusal: str | None) -> str:
 
 
 def _reasons(refusals: dict[str, str | None]) -> str:
-    """One sentence for each reason, after the presets it holds back."""
     held_back: dict[str, list[str]] = {}
     for name, refusal in refusals.items():
         if refusal:

@@ -1,7 +1,6 @@
-"""The picture box of the page, and the door between Gradio's own file handling and our intake.
+"""The picture box, and what keeps Gradio's own file handling away from intake's work.
 
-Gradio would decode uploads, and fetch any address that stands in an event's data, before our functions are called.
-Here uploads stay undecoded files of the upload folder, and no component fetches anything: both are intake's work.
+Trap: Gradio decodes uploads, and fetches any address in an event's data, before our functions are called.
 """
 
 import shutil
@@ -16,15 +15,11 @@ from wan_core.files import atomic_write
 
 
 def uploads_folder() -> Path:
-    """Where Gradio puts what visitors upload."""
     return Path(get_upload_folder())
 
 
 def copy_to_uploads(file: Path) -> str:
-    """A copy of a file of ours in the upload folder: Gradio serves it from there and sweeps it with the uploads.
-
-    It is there whole or not at all: two tabs may ask for the same clip at once.
-    """
+    """A copy of `file` in the upload folder, which Gradio serves and sweeps. Written atomically: two tabs may race."""
     folder = uploads_folder() / "lent"
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / file.name
@@ -34,8 +29,13 @@ def copy_to_uploads(file: Path) -> str:
     return str(copy)
 
 
+def picture_source(picture: str | None, address: str | None) -> str | Path | None:
+    """The uploaded file, else the address; `None` without either."""
+    return Path(picture) if picture else (address or "").strip() or None
+
+
 class UploadedImage(gr.Image):
-    """`gr.Image` that hands over the path of what was uploaded, undecoded; intake judges the path as well."""
+    """`gr.Image` that hands over the path of the upload, undecoded. The path is untrusted."""
 
     is_template = True  # keeps the front end of `image`
 
@@ -44,7 +44,7 @@ class UploadedImage(gr.Image):
 
 
 def leave_addresses_to_intake(component: Component) -> None:
-    """Keep Gradio from fetching an address that arrives as a file in the data of `component`: it stays an address."""
+    """Keep Gradio from fetching an address that arrives as a file in the data of `component`."""
     fetch_or_copy = component.async_move_resource_to_block_cache
 
     async def copy_only(source: str | Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The panel above the video: what is happening to a job, from its events. Pure: events in, HTML out."""
+"""The panel above the video: a job's events → HTML. Pure."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,8 +12,6 @@ IDLE = ""
 
 @dataclass
 class Progress:
-    """What a job's events have said so far."""
-
     headline: str = "Waiting to begin."
     done: int = 0
     total: int = 0
@@ -44,7 +42,7 @@ class Progress:
 
 
 def panel(progress: Progress, record: JobRecord) -> str:
-    """The panel of a job that runs, waits or has ended without a clip; empty once the clip is there."""
+    """The panel of a job; empty once its clip is there."""
     if isinstance(record.outcome, Finished):
         return IDLE
     kind = "failed" if progress.failed else "over" if record.is_over else "running"

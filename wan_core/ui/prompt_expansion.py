@@ -1,4 +1,4 @@
-"""Expand the prompt before anything is generated: into the prompt box, with what changed and an Undo."""
+"""Expands the prompt in its box, shows what changed, and offers an Undo."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,16 +13,17 @@ from wan_core.errors import InputError
 from wan_core.prompting import difference
 from wan_core.ui.controls import Form
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.pictures import picture_source
 
 Expand = Callable[[str | Path, str], Awaitable[tuple[str, str]]]
-"""A picture (an uploaded file or an address) and a prompt → the new prompt, and a note if it is still the old one."""
+"""A picture (upload or address) and a prompt → the new prompt, and a note if it is unchanged."""
 NO_PICTURE = "Add a picture first: the prompt is written for what it shows."
 TAGS = {"same": "span", "removed": "del", "added": "ins"}
 
 
 @dataclass(frozen=True)
 class ExpansionControls:
-    """`before` holds the prompt that Undo brings back."""
+    """`before` holds the prompt for Undo."""
 
     expand: gr.Button
     undo: gr.Button
@@ -42,8 +43,8 @@ def connect_prompt_expansion(parts: ExpansionControls, form: Form, expand: Expan
 
     async def rewrite(picture: str | None, image_url: str, words: str) -> dict[Component, Any]:
         with as_gradio_error():
-            source = Path(picture) if picture else image_url.strip()
-            if not source:
+            source = picture_source(picture, image_url)
+            if source is None:
                 raise InputError("image_url", "missing", NO_PICTURE)
             new, note = await expand(source, words)
             return {
@@ -65,7 +66,7 @@ def connect_prompt_expansion(parts: ExpansionControls, form: Form, expand: Expan
 
 
 def changes(before: str, after: str, note: str) -> str:
-    """What the rewrite took out and put in, word by word; or why it is unchanged."""
+    """The words removed and added, or why there are none."""
     if note or before == after:
         return f'<p class="small note">{escape(note or "The prompt is unchanged.")}</p>'
     words = "".join(

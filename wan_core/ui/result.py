@@ -1,16 +1,19 @@
-"""The right side of the page once a clip is there: the player and all that is known about the clip. HTML only."""
+"""The player and the facts of a finished clip, as HTML."""
 
 import json
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from wan_core import recipe
 from wan_core.events import Result
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.profiles import profiles
+from wan_core.recipe import Recipe
 from wan_core.ui.links import link_query
 from wan_core.ui.progress import duration
+from wan_core.ui.saved import FILE_NAME, settings_file
 
 EMPTY_PLAYER = '<div class="stage empty"><p>Your clip appears here.</p></div>'
 
@@ -21,12 +24,11 @@ wan.play(element);
 
 
 def clip_url(job_id: str) -> str:
-    """The address of a clip, relative to the page."""
+    """Relative to the page."""
     return f"files/{job_id}.mp4"
 
 
 def player(jobs: JobService, record: JobRecord | None) -> str:
-    """The video of a finished job, or the empty stage."""
     result = jobs.result(record)
     if record is None or result is None:
         return EMPTY_PLAYER
@@ -40,7 +42,6 @@ def player(jobs: JobService, record: JobRecord | None) -> str:
 
 
 def facts(jobs: JobService, record: JobRecord | None) -> str:
-    """Notes, then seed, prompt, size, times and recipe of a finished job; empty without one."""
     result = jobs.result(record)
     if record is None or result is None:
         return ""
@@ -65,7 +66,7 @@ def _clip_line(result: Result) -> str:
 
 
 def _engine_line(record: JobRecord, result: Result) -> str:
-    """What made the clip and where; of a clip made on fal, a link to the copy that lies there."""
+    """Engine and place; for a clip made on fal, a link to the copy there."""
     title = profiles()[result.engine].title if result.engine in profiles() else result.engine
     line = escape(f"{title}, on {'fal' if record.pool == 'fal' else 'this machine'}")
     if result.fal_url is None:
@@ -75,7 +76,6 @@ def _engine_line(record: JobRecord, result: Result) -> str:
 
 
 def _times(result: Result) -> str:
-    """The stages with their seconds, and a bar in their proportion."""
     seconds = {stage: took for stage, took in result.stage_seconds.items() if took >= 0.05}
     if not seconds:
         return "—"
@@ -89,11 +89,19 @@ def _recipe(record: JobRecord) -> str:
     kept = recipe.from_job(record.job)
     plain = {"engine": kept.engine, "where": kept.where, **kept.values}
     text = escape(json.dumps(plain, ensure_ascii=False, indent=2))
-    link = escape(f"?{link_query(kept)}", quote=True)
     return (
-        f'<p class="small"><a id="clip-link" href="{link}">A link to this clip\'s settings</a></p>'
+        f'<p class="small">{_link(kept)}</p>'
         f'<details id="recipe"><summary>Recipe (also inside the mp4)</summary><pre>{text}</pre></details>'
     )
+
+
+def _link(kept: Recipe) -> str:
+    """A link to the settings, or a settings file where the link would be too long."""
+    query = link_query(kept)
+    if query is not None:
+        return f'<a id="clip-link" href="{escape(f"?{query}", quote=True)}">A link to this clip\'s settings</a>'
+    data = f"data:application/json,{quote(settings_file(kept))}"
+    return f'<a id="clip-link" href="{data}" download="{FILE_NAME}">This clip\'s settings as a file</a>'
 
 
 def _megabytes(clip: Path) -> str:

@@ -1,7 +1,7 @@
-"""The events of a run: submit, watch, cancel, finish again. The page follows a job by its id; the job needs no page.
+"""The events of a run: submit, watch, cancel, finish again.
 
-Submitting ends as soon as the job has its id. Watching is an event of its own, so that a reload, another tab or a
-laptop that was closed takes it up again; when the page goes away only the watching ends.
+Submitting ends once the job has its id. Watching is an event of its own, so that a reload or another tab can resume
+it; closing the page does not stop the job.
 """
 
 import base64
@@ -30,8 +30,6 @@ GONE = "This clip is no longer kept here."
 
 
 class RunEvents:
-    """Event functions over one form and one screen. `form` and `screen` say what goes in and out, in order."""
-
     def __init__(self, jobs: JobService, settings: Settings, form: Form, screen: Screen) -> None:
         self._jobs = jobs
         self._settings = settings
@@ -39,13 +37,13 @@ class RunEvents:
         self._screen = screen
 
     def check(self, visit: object, fal_key: str, *values: object) -> list[dict[str, Any]]:
-        """Judge the form before it is sent: each fault is shown at its own field."""
+        """One verdict for each input of `submit`: Gradio shows a fault at its own field."""
         errors = _faults(self._form.read(values))
         judged = [gr.validate(name not in errors, errors.get(name, "")) for name in self._form.names]
         return [gr.validate(True, ""), gr.validate(True, ""), *judged]
 
     async def submit(self, request: gr.Request, visit: object, fal_key: str, *values: object) -> dict[str, Any]:
-        """Accept the form as a job; the visit follows it. `fal_key` is the visitor's own, for this job alone."""
+        """Accept the form as a job; return the visit that follows it. `fal_key` is for this job alone."""
         with as_gradio_error():
             given = self._form.read(values)
             if not given["picture"] and not str(given["image_url"] or "").strip():
@@ -57,7 +55,7 @@ class RunEvents:
             return Visit.of(visit).with_job(record.job.id).plain
 
     def finish_again(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
-        """Interpolate and encode the clip on show anew, with the form's settings for both."""
+        """Interpolate and encode the clip on show with the form's settings."""
         with as_gradio_error():
             seen = Visit.of(visit)
             source = self._jobs.get(seen.clip) if seen.clip else None
@@ -68,20 +66,19 @@ class RunEvents:
             return seen.with_job(self._jobs.finish_again(source, changes, self._client(request)).job.id).plain
 
     def seed_of(self, visit: object) -> str:
-        """The seed of the clip on show, for the form."""
         seen = Visit.of(visit)
         result = self._jobs.result(self._jobs.get(seen.clip) if seen.clip else None)
         return str(result.seed) if result else ""
 
     def cancel(self, visit: object) -> None:
-        """Ask the followed job to stop; the watching event tells when it has."""
+        """Ask the followed job to stop; `watch` shows when it has."""
         followed = Visit.of(visit).job
         record = self._jobs.get(followed) if followed else None
         if record is not None:
             self._jobs.cancel(record)
 
     async def watch(self, visit: object) -> AsyncIterator[dict[Component, Any]]:
-        """Show the followed job until it is over. What happened before is shown at once, the rest as it comes."""
+        """Show the followed job until it is over; its past events as one update."""
         with as_gradio_error():
             seen = Visit.of(visit)
             record = self._jobs.get(seen.job) if seen.job else None
@@ -111,7 +108,7 @@ class RunEvents:
         }
 
     def _end(self, record: JobRecord, visit: Visit) -> dict[Component, Any]:
-        """The clip, if there is one; a job that ended without is not followed again."""
+        """The clip, or a visit that no longer follows the job."""
         if isinstance(record.outcome, Finished):
             return self._screen.clip(self._jobs, visit.with_clip(record.job.id))
         return {self._screen.visit: Visit(None, visit.clip, visit.clips).plain}
@@ -122,7 +119,7 @@ class RunEvents:
 
 
 def _faults(values: dict[str, Any]) -> dict[str, str]:
-    """Sentences by field. A missing picture is told by `submit`, at the picture."""
+    """Sentences by field; a missing picture is left to `submit`."""
     given = values if values["picture"] or values["image_url"] else values | {"picture": "none yet"}
     try:
         request_of(given)

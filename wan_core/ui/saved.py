@@ -1,29 +1,33 @@
-"""A clip that somebody saved: its mp4 carries the settings, and choosing or dropping the file brings them back.
-
-The browser reads the text out of the file, so no clip is uploaded; `recipe` judges what stands in it.
-"""
+"""Restores the settings in a saved mp4 or a settings file. The browser reads the text; nothing is uploaded."""
 
 import gradio as gr
 
 from wan_core import recipe
 from wan_core.recipe import Recipe
+from wan_core.ui.links import shareable
 
 RESTORE_JS = """
 element.addEventListener('change', async event => {
   const [file] = event.target.files;
   event.target.value = '';
-  if (file) trigger('upload', {comment: await wan.comment(file)});
+  if (file) trigger('upload', {settings: await wan.settingsIn(file)});
 });
 """
-HINT = "Choose or drop an mp4 of this app: its settings come back. The file stays on your device."
-BUTTON = f"""<label class="button" title="{HINT}">Settings from an mp4
-<input type="file" accept="video/mp4" aria-label="Settings from an mp4"></label>"""
+HINT = "Choose or drop an mp4 or a settings file of this app: its settings come back. The file stays on your device."
+BUTTON = f"""<label class="button" title="{HINT}">Settings from a file
+<input type="file" accept="video/mp4,application/json,.json" aria-label="Settings from a file"></label>"""
+FILE_NAME = "wan-settings.json"
+
+
+def settings_file(settings: Recipe) -> str:
+    """The content of a settings file."""
+    return recipe.to_comment(shareable(settings), "")
 
 
 def recipe_in(event: gr.EventData) -> Recipe:
-    """The settings in the clip that was chosen.
+    """The settings in the chosen file.
 
     Raises:
-        InputError: it is none of this app's, or came without its settings.
+        InputError: it carries none of this app's.
     """
-    return recipe.from_comment(str(getattr(event, "comment", "")))
+    return recipe.from_comment(str(getattr(event, "settings", "")))

@@ -1,4 +1,4 @@
-"""The right side of the page as components: what is running, the clip, and the strip of this visit's clips."""
+"""The components of the right column: status, preview, player, facts and strip."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,7 +16,7 @@ AGAIN = "Finish again with the current frame and encoding settings"
 
 @dataclass(frozen=True)
 class Screen:
-    """Every component that the events of a run write to."""
+    """The components that the events of a run write to."""
 
     visit: gr.BrowserState
     status: gr.HTML
@@ -34,7 +34,6 @@ class Screen:
         return [getattr(self, field.name) for field in fields(self)]
 
     def busy(self) -> dict[Component, Any]:
-        """While a job is followed."""
         return {self.generate: gr.update(interactive=False), self.cancel: gr.update(interactive=True, visible=True)}
 
     def idle(self) -> dict[Component, Any]:
@@ -45,7 +44,6 @@ class Screen:
         }
 
     def clip(self, jobs: JobService, visit: Visit) -> dict[Component, Any]:
-        """The clip on show, its facts and the strip."""
         record = jobs.get(visit.clip) if visit.clip else None
         return {
             self.visit: visit.plain,
@@ -58,7 +56,6 @@ class Screen:
 
 
 def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button) -> Screen:
-    """Lay out status, preview, player, facts and the strip, top to bottom."""
     status = gr.HTML(elem_id="status")
     preview = gr.HTML(elem_id="preview", elem_classes="not-in-embed")
     player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
@@ -71,7 +68,7 @@ def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button)
 
 
 def _again(jobs: JobService, record: JobRecord | None) -> Any:
-    """The button that interpolates and encodes anew: there with a clip, usable while its frames are kept."""
+    """The button for `finish_again`: visible with a clip, usable while its frames are kept."""
     if record is None or jobs.result(record) is None:
         return gr.update(visible=False)
     kept = jobs.has_frames(record)

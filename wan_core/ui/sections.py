@@ -1,4 +1,4 @@
-"""The left side of the page: picture and prompt, then the accordions. Puts components in place and nothing else."""
+"""The left column's components: picture and prompt, then the accordions."""
 
 from typing import Literal
 
@@ -23,7 +23,7 @@ FRAMES = (
 ENCODING = ("video_quality", "video_write_mode")
 CHECKS = ("enable_safety_checker", "enable_prompt_expansion")
 Fal = Literal["closed", "own_key", "open"]
-"""Whether jobs may run on fal: not at all, with the visitor's own key only, or on the host's key too."""
+"""Whether jobs may run on fal: no, with the visitor's own key, or on the host's key too."""
 KEY_HELP: dict[Fal, str] = {
     "closed": "",
     "own_key": "Needed to run on fal: this server has no key of its own. Used for one run, never stored.",
@@ -37,7 +37,7 @@ PLACES: dict[Where, str] = {
 
 
 def picture_section(form: Form) -> None:
-    """The picture box and the address below it: whichever was given last counts."""
+    """The picture box and the address below it; the last one given counts."""
     form.add(
         "picture",
         UploadedImage(
@@ -58,14 +58,13 @@ def prompt_section(form: Form) -> None:
 
 
 def size_section(form: Form, opening: Preset) -> None:
-    """Resolution and shape: what most people change first."""
     with gr.Group(elem_classes="not-in-embed"):
         for name in ("resolution", "aspect_ratio"):
             _add(form, name, opening)
 
 
 def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
-    """The sampler's knobs and, where the engine has one, the measured account of what each does to it."""
+    """The sampler's controls and, if the engine has one, its measured account of them."""
     with gr.Accordion("Sampling", open=False, elem_id="sampling", elem_classes="not-in-embed"):
         for name in SAMPLING:
             _add(form, name, opening)
@@ -106,7 +105,7 @@ def encoding_section(form: Form, opening: Preset) -> None:
 
 
 def checks_section(form: Form, opening: Preset) -> gr.Button:
-    """Safety and prompt; returns the button that fills in Wan's own negative prompt."""
+    """Returns the button that fills in Wan's own negative prompt."""
     with gr.Accordion("Safety and prompt", open=False, elem_id="checks", elem_classes="not-in-embed"):
         for name in CHECKS:
             _add(form, name, opening)
@@ -116,10 +115,7 @@ def checks_section(form: Form, opening: Preset) -> gr.Button:
 
 
 def where_section(form: Form, choice: Choice, machine: Machine, engine: EngineProfile, fal: Fal) -> gr.Textbox:
-    """Which engine runs, and why; on which machine. Returns the box for the visitor's own fal key.
-
-    The key is no part of the form: it travels with Generate alone.
-    """
+    """Engine and place. Returns the box for the visitor's fal key, which is no part of the form."""
     runnable = [(profile.title, name) for name, profile in profiles().items() if why_not(profile, machine) is None]
     with gr.Accordion("Where it runs", open=False, elem_id="where-it-runs", elem_classes="not-in-embed"):
         gr.Markdown(_why(choice, machine), elem_id="engine-reason")
@@ -150,7 +146,7 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
 
 
 def _places(choice: Choice) -> dict[Where, str]:
-    """The places by name; where only a smaller model runs, `fal when needed` says that this means always."""
+    """The places and their labels; where only a smaller model runs, `fal_when_needed` says "always"."""
     if choice.profile.is_full_model:
         return PLACES
     always = f"here always, as only the {choice.profile.title.lower()} runs on it"

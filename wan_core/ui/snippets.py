@@ -1,7 +1,6 @@
-"""The current settings as a request to fal, ready to paste: Python, JavaScript and cURL. Pure.
+"""The current settings as a request to fal in Python, JavaScript and cURL. Pure.
 
-The three follow the examples of fal's documentation of the endpoint. An uploaded picture has no address yet, so the
-first two upload it and the third leaves a place for it.
+They follow the examples of fal's documentation. Python and JavaScript upload a local picture; cURL has a placeholder.
 """
 
 import json
@@ -26,7 +25,7 @@ class Snippets:
 
 
 def snippets(request: ImageToVideoInput) -> Snippets:
-    """The request as code. Every field is written out, so that it means the same whatever fal's defaults become."""
+    """The request as code, with every field: fal's defaults may change."""
     arguments = request.model_dump(exclude_none=True)
     return Snippets(_python(arguments), _javascript(arguments), _curl(arguments))
 

@@ -1,4 +1,4 @@
-"""The strip of this visit's last clips, each labelled by what differs from the one before. HTML; `page.js` plays it."""
+"""The strip of this visit's clips, each labelled by what differs from the one before. `page.js` plays them."""
 
 import filecmp
 from html import escape
@@ -22,7 +22,7 @@ LONGEST = 40
 
 
 def strip(records: list[JobRecord], on_show: str | None, files: FileStore) -> str:
-    """The cards, newest first; empty without clips."""
+    """Newest first."""
     if not records:
         return ""
     before: list[JobRecord | None] = [None, *records[:-1]]
@@ -36,12 +36,11 @@ def strip(records: list[JobRecord], on_show: str | None, files: FileStore) -> st
 
 
 def chosen_clip(event: gr.EventData) -> str:
-    """The id a click on a card carries."""
     return clicked(event, "clip")
 
 
 def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) -> list[str]:
-    """What was set otherwise than for `earlier`, in the form's words; the prompt's beginning for the first clip."""
+    """The settings that differ from `earlier`, by their titles; for the first clip, its prompt."""
     request = record.job.inputs
     if earlier is None:
         return [_shorten(request.prompt) or "No prompt"]

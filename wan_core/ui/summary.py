@@ -1,4 +1,4 @@
-"""What the page says about the current settings: what will come out, the same request as code, and a link to it."""
+"""What the page says about the current settings: the outcome, the request as code, and a link."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,20 +15,25 @@ from wan_core.ui import outcome
 from wan_core.ui.controls import Form, draft_of
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import link_query
+from wan_core.ui.picture_check import SeenPicture, size_of
+from wan_core.ui.pictures import picture_source
+from wan_core.ui.saved import settings_file
 from wan_core.ui.snippets import snippets
 
 OUTCOME_JS = "watch('value', () => wan.crop());"
+FAULTS_JS = "watch('value', () => wan.showFaults());"
 
 
-def build_outcome() -> tuple[gr.HTML, gr.Textbox]:
+def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:
     return (
         gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
+        gr.HTML(elem_id="faults", js_on_load=FAULTS_JS),
         gr.Textbox(label="Link to these settings", elem_id="link", visible="hidden"),
+        gr.Textbox(label="These settings as a file", elem_id="settings-file", visible="hidden"),
     )
 
 
 def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
-    """The three languages as tabs."""
     with gr.Accordion("Copy as fal request", open=False, elem_id="fal-request", elem_classes="not-in-embed"):
         with gr.Tab("Python"):
             python = gr.Code(language="python", label="Python", elem_id="snippet-python", interactive=False)
@@ -41,10 +46,16 @@ def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
 
 @dataclass(frozen=True)
 class SummaryParts:
-    """The components that follow the form. `link` holds the query of a link to the settings; it is never shown."""
+    """The components that follow the form. `link` and `file` are never shown.
+
+    `link` holds the query of a link to the settings or, where that would be too long, nothing; `file` a settings file
+    in its place.
+    """
 
     outcome: gr.HTML
+    faults: gr.HTML
     link: gr.Textbox
+    file: gr.Textbox
     python: gr.Code
     javascript: gr.Code
     curl: gr.Code
@@ -55,31 +66,32 @@ class SummaryParts:
 
 
 class SettingsSummary:
-    """Keeps `parts` up to date with the form."""
-
     def __init__(self, form: Form, parts: SummaryParts, estimator: Estimator, machine_default: EngineProfile) -> None:
         self.parts = parts
         self._form = form
         self._estimator = estimator
         self._machine_default = machine_default
 
-    def refresh(self, measured: str, *values: object) -> dict[Component, Any]:
-        """`measured` is the picture's size as the browser knows it."""
+    def refresh(self, seen: SeenPicture | None, *values: object) -> dict[Component, Any]:
+        """`seen` is what the gate said last; it may be about another picture."""
         with as_gradio_error():
             given = self._form.read(values)
             try:
                 request = draft_of(given)
             except InputError as error:
-                return {self.parts.outcome: outcome.fault(error)}
+                return {self.parts.faults: outcome.faults(error)}  # the last estimate stays
             profile = profiles().get(str(given["engine"]), self._machine_default)
-            line = outcome.outcome(request, outcome.picture_size(measured), profile, self._estimator, given["where"])
-            return {self.parts.outcome: line, **self._copies(request, given)}
+            size = size_of(seen, picture_source(given["picture"], given["image_url"]))
+            line = outcome.outcome(request, size, profile, self._estimator, given["where"])
+            return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
-        kept = Recipe(request.model_dump(), given["engine"])
+        kept = Recipe(request.model_dump() | {"prompt": given["prompt"] or ""}, given["engine"])
+        query = link_query(kept)
         return {
-            self.parts.link: link_query(kept),
+            self.parts.link: query or "",
+            self.parts.file: "" if query else settings_file(kept),
             self.parts.python: code.python,
             self.parts.javascript: code.javascript,
             self.parts.curl: code.curl,

@@ -1,4 +1,4 @@
-"""Colours, fonts and scripts of the page, as arguments of `launch()`. All of it is served from this machine."""
+"""Colours, fonts and scripts of the page, as arguments of `launch()`; all served from this machine."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from wan_core.settings import Limits
+from wan_core.ui.long_links import RefuseLongLinks
 
 HERE = Path(__file__).parent
 SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -17,7 +18,7 @@ SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Robot
 
 @cache
 def theme() -> gr.themes.Base:
-    """Indigo on slate. The quiet text is a shade darker than Gradio's, so that it can be read (4.5 to 1)."""
+    """Indigo on slate. Subdued text is darker than Gradio's for a contrast of 4.5 to 1."""
     return gr.themes.Default(
         primary_hue="indigo",
         secondary_hue="indigo",
@@ -33,22 +34,19 @@ def theme() -> gr.themes.Base:
 
 
 def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
-    """Serve `page` with `routes` before Gradio's own; returns when the process is told to stop.
-
-    With server-side rendering the routes would be lost.
-    """
+    """Serve `page`, with `routes` before Gradio's own, until the process is told to stop."""
     page.launch(
         mcp_server=True,
-        ssr_mode=False,
+        ssr_mode=False,  # server-side rendering would lose the routes
         show_error=False,
         run_history=False,
-        app_kwargs={"routes": list(routes), "middleware": list(middleware)},
+        app_kwargs={"routes": list(routes), "middleware": [Middleware(RefuseLongLinks), *middleware]},
         **launch_options(),
     )
 
 
 def launch_options() -> dict[str, Any]:
-    """What `launch()` needs for the page to look and work as built. It opens no folder to the web."""
+    """The page's arguments for `launch()`. They open no folder to the web."""
     return {
         "theme": theme(),
         "css": (HERE / "page.css").read_text("utf-8"),

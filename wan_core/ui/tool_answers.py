@@ -1,7 +1,6 @@
-"""One correction to Gradio's MCP server: the outputs of a queued tool are parts of the answer, not one Python tuple.
+"""A fix for Gradio's MCP server: each output of a queued tool is a part of the answer.
 
-Gradio 6.31 puts the printed tuple, with the server's own path in it, into a single text when a client asks for no
-progress messages; with progress messages it does as is done here.
+Trap: without progress messages, Gradio 6.31 answers with one text, the printed tuple with the server's path in it.
 """
 
 from typing import Any
@@ -11,7 +10,7 @@ from gradio.mcp import GradioMCPServer
 
 
 def answer_in_parts() -> None:
-    """Let every MCP answer of this process have one part for each output."""
+    """Patch the MCP server of this process."""
 
     async def outputs(server: GradioMCPServer, job: Any) -> list[Any]:
         result = await anyio.to_thread.run_sync(job.result)

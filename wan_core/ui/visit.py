@@ -1,7 +1,6 @@
-"""What this browser remembers of a visit: the job it follows, the clip it looks at, and its last eight clips.
+"""What the browser stores of a visit: the followed job, the clip on show, the last eight clips.
 
-It lies in the browser's storage under a fixed key, so a reload, another tab or a restart of the app finds the job
-again. Only ids are kept; they come back from strangers and are looked up, never trusted.
+The storage key is fixed, so a reload, another tab or a restarted app finds the job. Only ids; they come back untrusted.
 """
 
 import uuid
@@ -14,13 +13,13 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 
 STORAGE_KEY = "wan-2.2-visit"
-STORAGE_SECRET = "ids of jobs"  # scrambles the entry; nothing in it needs hiding from the browser's owner
+STORAGE_SECRET = "ids of jobs"  # fixed: a random one would not survive a restart
 KEPT = 8
 
 
 @dataclass(frozen=True)
 class Visit:
-    """`job` is followed, `clip` is on show, `clips` are the finished ones, oldest first."""
+    """`job` is followed, `clip` on show, `clips` finished, oldest first."""
 
     job: str | None = None
     clip: str | None = None
@@ -28,7 +27,7 @@ class Visit:
 
     @classmethod
     def of(cls, stored: object) -> "Visit":
-        """The visit in what the browser sent back; anything that is no id is dropped."""
+        """The visit that the browser sent back; anything that is no id is dropped."""
         plain = stored if isinstance(stored, dict) else {}
         clips = plain.get("clips")
         ids = tuple(filter(None, map(_id, clips if isinstance(clips, list) else [])))
@@ -45,7 +44,7 @@ class Visit:
         return Visit(self.job, clip_id, self.clips)
 
     def with_clip(self, clip_id: str) -> "Visit":
-        """A clip is finished: it is shown and joins the strip, the ninth oldest leaves."""
+        """Show a finished clip and add it to the strip, at most eight."""
         others = tuple(known for known in self.clips if known != clip_id)
         clips = self.clips if clip_id in self.clips else (*others, clip_id)[-KEPT:]
         return Visit(self.job, clip_id, clips)
@@ -56,7 +55,7 @@ def browser_state() -> gr.BrowserState:
 
 
 def finished_records(jobs: JobService, visit: Visit) -> list[JobRecord]:
-    """The jobs of the visit's clips that are still kept, oldest first."""
+    """The jobs of the clips that are still kept, oldest first."""
     records = [jobs.get(clip_id) for clip_id in visit.clips]
     return [record for record in records if record is not None and jobs.result(record) is not None]
 

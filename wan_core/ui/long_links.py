@@ -1,0 +1,21 @@
+"""Refuses addresses that Gradio would answer with a 500: `httpx.URL` takes at most 65,536 characters."""
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_QUERY_BYTES = 60_000
+SENTENCE = "This link is too long: its settings may have at most {most:,} characters; these have {count:,}."
+
+
+class RefuseLongLinks:
+    """Answers 414 with a sentence."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count = len(scope.get("query_string", b""))
+        if scope["type"] == "http" and count > MAX_QUERY_BYTES:
+            refusal = PlainTextResponse(SENTENCE.format(most=MAX_QUERY_BYTES, count=count), 414)
+            return await refusal(scope, receive, send)
+        await self._app(scope, receive, send)
