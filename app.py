@@ -1,10 +1,9 @@
 """The app: settings → store → backends → page and HTTP → launch. Wiring only; run it with `python app.py`."""
 
-import logging
 import signal
 from functools import partial
 
-from wan_core import api, estimate, intake, profiles, settings, ui
+from wan_core import api, estimate, intake, logs, profiles, settings, ui
 from wan_core.backends import fal
 from wan_core.backends.local import LocalBackend
 from wan_core.events import JobOptions
@@ -17,9 +16,8 @@ from wan_core.jobs.store import JobStore
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else each look at a job on fal is a line
     host = settings.load()
+    logs.set_up(host.log_level)
     machine, apart = profiles.detect(host), not host.listens_on_loopback
     choice = profiles.choose(host, machine)
     known = {"machine": machine, "calibration": estimate.Calibration(host.files.calibration)}
@@ -50,7 +48,7 @@ def main() -> None:
     options, seconds_of = JobOptions(choice.profile.name), partial(estimate.seconds_of, **known)
     http = api.build(jobs, host, options, seconds_of=seconds_of, enter=enter)
     housekeeping = Housekeeping(runner, store, host.files, host.limits, also=http.tidy)
-    served = {"routes": http.routes, "middleware": http.middleware}
+    served = {"routes": http.routes, "middleware": http.middleware, "exception_handlers": ui.FAULT_HANDLERS}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
     runner.start()
     housekeeping.start()

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a room may import the rooms before it
     ["errors"],
+    ["logs"],
     ["files"],
     ["settings"],
     ["schema"],

@@ -78,8 +78,12 @@ def is_local(headers: Headers) -> bool:
 
     A browser cannot lie about `Host`, so no page of a stranger passes either, wherever its name points.
     """
-    named = [headers.get("host", ""), *headers.getlist("x-forwarded-host")]
-    return all(host_name(host) in (*LOOPBACK, *PREFIX_BY_HOST) for host in named)
+    return all(host_name(host) in (*LOOPBACK, *PREFIX_BY_HOST) for host in named_hosts(headers))
+
+
+def named_hosts(headers: Headers) -> list[str]:
+    """Every host that the request names; an empty one where it names none."""
+    return [*(headers.getlist("host") or [""]), *headers.getlist("x-forwarded-host")]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from wan_core.api.addressing import Links
-from wan_core.api.bodies import BODY_DEADLINE_S, json_object
+from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, sent_key
 from wan_core.api.refusals import http_refusal, too_large
@@ -34,7 +34,7 @@ CLIP = re.compile(rf"({UUID})\.mp4")
 UPLOAD = re.compile(rf"{UUID}\.(png|jpg|webp|bin)")
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/jpg": "jpg", "image/webp": "webp"}
 MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "bin": "application/octet-stream"}
-SAFE = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=3600"}
+PRIVATE = {"cache-control": "private, max-age=3600"}
 
 TOKEN_S = 15 * 60
 SHARE = 10  # uploads may take a tenth of what is kept in all
@@ -191,18 +191,14 @@ class Uploads:
         return self._served(name if CLIP.fullmatch(name) else "")
 
     async def _keep(self, name: str, request: Request) -> Response:
-        try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
-                await self.folder.write(name, request.stream())
-        except TimeoutError:
-            raise http_refusal(408, f"The file did not arrive within {BODY_DEADLINE_S} seconds.") from None
+        await self.folder.write(name, request.stream())
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
     def _served(self, name: str) -> Response:
         path = named_file(self._settings.files, name)
         if path is None:
             raise http_refusal(404, "No such file. Files are kept for a day.", "file_not_found")
-        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=SAFE)
+        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=PRIVATE)
 
     def _links(self, request: Request) -> Links:
         return Links.of(request, self._settings)

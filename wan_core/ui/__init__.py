@@ -3,8 +3,9 @@
 `build` lays out the page, `launch_options` says what `launch()` must be given for it.
 """
 
+from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.page import build
 from wan_core.ui.pictures import uploads_folder
 from wan_core.ui.theme import launch_options
 
-__all__ = ["build", "launch_options", "uploads_folder"]
+__all__ = ["FAULT_HANDLERS", "build", "launch_options", "uploads_folder"]
