@@ -49,6 +49,10 @@ def empty_objects() -> bytes:
     return b'{"session_hash":"a","fn_index":0,"data":[' + b",".join([b"{}"] * (SIZE // 3)) + b"]}"
 
 
+def just_few_enough_objects() -> bytes:
+    return b'{"session_hash":"a","fn_index":0,"data":[' + b",".join([b"{}"] * 9_990) + b"]}"
+
+
 def zeros() -> bytes:
     return b'{"data":[' + b"0," * (SIZE // 2) + b"0]}"
 
@@ -78,6 +82,7 @@ CASES = {
     "join, 34 MB of keys": Case("/gradio_api/queue/join", keys_of_an_object),
     "join, 34 MB of objects": Case("/gradio_api/queue/join", empty_objects),
     "join, four times 34 MB of objects": Case("/gradio_api/queue/join", empty_objects, copies=4),
+    "join, forty times 9,990 objects": Case("/gradio_api/queue/join", just_few_enough_objects, copies=40),
     "run, 34 MB of zeros": Case("/gradio_api/run/image_to_video", zeros),
     "call, 34 MB of zeros": Case("/gradio_api/call/image_to_video", zeros),
     "MCP, 34 MB of objects": Case("/gradio_api/mcp/", empty_objects),

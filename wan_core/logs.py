@@ -16,7 +16,17 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MAX_CHARS = 1_000
 FRAMES = 8
 PLAIN_TEXTS = (sqlite3.Error, ImportError, MemoryError)  # their texts name no values
-SEE_REQUESTS = ("PIL", "anyio", "asyncio", "fal_client", "fastapi", "gradio", "gradio_client", "httpcore", "httpx")
+SEE_REQUESTS: tuple[str, ...] = (
+    "PIL",
+    "anyio",
+    "asyncio",
+    "fal_client",
+    "fastapi",
+    "gradio",
+    "gradio_client",
+    "httpcore",
+    "httpx",
+)
 SEE_REQUESTS += ("mcp", "multipart", "openai", "python_multipart", "sse_starlette", "starlette", "uvicorn")
 WARNINGS = "py.warnings"
 ACCESS = "uvicorn.access"  # its formatter wants the arguments; Gradio keeps it silent

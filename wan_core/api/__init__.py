@@ -59,7 +59,7 @@ def build(
     """
     keys = Keys(settings)
     uploads = Uploads(settings, keys)
-    job_routes = JobRoutes(jobs, settings, keys, options, seconds_of, enter)
+    job_routes = JobRoutes(jobs, settings, keys, uploads.folder, options, seconds_of, enter)
     routes: list[BaseRoute] = [
         _mount("/queue", job_routes.queue_routes()),
         _mount("/run", job_routes.run_routes()),

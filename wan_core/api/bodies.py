@@ -6,12 +6,12 @@ Sizes and deadlines are `body_guard`'s business. Whatever is wrong ends in a sen
 import json
 from typing import NoReturn
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from wan_core.api.refusals import http_refusal
 from wan_core.errors import InputError
 
-NOT_JSON = "Send the request as JSON, with the header Content-Type: application/json."
 MOST_PARTS = 20_000  # commas and brackets; a picture as a data URI has one comma, a prompt at most 4,000
 
 
@@ -22,10 +22,19 @@ async def json_object(request: Request) -> dict[str, object]:
         Refusal: 415 for another kind of body.
         InputError: at `body`, for what is no JSON object.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise http_refusal(415, NOT_JSON)
-    value = parse(await request.body())
+    refuse_other_kinds(request.headers)
+    return parse_object(await request.body())
+
+
+def refuse_other_kinds(headers: Headers) -> None:
+    """Raise Refusal 415 unless the body says that it is JSON."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise http_refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
+
+
+def parse_object(body: bytes) -> dict[str, object]:
+    """The object that `body` says. Raises InputError at `body`."""
+    value = parse(body)
     if not isinstance(value, dict):
         raise _fault("The body must be a JSON object.")
     return value

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_core.api.addressing import PREFIXES
-from wan_core.api.bodies import NOT_JSON, parse
+from wan_core.api.bodies import parse, refuse_other_kinds
 from wan_core.api.refusals import Refusal, error_response, http_refusal, refusal_response, too_large
 from wan_core.errors import InputError
 from wan_core.settings import Limits
@@ -169,8 +169,7 @@ def judge_json(headers: Headers, body: bytes) -> None:
         Refusal: 415 for another kind of body.
         InputError: at `body`, for what is no JSON, has too many parts, or text that cannot be written down.
     """
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise http_refusal(415, NOT_JSON)
+    refuse_other_kinds(headers)
     value = parse(body)
     if b"\\u" in body:
         refuse_broken_text(value)

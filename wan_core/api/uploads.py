@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
@@ -32,6 +33,7 @@ from wan_core.settings import Limits, Settings
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CLIP = re.compile(rf"({UUID})\.mp4")
 UPLOAD = re.compile(rf"{UUID}\.(png|jpg|webp|bin)")
+INLINE = "upload:"  # and its name: a picture that came inside of a request
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/jpg": "jpg", "image/webp": "webp"}
 MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "bin": "application/octet-stream"}
 PRIVATE = {"cache-control": "private, max-age=3600"}
@@ -42,9 +44,14 @@ YOUNG_S = 10 * 60  # an upload may be about to be used: it is not thrown away fo
 
 
 def local_file(data: FileStore) -> Callable[[str], Path | None]:
-    """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called."""
+    """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called.
+
+    A picture that came inside of a request has no address but `upload:` and its name.
+    """
 
     def find(url: str) -> Path | None:
+        if url.startswith(INLINE):
+            return named_file(data, url.removeprefix(INLINE))
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -82,14 +89,24 @@ class UploadFolder:
 
     async def write(self, name: str, content: AsyncIterator[bytes]) -> None:
         """Keep `content` as `name`, whole or not at all. Raises BackendError without room."""
-        await asyncio.to_thread(self.tidy)
-        await asyncio.to_thread(self._refuse_if_full)
+        await self._make_room()
         try:
             with atomic_write(self._folder / name) as part, part.open("xb") as file:
                 async for chunk in content:
                     file.write(chunk)
         except OSError as error:
             raise _full() from error
+
+    async def create(self, name: str) -> IO[bytes]:
+        """A new file called `name`, unbuffered. Raises BackendError without room."""
+        await self._make_room()
+        try:
+            return (self._folder / name).open("xb", buffering=0)
+        except OSError as error:
+            raise _full() from error
+
+    def remove(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove what is too old, then the oldest until the rest fits; young uploads stay."""
@@ -99,6 +116,10 @@ class UploadFolder:
             if age > self._limits.keep_results_s or (excess > 0 and age > YOUNG_S):
                 path.unlink(missing_ok=True)
                 excess -= size
+
+    async def _make_room(self) -> None:
+        await asyncio.to_thread(self.tidy)
+        await asyncio.to_thread(self._refuse_if_full)
 
     @property
     def _room(self) -> int:

@@ -5,9 +5,11 @@ Knows the three media types and strict base64 (RFC 4648, no blanks, no missing p
 
 import binascii
 import re
+from typing import IO
 
 from wan_core.intake.formats import SUPPORTED_FORMATS
 from wan_core.intake.refusals import Refused, too_large
+from wan_core.intake.storing import store
 
 _HEAD = re.compile(r"data:image/(?:jpeg|png|webp);base64,", re.IGNORECASE | re.ASCII)
 
@@ -35,11 +37,44 @@ def data_uri_bytes(source: str, max_bytes: int) -> bytes:
     return content
 
 
-def _decoded(text: str) -> bytes:
+class Base64File:
+    """Writes what base64 in pieces says into `file`, under the same rules as `data_uri_bytes`."""
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        self._file, self._max_bytes = file, max_bytes
+        self._rest, self._size, self._padded = b"", 0, False
+
+    def write(self, piece: bytes) -> None:
+        """Raises Refused for what is no base64 or too long, BackendError `storage_full`."""
+        piece = self._rest + piece
+        whole = len(piece) // 4 * 4
+        self._rest = piece[whole:]
+        if not whole:
+            return
+        if self._padded:
+            raise _no_base64()
+        content = _decoded(piece[:whole])
+        self._padded = len(content) < whole // 4 * 3
+        self._size += len(content)
+        if self._size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        store(content, self._file)
+
+    def finish(self) -> None:
+        """Raises Refused if the last piece was cut off."""
+        if self._rest:
+            raise _no_base64()
+
+
+def _decoded(text: str | bytes) -> bytes:
     """Strict base64; the length is looked at here because `strict_mode` lets one stray `=` pass."""
     try:
         if len(text) % 4 != 0:
             raise ValueError(f"{len(text)} characters")
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:
-        raise Refused("image_load_error", "The data URI is not valid base64. Encode the file again.") from error
+        raise _no_base64() from error
+
+
+def _no_base64() -> Refused:
+    return Refused("image_load_error", "The data URI is not valid base64. Encode the file again.")
