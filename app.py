@@ -54,7 +54,9 @@ def main() -> None:
     housekeeping.start()
     try:
         options = ui.launch_options() | {"ssr_mode": False, "show_error": False, "run_history": False}
-        page.queue(max_size=200, default_concurrency_limit=None).launch(mcp_server=True, app_kwargs=served, **options)
+        page.queue(max_size=200, default_concurrency_limit=None, api_open=False).launch(
+            mcp_server=True, app_kwargs=served, **options
+        )
     finally:
         housekeeping.close()
         runner.close()

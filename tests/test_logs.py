@@ -36,6 +36,14 @@ def test_a_library_that_sees_requests_is_named_by_its_place_alone(name: str) -> 
         assert CANARY not in line and "tests/test_logs.py:7" in line
 
 
+def test_a_library_that_speaks_in_the_name_of_the_root_is_known_by_its_file() -> None:
+    import mcp
+
+    assert mcp.__file__
+    entry = harmless_record("root", logging.WARNING, mcp.__file__, 7, f"got {CANARY}", (), None)
+    assert entry.getMessage().startswith("a message from mcp/__init__.py:7")
+
+
 @pytest.mark.parametrize("name", ["wan_core.ui", "mcp.server", "elsewhere"])
 def test_an_exception_is_its_type_and_place_without_its_text(name: str) -> None:
     line = record(name, "it failed", error=raised(ValueError(CANARY)))

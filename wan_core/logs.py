@@ -16,18 +16,18 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MAX_CHARS = 1_000
 FRAMES = 8
 PLAIN_TEXTS = (sqlite3.Error, ImportError, MemoryError)  # their texts name no values
-SEE_REQUESTS: tuple[str, ...] = (
-    "PIL",
-    "anyio",
-    "asyncio",
-    "fal_client",
-    "fastapi",
-    "gradio",
-    "gradio_client",
-    "httpcore",
-    "httpx",
-)
-SEE_REQUESTS += ("mcp", "multipart", "openai", "python_multipart", "sse_starlette", "starlette", "uvicorn")
+SEE_REQUESTS = {"PIL", "anyio", "asyncio", "fal_client", "fastapi", "gradio", "gradio_client", "httpcore", "httpx"}
+SEE_REQUESTS |= {
+    "mcp",
+    "multipart",
+    "openai",
+    "python_multipart",
+    "sse_starlette",
+    "starlette",
+    "uvicorn",
+    "httpcore2",
+    "httpx2",
+}
 WARNINGS = "py.warnings"
 ACCESS = "uvicorn.access"  # its formatter wants the arguments; Gradio keeps it silent
 HERE = Path(__file__).parents[1]
@@ -78,8 +78,9 @@ def log_thread_fault(fault: threading.ExceptHookArgs) -> None:
 def _text(record: logging.LogRecord) -> str:
     if record.name == WARNINGS:  # its text is `path:line: Category: what was warned of`
         return ": ".join(record.getMessage().split(": ")[:2])
-    if record.name.split(".")[0] in SEE_REQUESTS:
-        return f"a message from {_short(record.pathname)}:{record.lineno}, which may quote a visitor and is left out"
+    place = _short(record.pathname)
+    if {record.name.split(".")[0], place.split("/")[0]} & SEE_REQUESTS:  # some speak in the name of the root
+        return f"a message from {place}:{record.lineno}, which may quote a visitor and is left out"
     try:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):

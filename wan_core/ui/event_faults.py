@@ -29,7 +29,7 @@ class Page(gr.Blocks):
         try:
             return await super().preprocess_data(*args, **options)
         except Exception as error:  # noqa: BLE001  (whatever a component makes of a visitor's value)
-            log.info("an event came with values that do not fit it: %s", type(error).__name__)
+            log.debug("an event came with values that do not fit it: %s", type(error).__name__)
             raise gr.Error(UNREADABLE, title="Not done", print_exception=False) from None
 
     async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Page(gr.Blocks):
 
 async def refuse_unreadable(request: Request, error: Exception) -> JSONResponse:
     """The answer of Gradio's routes to a body that is not what they take; it repeats nothing of it."""
-    log.info("%s: the request does not fit: %s", request.url.path[:100], type(error).__name__)
+    log.debug("a request does not fit its route: %s", type(error).__name__)
     return JSONResponse({"detail": UNREADABLE}, 422)
 
 
