@@ -52,6 +52,7 @@ def parse_target(path: str, headers: Headers) -> Target:
 
 def normalize_path(path: str) -> str:
     """The same path as the routes spell it: no slash or `/response` at its end, a job's address at the app."""
+    path = path.replace("\n", " ")  # which no route would match, not even the one for what is not there
     path = _ENDPOINT.sub(lambda found: found[0].lower(), path.rstrip("/"))
     if f"{path}/" in PREFIXES:
         return f"{path}/"
