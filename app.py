@@ -47,7 +47,12 @@ def main() -> None:
     enter = partial(zerogpu.enter, page) if machine.zero_gpu else api.no_context
     options, seconds_of = JobOptions(choice.profile.name), partial(estimate.seconds_of, **known)
     http = api.build(jobs, host, options, seconds_of=seconds_of, enter=enter)
-    housekeeping = Housekeeping(runner, store, host.files, host.limits, also=http.tidy)
+
+    def tidy_uploads() -> None:
+        http.tidy()
+        ui.remove_unfinished_uploads()
+
+    housekeeping = Housekeeping(runner, store, host.files, host.limits, also=tidy_uploads)
     served = {"routes": http.routes, "middleware": http.middleware, "exception_handlers": ui.FAULT_HANDLERS}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
     runner.start()

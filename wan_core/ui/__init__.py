@@ -5,7 +5,7 @@
 
 from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.page import build
-from wan_core.ui.pictures import uploads_folder
+from wan_core.ui.pictures import remove_unfinished_uploads, uploads_folder
 from wan_core.ui.theme import launch_options
 
-__all__ = ["FAULT_HANDLERS", "build", "launch_options", "uploads_folder"]
+__all__ = ["FAULT_HANDLERS", "build", "launch_options", "remove_unfinished_uploads", "uploads_folder"]
