@@ -10,7 +10,8 @@ import gradio as gr
 import pytest
 from gradio import queueing, routes
 
-from wan_core.errors import UNEXPECTED
+from wan_core.errors import UNEXPECTED, BackendError
+from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.event_faults import UNREADABLE, NoTracebacks, Page, print_no_input
 
 CANARY = "canary-prompt"
@@ -56,6 +57,13 @@ def test_whatever_else_fails_is_logged_and_told_in_a_fixed_sentence(caplog: pyte
     with pytest.raises(gr.Error) as told:
         event(page(KeyError("this server broke")), ["a", 5])
     assert told.value.message == UNEXPECTED and "an event of the page failed" in caplog.text
+
+
+def test_a_sentence_is_html_on_the_page_and_plain_for_programs() -> None:
+    for options, text in (({}, "&lt;b&gt; it's"), ({"written": str}, "<b> it's")):
+        with pytest.raises(gr.Error) as told, as_gradio_error(**options):
+            raise BackendError("downstream_service_error", "<b> it's")
+        assert told.value.message == text
 
 
 @pytest.mark.parametrize("module", [queueing, routes])

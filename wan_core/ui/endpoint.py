@@ -48,7 +48,7 @@ def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callabl
 
     async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
         *values, caller = given
-        with as_gradio_error():
+        with as_gradio_error(written=str):
             request, upload = _request(dict(zip(IMAGE_TO_VIDEO.fields, values, strict=True)))
             peer = caller.client.host if caller.client else None
             client = client_of(caller.headers, peer, settings, caller.username)
