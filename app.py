@@ -1,6 +1,5 @@
 """Wire settings → service → page and HTTP → launch. Run with `python app.py`."""
 
-import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from functools import partial
 import gradio as gr
 from starlette.requests import Request
 
-from wan_core import api, intake, profiles, settings, ui
+from wan_core import api, intake, logs, profiles, settings, ui
 from wan_core.backends import Backend
 from wan_core.backends.fal import FalBackend
 from wan_core.backends.local import LocalBackend
@@ -104,11 +103,16 @@ def serve(service: Service) -> None:
         seconds_of=service.estimator.seconds_of,
         enter=partial(service.enter, page),
     )
-    housekeeping = Housekeeping(service.runner, service.store, host.files, host.limits, also=http.tidy)
+
+    def tidy_uploads() -> None:
+        http.tidy()
+        ui.remove_unfinished_uploads()
+
+    housekeeping = Housekeeping(service.runner, service.store, host.files, host.limits, also=tidy_uploads)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
     service.runner.start()
     housekeeping.start()
-    page.queue(max_size=QUEUED_EVENTS, default_concurrency_limit=None)
+    page.queue(max_size=QUEUED_EVENTS, default_concurrency_limit=None, api_open=False)
     try:
         ui.launch(page, routes=http.routes, middleware=http.middleware)
     finally:
@@ -117,9 +121,9 @@ def serve(service: Service) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else each poll of fal is a line
-    serve(build_service(settings.load()))
+    host = settings.load()
+    logs.set_up(host.log_level)
+    serve(build_service(host))
 
 
 if __name__ == "__main__":

@@ -163,6 +163,19 @@ def test_any_json_is_accepted_or_refused_with_sentences_that_fit_into_json(value
         assert IMAGE_TO_VIDEO.parse(request.model_dump()) == request
 
 
+@pytest.mark.parametrize("head", ["http://example.com/", "https://example.com/", "HTTPS://", "ftp://", "", "  "])
+def test_only_a_data_uri_may_be_long(head: str) -> None:
+    fits = {"image_url": head + "a" * (2048 - len(head)), "prompt": "a"}
+    assert IMAGE_TO_VIDEO.parse(fits).image_url == fits["image_url"]
+    with pytest.raises(
+        InputError, match="at most 2,048 characters unless it is a data URI; yours has 2,049"
+    ) as refusal:
+        IMAGE_TO_VIDEO.parse(fits | {"image_url": fits["image_url"] + "a"})
+    assert (refusal.value.field, refusal.value.type) == ("image_url", "string_too_long")
+    for data in ("data:image/png;base64,", " DATA:image/png;base64,"):
+        assert IMAGE_TO_VIDEO.parse(fits | {"image_url": data + "A" * 3_000_000})
+
+
 class WithEndPicture(ImageToVideoInput):
     """The request with one more picture, which may be left out."""
 

@@ -12,6 +12,7 @@ from wan_core.profiles import profiles
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; a room may import the rooms before it
     ["errors"],
+    ["logs"],
     ["files"],
     ["settings"],
     ["schema"],

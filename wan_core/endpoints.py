@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from wan_core.errors import InputError
-from wan_core.schema import ImageToVideoInput, ImageToVideoOutput, IsPicture, Resolution
+from wan_core.schema import MAX_ADDRESS_CHARS, ImageToVideoInput, ImageToVideoOutput, IsPicture, Resolution
 
 EMPTY_TEXT = {
     "image_url": "is empty: give the web address of a picture, or a data URI.",
@@ -112,7 +112,9 @@ class Endpoint:
         if words:
             return f"must be one of {', '.join(words)}; you sent {_quote(fault['input'])}."
         if fault["type"] == "string_too_long":
-            return f"may have at most {fault['ctx']['max_length']:,} characters; yours has {len(fault['input']):,}."
+            unless = " unless it is a data URI" if fault["ctx"]["max_length"] == MAX_ADDRESS_CHARS else ""
+            most = f"{fault['ctx']['max_length']:,} characters{unless}"
+            return f"may have at most {most}; yours has {len(fault['input']):,}."
         if fault["type"] == "string_unicode":
             return "contains a broken character (half of a surrogate pair); send valid Unicode text."
         if self.is_flag(name):

@@ -1,7 +1,8 @@
 """Requests and result of fal's Wan 2.2 endpoints, declared once; `endpoints.py` says which endpoint has which.
 
 Pages, routes, OpenAPI, MCP tool, presets, share links, calls to fal, README table and tests derive from it. Added to
-fal's schema: seeds are 0…2^53-1 (exact in JavaScript), prompts at most 4,000 characters (UMT5 reads 512 tokens).
+fal's schema: seeds are 0…2^53-1 (exact in JavaScript), prompts at most 4,000 characters (UMT5 reads 512 tokens), web
+addresses at most 2,048; what is longer must be a data URI.
 
 Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 """
@@ -9,7 +10,7 @@ Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 EXAMPLE_IMAGE_URL = "https://storage.googleapis.com/falserverless/model_tests/wan/dragon-warrior.jpg"
@@ -20,6 +21,7 @@ EXAMPLE_PROMPT = (
 MAX_PROMPT_CHARS = 4_000
 MAX_SEED = 2**53 - 1
 MAX_IMAGE_URL_CHARS = 35_000_000  # a 25 MB picture as a base64 data URI
+MAX_ADDRESS_CHARS = 2_048  # anything else in its place: it is stored with the job
 
 Resolution = Literal["480p", "580p", "720p"]
 AspectRatio = Literal["auto", "16:9", "9:16", "1:1"]
@@ -41,12 +43,25 @@ def _none_means_none(value: object) -> object:
     return "none" if value is None else value
 
 
+def _address_is_short(value: str) -> str:
+    """Only a data URI may be long: it is read once and never stored."""
+    is_data = value[:MAX_ADDRESS_CHARS].lstrip()[:5].lower() == "data:"
+    if not is_data and len(value) > MAX_ADDRESS_CHARS:
+        raise PydanticCustomError("string_too_long", "is too long", {"max_length": MAX_ADDRESS_CHARS})
+    return value
+
+
 @dataclass(frozen=True)
 class IsPicture:
     """Marks a field that holds a picture: a URL, a data URI or an uploaded file."""
 
 
-PictureUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IMAGE_URL_CHARS), IsPicture()]
+PictureUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_IMAGE_URL_CHARS),
+    AfterValidator(_address_is_short),
+    IsPicture(),
+]
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
 WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_no_truth_value)]

@@ -21,7 +21,10 @@ class Limits:
 
     max_body_bytes: int = 35_000_000  # a 25 MB picture as a data URI, on submit
     max_upload_bytes: int = 25_000_000
+    max_page_body_bytes: int = 256_000  # an event of the page or a call of MCP; its pictures travel as uploads
     max_other_body_bytes: int = 64_000
+    body_deadline_s: float = 300  # 35 MB at 1 Mbit/s
+    small_body_deadline_s: float = 30
     max_clip_bytes: int = 500_000_000  # a clip fetched from fal
     waiting_jobs: int = 50
     waiting_jobs_per_client: int = 2
@@ -52,6 +55,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: SPACE_DISK if SPACE_DISK.is_dir() else Path("data"))
     api_keys: SecretStr = SecretStr("")
     public_url: str | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
@@ -88,13 +92,21 @@ class Settings(BaseSettings):
     @property
     def accepted_api_keys(self) -> frozenset[str]:
         """The keys of `WAN_API_KEYS`, without the word `open`."""
-        return frozenset(self.api_keys.get_secret_value().replace(",", " ").split()) - {"open"}
+        return self._api_words - {"open"}
 
     @property
     def api_is_open(self) -> bool:
-        """Whether `open` is set, or there are no keys and the server is on loopback."""
-        words = self.api_keys.get_secret_value().replace(",", " ").split()
-        return "open" in words or (not words and self.listens_on_loopback)
+        """Whether the HTTP API needs no key: said so knowingly, or the server is bound to loopback."""
+        return self.is_opened or (not self.accepted_api_keys and self.listens_on_loopback)
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether `WAN_API_KEYS` says `open`."""
+        return "open" in self._api_words
+
+    @property
+    def _api_words(self) -> frozenset[str]:
+        return frozenset(self.api_keys.get_secret_value().replace(",", " ").split())
 
     @property
     def listens_on_loopback(self) -> bool:

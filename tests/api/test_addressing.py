@@ -19,6 +19,7 @@ JOB = "/queue/fal-ai/wan/requests/1"
     [
         (RUN, {}, Target(RUN)),
         (RUN + "/", {}, Target(RUN)),
+        (f"{JOB}\n/status", {}, Target(f"{JOB} /status")),
         (RUN.replace("a14b", "a14B"), {}, Target(RUN)),
         (f"/queue/{IMAGE_TO_VIDEO.id}/requests/1/status", {}, Target(f"{JOB}/status")),
         (f"{JOB}/response/", {}, Target(JOB)),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -53,7 +54,23 @@ def test_faults_are_in_fals_shape_here_too_and_the_connection_lives(home: str) -
         assert http.post("/gradio_api/queue/join", content=bytes(35_000_001)).status_code == 413
 
 
-def test_a_foreign_page_may_ask_a_public_server(home: str) -> None:
+def test_a_foreign_page_may_ask_a_public_server(tmp_path: Path) -> None:
+    with twin_process(tmp_path, "--page", WAN_API_KEYS="open") as (home, _):
+        ask_from_a_foreign_page(home)
+
+
+def test_the_page_answers_no_foreign_name_on_loopback(home: str) -> None:
+    for path in ("/", "/config", "/gradio_api/info", f"/run/{IMAGE_TO_VIDEO.id}"):
+        answer = httpx.get(home + path, headers={"host": "evil.example"})
+        assert answer.status_code == 421 and "WAN_PUBLIC_URL" in answer.json()["detail"]
+
+
+def test_every_answer_of_the_page_forbids_guessing_its_type(home: str) -> None:
+    for path in ("/", "/config", "/gradio_api/info", "/nowhere", "/assets/nothing.js", "/theme.css", "/robots.txt"):
+        assert httpx.get(home + path).headers["x-content-type-options"] == "nosniff"
+
+
+def ask_from_a_foreign_page(home: str) -> None:
     public = {"host": "wan.example.com", "origin": "https://shop.example"}
     answer = httpx.options(f"{home}/queue/{IMAGE_TO_VIDEO.id}", headers=public | PREFLIGHT)
     assert answer.status_code == 200

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 from PIL import Image
@@ -28,11 +28,14 @@ class App:
 
 
 @contextmanager
-def running_app(data: Path, port: int | None = None, **variables: str) -> Iterator[App]:
-    """Yield once the page answers."""
+def running_app(
+    data: Path, port: int | None = None, output: IO[bytes] | None = None, **variables: str
+) -> Iterator[App]:
+    """Yield once the page answers. What the app prints goes to `output`, else to the terminal."""
     port = port or free_port()
     own = {"GRADIO_SERVER_PORT": str(port), "WAN_DATA_DIR": str(data), "WAN_ENGINE": "miniature", "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own | variables) as process:
+    pipes = {"stdout": output, "stderr": output}
+    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own | variables, **pipes) as process:
         try:
             home = f"http://127.0.0.1:{port}"
             _wait_for(home, process)

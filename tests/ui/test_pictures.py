@@ -1,6 +1,7 @@
 """The picture box takes uploads only, undecoded; nothing on the page makes Gradio fetch an address."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import gradio as gr
@@ -9,7 +10,12 @@ from gradio.data_classes import FileData
 
 from wan_core import intake, ui
 from wan_core.errors import InputError
-from wan_core.ui.pictures import UploadedImage, copy_to_uploads, leave_addresses_to_intake
+from wan_core.ui.pictures import (
+    UploadedImage,
+    copy_to_uploads,
+    leave_addresses_to_intake,
+    remove_unfinished_uploads,
+)
 
 
 def test_an_uploaded_file_passes_as_it_is(uploads: Path) -> None:
@@ -44,3 +50,14 @@ def test_what_is_lent_is_a_copy_in_the_upload_folder(uploads: Path, tmp_path: Pa
     own = tmp_path / "clip.mp4"
     own.write_bytes(b"mp4")
     assert Path(copy_to_uploads(own)).is_relative_to(uploads) and Path(copy_to_uploads(own)).read_bytes() == b"mp4"
+
+
+def test_what_is_left_of_broken_uploads_goes_and_all_else_stays(uploads: Path) -> None:
+    finished, fresh, broken = uploads / "ab12" / "tmp.png", uploads / "tmp_new", uploads / "tmp_old"
+    finished.parent.mkdir()
+    for file in (finished, fresh, broken):
+        file.write_bytes(b"x")
+    for file in (finished, broken):
+        os.utime(file, (0, 0))
+    remove_unfinished_uploads()
+    assert finished.is_file() and fresh.is_file() and not broken.exists()

@@ -14,10 +14,13 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 
 from wan_core.api import openapi
 from wan_core.api.addressing import PROXY_PATH, Links
+from wan_core.api.body_guard import BodyGuard
 from wan_core.api.handlers import MethodHandlers, NotFound
+from wan_core.api.hosts import HostGuard
 from wan_core.api.job_routes import JobRoutes
 from wan_core.api.keys import Keys
-from wan_core.api.middleware import BodyCaps, Dispatch, NoRelay
+from wan_core.api.last_resort import LastResort
+from wan_core.api.middleware import Dispatch, NoRelay, NoUnusedRoutes
 from wan_core.api.refusals import http_refusal
 from wan_core.api.uploads import Uploads, local_file
 from wan_core.endpoints import ENDPOINTS
@@ -56,7 +59,7 @@ def build(
     """
     keys = Keys(settings)
     uploads = Uploads(settings, keys)
-    job_routes = JobRoutes(jobs, settings, keys, options, seconds_of, enter)
+    job_routes = JobRoutes(jobs, settings, keys, uploads.folder, options, seconds_of, enter)
     routes: list[BaseRoute] = [
         _mount("/queue", job_routes.queue_routes()),
         _mount("/run", job_routes.run_routes()),
@@ -67,7 +70,14 @@ def build(
         Route("/api/openapi/queue/openapi.json", MethodHandlers(GET=partial(_openapi, settings))),
         Route(PROXY_PATH, MethodHandlers(**dict.fromkeys(("GET", "POST", "PUT"), _no_target))),
     ]
-    middleware = [Middleware(Dispatch), Middleware(NoRelay), Middleware(BodyCaps, settings.limits)]
+    middleware = [
+        Middleware(LastResort),
+        Middleware(HostGuard, settings),
+        Middleware(Dispatch),
+        Middleware(NoRelay),
+        Middleware(NoUnusedRoutes),
+        Middleware(BodyGuard, settings.limits),
+    ]
     return Api(routes, middleware, uploads.folder.tidy)
 
 

@@ -52,6 +52,7 @@ def parse_target(path: str, headers: Headers) -> Target:
 
 def normalize_path(path: str) -> str:
     """The same path as the routes spell it: no slash or `/response` at its end, a job's address at the app."""
+    path = path.replace("\n", " ")  # which no route would match, not even the one for what is not there
     path = _ENDPOINT.sub(lambda found: found[0].lower(), path.rstrip("/"))
     if f"{path}/" in PREFIXES:
         return f"{path}/"
@@ -78,8 +79,12 @@ def is_local(headers: Headers) -> bool:
 
     A browser cannot lie about `Host`, so no page of a stranger passes either, wherever its name points.
     """
-    named = [headers.get("host", ""), *headers.getlist("x-forwarded-host")]
-    return all(host_name(host) in (*LOOPBACK, *PREFIX_BY_HOST) for host in named)
+    return all(host_name(host) in (*LOOPBACK, *PREFIX_BY_HOST) for host in named_hosts(headers))
+
+
+def named_hosts(headers: Headers) -> list[str]:
+    """Every host that the request names; an empty one where it names none."""
+    return [*(headers.getlist("host") or [""]), *headers.getlist("x-forwarded-host")]
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,17 @@
 """Reads the JSON body of a request strictly: what it means must not depend on who reads it.
 
-Sizes are the middleware's business. Whatever is wrong ends in a sentence, never in an exception of a parser.
+Sizes and deadlines are `body_guard`'s business. Whatever is wrong ends in a sentence, never in a parser's exception.
 """
 
-import asyncio
 import json
 from typing import NoReturn
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from wan_core.api.refusals import http_refusal
 from wan_core.errors import InputError
 
-BODY_DEADLINE_S = 300  # 35 MB at 1 Mbit/s
 MOST_PARTS = 20_000  # commas and brackets; a picture as a data URI has one comma, a prompt at most 4,000
 
 
@@ -20,17 +19,21 @@ async def json_object(request: Request) -> dict[str, object]:
     """The object in the body.
 
     Raises:
-        Refusal: 415 for another kind of body, 408 for one that does not end.
+        Refusal: 415 for another kind of body.
         InputError: at `body`, for what is no JSON object.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    refuse_other_kinds(request.headers)
+    return parse_object(await request.body())
+
+
+def refuse_other_kinds(headers: Headers) -> None:
+    """Raise Refusal 415 unless the body says that it is JSON."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise http_refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            body = await request.body()
-    except TimeoutError:
-        raise http_refusal(408, f"The body did not arrive within {BODY_DEADLINE_S} seconds.") from None
+
+
+def parse_object(body: bytes) -> dict[str, object]:
+    """The object that `body` says. Raises InputError at `body`."""
     value = parse(body)
     if not isinstance(value, dict):
         raise _fault("The body must be a JSON object.")

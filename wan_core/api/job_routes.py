@@ -17,9 +17,11 @@ from starlette.routing import BaseRoute, Route
 from wan_core.api.addressing import Links
 from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
+from wan_core.api.inline_pictures import submission
 from wan_core.api.keys import Keys
 from wan_core.api.refusals import CANCELLED, ERROR_TYPES, http_refusal, no_such_request, unsupported
 from wan_core.api.statuses import result_response, status_response, status_text, status_word, submit_body
+from wan_core.api.uploads import UploadFolder
 from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.events import Job, JobOptions
 from wan_core.jobs.record import JobRecord
@@ -41,6 +43,7 @@ class JobRoutes:
         jobs: JobService,
         settings: Settings,
         keys: Keys,
+        uploads: UploadFolder,
         options: JobOptions,
         seconds_of: Callable[[Job], float],
         enter: Callable[[Request], None],
@@ -48,6 +51,7 @@ class JobRoutes:
         self._jobs = jobs
         self._settings = settings
         self._keys = keys
+        self._uploads = uploads
         self._options = options
         self._seconds_of = seconds_of
         self._enter = enter
@@ -123,11 +127,12 @@ class JobRoutes:
         _refuse_webhook(request.query_params)
         self._refuse_long_queue(request.query_params)
         start_within_s = start_timeout(request.headers)
-        inputs = endpoint.parse(await json_object(request))
-        self._enter(request)
         options = replace(self._options, engine=endpoint.engine or self._options.engine)
-        submission = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
-        return await self._jobs.submit(submission, client)
+        async with submission(request, endpoint.picture_fields, self._uploads, self._settings.limits) as values:
+            inputs = endpoint.parse(values)
+            self._enter(request)
+            asked = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
+            return await self._jobs.submit(asked, client)
 
     def _submit_response(self, record: JobRecord, request: Request) -> Response:
         return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})

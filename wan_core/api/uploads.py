@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from wan_core.api.addressing import Links
-from wan_core.api.bodies import BODY_DEADLINE_S, json_object
+from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
@@ -35,7 +36,8 @@ CLIP = re.compile(rf"({UUID})\.mp4")
 SUFFIXES = {format.media_type: format.suffix for format in FORMATS} | {"image/jpg": "jpg", "image/heif": "heic"}
 MEDIA_TYPES = {format.suffix: format.media_type for format in FORMATS} | {"bin": "application/octet-stream"}
 UPLOAD = re.compile(rf"{UUID}\.({'|'.join(MEDIA_TYPES)})")
-SAFE = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=3600"}
+INLINE = "upload:"  # and its name: a picture that came inside of a request
+PRIVATE = {"cache-control": "private, max-age=3600"}
 
 TOKEN_S = 15 * 60
 SHARE = 10  # uploads may take a tenth of what is kept in all
@@ -43,9 +45,14 @@ YOUNG_S = 10 * 60  # an upload may be about to be used: it is not thrown away fo
 
 
 def local_file(data: FileStore) -> Callable[[str], Path | None]:
-    """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called."""
+    """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called.
+
+    A picture that came inside of a request has no address but `upload:` and its name.
+    """
 
     def find(url: str) -> Path | None:
+        if url.startswith(INLINE):
+            return named_file(data, url.removeprefix(INLINE))
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -83,14 +90,24 @@ class UploadFolder:
 
     async def write(self, name: str, content: AsyncIterator[bytes]) -> None:
         """Keep `content` as `name`, whole or not at all. Raises BackendError without room."""
-        await asyncio.to_thread(self.tidy)
-        await asyncio.to_thread(self._refuse_if_full)
+        await self._make_room()
         try:
             with atomic_write(self._folder / name) as part, part.open("xb") as file:
                 async for chunk in content:
                     file.write(chunk)
         except OSError as error:
             raise _full() from error
+
+    async def create(self, name: str) -> IO[bytes]:
+        """A new file called `name`, unbuffered. Raises BackendError without room."""
+        await self._make_room()
+        try:
+            return (self._folder / name).open("xb", buffering=0)
+        except OSError as error:
+            raise _full() from error
+
+    def remove(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove what is too old, then the oldest until the rest fits; young uploads stay."""
@@ -100,6 +117,10 @@ class UploadFolder:
             if age > self._limits.keep_results_s or (excess > 0 and age > YOUNG_S):
                 path.unlink(missing_ok=True)
                 excess -= size
+
+    async def _make_room(self) -> None:
+        await asyncio.to_thread(self.tidy)
+        await asyncio.to_thread(self._refuse_if_full)
 
     @property
     def _room(self) -> int:
@@ -192,18 +213,14 @@ class Uploads:
         return self._serve_file(name if CLIP.fullmatch(name) else "")
 
     async def _keep(self, name: str, request: Request) -> Response:
-        try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
-                await self.folder.write(name, request.stream())
-        except TimeoutError:
-            raise http_refusal(408, f"The file did not arrive within {BODY_DEADLINE_S} seconds.") from None
+        await self.folder.write(name, request.stream())
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
     def _serve_file(self, name: str) -> Response:
         path = named_file(self._settings.files, name)
         if path is None:
             raise http_refusal(404, "No such file. Files are kept for a day.", "file_not_found")
-        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=SAFE)
+        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=PRIVATE)
 
     def _links(self, request: Request) -> Links:
         return Links.of(request, self._settings)

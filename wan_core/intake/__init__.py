@@ -12,7 +12,7 @@ from typing import IO
 from PIL import Image
 
 from wan_core.intake.addresses import AddressRule, public_addresses_only
-from wan_core.intake.data_uris import data_uri_bytes, is_data_uri
+from wan_core.intake.data_uris import Base64File, data_uri_bytes, is_data_uri
 from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
 from wan_core.intake.download import Fetcher, FetchLimits, Resolver
 from wan_core.intake.formats import SUPPORTED_FORMATS
@@ -24,13 +24,16 @@ from wan_core.intake.uploads import open_regular, uploaded
 __all__ = [
     "SUPPORTED_FORMATS",
     "AddressRule",
+    "Base64File",
     "FetchLimits",
     "Fetcher",
     "Local",
     "PictureLimits",
+    "Refused",
     "Resolver",
     "public_addresses_only",
     "read",
+    "reported_at",
 ]
 
 Local = Callable[[str], Path | None]

@@ -6,10 +6,11 @@ Follows browsers (WHATWG Fetch, "data: URL processor"; Infra, "forgiving-base64 
 import binascii
 import re
 import string
-from typing import Final
+from typing import IO, Final
 from urllib.parse import unquote_to_bytes
 
 from wan_core.intake.refusals import Refused, too_large
+from wan_core.intake.storing import store
 
 _BASE64: Final = re.compile(r"; *base64\Z", re.IGNORECASE | re.ASCII)
 _LOST_IN_URLS: Final = str.maketrans("", "", "\t\n\r")
@@ -49,7 +50,7 @@ def _decoded(encoded: bytes) -> bytes:
     if len(encoded) % 4 == 0:
         encoded = encoded.removesuffix(b"=").removesuffix(b"=")
     if len(encoded) % 4 == 1 or encoded.translate(None, _ALPHABET):
-        raise Refused("image_load_error", "The data URI is not valid base64. Encode the file again.")
+        raise _no_base64()
     return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))
 
 
@@ -57,3 +58,34 @@ def _checked(content: bytes, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise too_large(max_bytes)
     return content
+
+
+class Base64File:
+    """Writes what base64 in pieces says into `file`, by the rules of `data_uri_bytes`."""
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        self._file, self._max_bytes = file, max_bytes
+        self._rest, self._size = b"", 0
+
+    def write(self, piece: bytes) -> None:
+        """Raises Refused for what is no base64 or too long, BackendError `storage_full`."""
+        piece = self._rest + piece.translate(None, _BLANKS)
+        whole = max(0, (len(piece) - 1) // 4 * 4)  # the last four characters wait: they may hold the padding
+        if piece[:whole].translate(None, _ALPHABET):
+            raise _no_base64()
+        self._rest = piece[whole:]
+        self._store(binascii.a2b_base64(piece[:whole]))
+
+    def finish(self) -> None:
+        """Write the last characters. Raises as `write` does."""
+        self._store(_decoded(self._rest))
+
+    def _store(self, content: bytes) -> None:
+        self._size += len(content)
+        if self._size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        store(content, self._file)
+
+
+def _no_base64() -> Refused:
+    return Refused("image_load_error", "The data URI is not valid base64. Encode the file again.")

@@ -30,7 +30,10 @@ DESCRIPTION = (
     "prompt says what moves and how the camera moves. Only image_url and prompt are needed. Returns the video, the "
     "prompt that was used and the seed."
 )
-PICTURE_HELP = "An http(s) URL, a data URI, or (gradio_client) an uploaded file: handle_file(path)."
+PICTURE_HELP = (
+    "An http(s) URL of at most 2,048 characters, a small data URI (the whole call may have 256 kB), or (gradio_client) "
+    "an uploaded file: handle_file(path)."
+)
 
 
 def add_endpoint(jobs: JobService, settings: Settings, engine: str) -> None:
@@ -44,7 +47,7 @@ def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callabl
 
     async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
         *values, caller = given
-        with as_gradio_error():
+        with as_gradio_error(written=str):
             request, upload = _request(dict(zip(IMAGE_TO_VIDEO.fields, values, strict=True)))
             peer = caller.client.host if caller.client else None
             client = client_of(caller.headers, peer, settings, caller.username)

@@ -1,8 +1,9 @@
 """Errors behind the page as sentences that a visitor may read; nothing else reaches them."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 
 import gradio as gr
 
@@ -12,15 +13,23 @@ from wan_core.errors import UNEXPECTED, InputError, WanError
 log = logging.getLogger(__name__)
 
 
+def as_html(text: str) -> str:
+    """`text` for a message on the page, which Gradio takes for HTML: it would load a picture that is named there."""
+    return escape(text, quote=False)
+
+
 @contextmanager
-def as_gradio_error() -> Iterator[None]:
-    """Raise every error inside as `gr.Error`: ours with its message, any other logged and with a fixed one."""
+def as_gradio_error(written: Callable[[str], str] = as_html) -> Iterator[None]:
+    """Raise every error inside as `gr.Error`: ours with its message, any other logged and with a fixed one.
+
+    `written` is `str` where programs read the sentence.
+    """
     try:
         yield
     except InputError as error:
-        raise gr.Error(error.message, title=_title(error.field), print_exception=False) from None
+        raise gr.Error(written(error.message), title=_title(error.field), print_exception=False) from None
     except WanError as error:
-        raise gr.Error(error.message, title="Not done", print_exception=False) from None
+        raise gr.Error(written(error.message), title="Not done", print_exception=False) from None
     except gr.Error:
         raise
     except Exception:  # the edge of the process

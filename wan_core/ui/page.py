@@ -16,6 +16,7 @@ from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
 from wan_core.ui.endpoint import add_endpoint
+from wan_core.ui.event_faults import Page, print_no_input
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
@@ -45,7 +46,8 @@ def build(
     """The app's page with its named endpoint. `expand` rewrites a prompt."""
     machine = estimator.machine
     first = opening(settings, choice.profile, machine)
-    page = gr.Blocks(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
+    print_no_input()
+    page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
         visit = browser_state()
         gr.HTML(_header(choice), elem_id="header", elem_classes="not-in-embed")

@@ -4,6 +4,8 @@ Trap: Gradio decodes uploads, and fetches any address in an event's data, before
 """
 
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
@@ -12,6 +14,8 @@ from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
 
 from wan_core.files import atomic_write
+
+UNFINISHED_S = 900  # an upload that has stood still this long has missed its deadline
 
 
 def uploads_folder() -> Path:
@@ -32,6 +36,15 @@ def copy_to_uploads(file: Path) -> str:
 def picture_source(picture: str | None, address: str | None) -> str | Path | None:
     """The uploaded file, else the address; `None` without either."""
     return Path(picture) if picture else (address or "").strip() or None
+
+
+def remove_unfinished_uploads() -> None:
+    """Remove what is left of uploads that broke off: Gradio 6.31 keeps it for ever, under a temporary name."""
+    too_old = time.time() - UNFINISHED_S
+    for file in uploads_folder().glob("tmp*"):
+        with suppress(FileNotFoundError):
+            if file.is_file() and file.stat().st_mtime < too_old:
+                file.unlink()
 
 
 class UploadedImage(gr.Image):

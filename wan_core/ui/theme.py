@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from wan_core.settings import Limits
+from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.long_links import RefuseLongLinks
 
 HERE = Path(__file__).parent
@@ -40,7 +41,11 @@ def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence
         ssr_mode=False,  # server-side rendering would lose the routes
         show_error=False,
         run_history=False,
-        app_kwargs={"routes": list(routes), "middleware": [Middleware(RefuseLongLinks), *middleware]},
+        app_kwargs={
+            "routes": list(routes),
+            "middleware": [Middleware(RefuseLongLinks), *middleware],
+            "exception_handlers": FAULT_HANDLERS,
+        },
         **launch_options(),
     )
 

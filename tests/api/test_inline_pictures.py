@@ -1,0 +1,134 @@
+"""Pictures written out inside a request: read as they were sent, whatever the chunks, and gone when the job is made."""
+
+import asyncio
+import base64
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.api.conftest import BODY, Twin, a_twin
+from tests.support.jobs import NO_FLOOR
+from wan_core.api import local_file
+from wan_core.api.inline_pictures import SplitBody
+from wan_core.api.refusals import Refusal
+from wan_core.api.uploads import INLINE, UploadFolder
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.errors import InputError
+from wan_core.files import FileStore
+
+LONG = bytes(range(256)) * 1000
+SUBMIT = f"/queue/{IMAGE_TO_VIDEO.id}"
+
+
+def uri(content: bytes = LONG, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def split(folder: Path, body: bytes, sizes: list[int]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The values of `body`, sent by chunks of these sizes over and over, and the files that were cut out of it."""
+
+    async def write() -> tuple[dict[str, Any], dict[str, bytes]]:
+        uploads = UploadFolder(folder, NO_FLOOR)
+        with ExitStack() as files:
+            parts, rest, number = SplitBody(uploads, files, NO_FLOOR), body, 0
+            while rest:
+                size = sizes[number % len(sizes)]
+                await parts.write(rest[:size])
+                rest, number = rest[size:], number + 1
+            values = json.loads(parts.finish())
+            parts.refuse_stray_pictures(values, ["image_url", "end_image_url"])
+            return values, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    return asyncio.run(write())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1_000, 100_000) | st.integers(1, 50), min_size=1, max_size=5).filter(
+        lambda s: max(s) > 900
+    ),
+    slashes=st.booleans(),
+    blank=st.integers(0, 5000),
+)
+def test_a_picture_is_cut_out_whole_whatever_the_chunks(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], slashes: bool, blank: int
+) -> None:
+    folder = tmp_path_factory.mktemp("uploads")
+    body = json.dumps({"prompt": "p" * blank, "image_url": uri(), "seed": 5})
+    body = body.replace("/", r"\/") if slashes else body
+    values, files = split(folder, body.encode(), sizes)
+    ((name, content),) = files.items()
+    assert values == {"prompt": "p" * blank, "image_url": INLINE + name, "seed": 5}
+    assert content == LONG and name.endswith(".png")
+    assert not list(folder.iterdir()), "nothing is left"
+
+
+def test_two_pictures_are_two_files(tmp_path: Path) -> None:
+    body = json.dumps({"image_url": uri(), "end_image_url": uri(LONG[::-1], "image/webp")}).encode()
+    values, files = split(tmp_path, body, [60_000])
+    assert [files[values[field].removeprefix(INLINE)] for field in ("image_url", "end_image_url")] == [LONG, LONG[::-1]]
+
+
+def test_a_short_body_stays_as_it_is(tmp_path: Path) -> None:
+    body = {"image_url": uri(b"short"), "prompt": "a"}
+    assert split(tmp_path, json.dumps(body).encode(), [7]) == (body, {})
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({"image_url": "http://example.com/" + "a" * 300_000}, "Without pictures"),
+        ({"image_url": uri(), "prompt": "x" * 300_000}, "Without pictures"),
+        ({"image_url": "data:text/html;base64," + "A" * 300_000}, "Without pictures"),
+        ({"prompt": uri()}, "outside"),
+        ({"x": [uri()]}, "outside"),
+        ({"image_url": [uri()]}, "outside"),
+        ({f"k{number}": uri() for number in range(5)}, "more than 4"),
+        ({"image_url": uri() + "!"}, "base64"),
+        ({"image_url": uri() + "A"}, "base64"),
+        ({"image_url": uri(LONG + b"1") + "AAAA"}, "base64"),
+        ({"image_url": uri().replace("A", " ", 1)}, "base64"),
+        ({"image_url": uri(bytes(25_000_001))}, "larger than 25 MB"),
+    ],
+    ids=range(12),
+)
+def test_what_is_no_picture_in_its_place_is_refused_and_leaves_nothing(
+    tmp_path: Path, body: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises((InputError, Refusal), match=fault):
+        split(tmp_path, json.dumps(body).encode(), [64_000])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_job_reads_the_picture_and_keeps_nothing_of_how_it_came(data: FileStore) -> None:
+    with a_twin(data) as twin:
+        seen: list[tuple[Any, bytes]] = []
+        read = twin.house.jobs._read_picture
+
+        async def look(source: str | Path) -> Any:
+            path = local_file(data)(str(source))
+            assert path is not None
+            seen.append((source, path.read_bytes()))
+            return await read(source)
+
+        twin.house.jobs._read_picture = look
+        record = twin.house.jobs.get(twin.submit(image_url=uri()))
+        assert record is not None and record.job.inputs.image_url == ""
+        assert [content for _, content in seen] == [LONG]
+        assert not list(data.uploads.iterdir())
+
+
+def test_an_upload_that_is_not_there_cannot_be_named(twin: Twin, data: FileStore) -> None:
+    for name in ("upload:", "upload:x", "upload:../jobs.db", "upload:/etc/passwd"):
+        assert local_file(data)(name) is None
+
+
+def test_a_refused_request_leaves_no_file(twin: Twin, data: FileStore) -> None:
+    answer = twin.http.post(SUBMIT, json=BODY | {"image_url": uri(), "num_frames": 3})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "num_frames"]
+    assert not list(data.uploads.iterdir())

@@ -1,0 +1,94 @@
+"""What goes wrong inside Gradio is told in a sentence; and the places where Gradio prints are those we know."""
+
+import asyncio
+import inspect
+import logging
+import re
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio import queueing, routes
+
+from wan_core.errors import UNEXPECTED, BackendError
+from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.event_faults import UNREADABLE, NoTracebacks, Page, print_no_input
+
+CANARY = "canary-prompt"
+
+
+def page(fault: Exception | None = None) -> Page:
+    """A page with one event: a choice and a number in, a text out."""
+
+    def answer(choice: str, number: float) -> str:
+        if fault:
+            raise fault
+        return f"{choice} {number}"
+
+    with Page(analytics_enabled=False) as built:
+        inputs = [gr.Radio(["a", "b"]), gr.Slider(0, 10)]
+        gr.Button().click(answer, inputs, gr.Textbox())
+    return built
+
+
+def event(built: Page, values: list[Any]) -> Any:
+    return asyncio.run(built.process_api(0, values))["data"]
+
+
+def test_values_that_fit_are_answered() -> None:
+    assert event(page(), ["a", 5]) == ["a 5"]
+
+
+@pytest.mark.parametrize("values", [[], ["a"], [CANARY, 5], [{CANARY: 1}, 5], ["a", 99], [[CANARY], 5]])
+def test_values_that_do_not_fit_get_a_sentence(values: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(gr.Error) as told:
+        event(page(), values)
+    assert told.value.message == UNREADABLE and not told.value.print_exception
+    assert CANARY not in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_sentence_of_ours_is_passed_on_and_not_printed() -> None:
+    with pytest.raises(gr.Error, match="Not today") as told:
+        event(page(gr.Error("Not today.")), ["a", 5])
+    assert not told.value.print_exception
+
+
+def test_whatever_else_fails_is_logged_and_told_in_a_fixed_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(gr.Error) as told:
+        event(page(KeyError("this server broke")), ["a", 5])
+    assert told.value.message == UNEXPECTED and "an event of the page failed" in caplog.text
+
+
+def test_a_sentence_is_html_on_the_page_and_plain_for_programs() -> None:
+    for options, text in (({}, "&lt;b&gt; it's"), ({"written": str}, "<b> it's")):
+        with pytest.raises(gr.Error) as told, as_gradio_error(**options):
+            raise BackendError("downstream_service_error", "<b> it's")
+        assert told.value.message == text
+
+
+@pytest.mark.parametrize("module", [queueing, routes])
+def test_gradio_prints_faults_in_the_one_way_that_is_replaced(module: Any) -> None:
+    """If this fails, Gradio has changed: look at what it prints now, and at `event_faults`."""
+    uses = set(re.findall(r"\btraceback\.(\w+)", inspect.getsource(module)))
+    assert uses == {"print_exc"}
+
+
+def test_gradios_queue_prints_in_one_place() -> None:
+    """If this fails, Gradio has changed: it may print visitors' values, or not any more."""
+    assert re.findall(r"(?<![\w.])print\(.*\)", inspect.getsource(queueing)) == ["print(str(e))"]
+
+
+def test_nothing_is_printed_once_it_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (queueing, routes):
+        monkeypatch.setattr(module, "traceback", module.traceback)
+    monkeypatch.setattr(queueing, "print", print, raising=False)
+    print_no_input()
+    assert isinstance(queueing.traceback, NoTracebacks) and isinstance(routes.traceback, NoTracebacks)
+    try:
+        raise ValueError
+    except ValueError:
+        queueing.traceback.print_exc()
+    queueing.print(CANARY)  # type: ignore[attr-defined]
+    assert capsys.readouterr() == ("", "") and "could not carry out" in caplog.text

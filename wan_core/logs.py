@@ -1,0 +1,104 @@
+"""The log of this process: one line an entry, and nothing in it that a visitor sent.
+
+The text of an exception quotes what could not be read, and libraries write down the requests they handle. So exceptions
+are logged as their type and place, and libraries that see requests as the place where they spoke.
+"""
+
+import logging
+import sqlite3
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+MAX_CHARS = 1_000
+FRAMES = 8
+PLAIN_TEXTS = (sqlite3.Error, ImportError, MemoryError)  # their texts name no values
+SEE_REQUESTS = {"PIL", "anyio", "asyncio", "fal_client", "fastapi", "gradio", "gradio_client", "httpcore", "httpx"}
+SEE_REQUESTS |= {
+    "mcp",
+    "multipart",
+    "openai",
+    "python_multipart",
+    "sse_starlette",
+    "starlette",
+    "uvicorn",
+    "httpcore2",
+    "httpx2",
+}
+WARNINGS = "py.warnings"
+ACCESS = "uvicorn.access"  # its formatter wants the arguments; Gradio keeps it silent
+HERE = Path(__file__).parents[1]
+
+_new_record = logging.LogRecord
+
+
+def set_up(level: str) -> None:
+    """Write our own entries from `level` on and those of libraries from WARNING on, to stderr."""
+    logging.basicConfig(level=logging.WARNING, format=FORMAT)
+    logging.getLogger("wan_core").setLevel(level)
+    logging.setLogRecordFactory(harmless_record)
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a record that cannot be formatted would be printed with its arguments
+    threading.excepthook = log_thread_fault
+
+
+def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
+    """A record on one line: no text of an exception, and none of a library that sees requests."""
+    record = _new_record(*args, **options)
+    if record.name == ACCESS:
+        return record
+    text = _text(record)
+    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+        text = f"{text}: {describe(record.exc_info[1])}"
+    record.msg, record.args, record.exc_info, record.stack_info = _one_line(text), (), None, None
+    return record
+
+
+def describe(error: BaseException) -> str:
+    """The type and place of `error`, and its text where that cannot hold what a visitor sent."""
+    text = ""
+    if isinstance(error, OSError):
+        text = f" ({error.strerror})" if error.strerror else ""
+    elif isinstance(error, PLAIN_TEXTS):
+        text = f" ({error})"
+    places = [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in _frames(error)]
+    return f"{type(error).__name__}{text} at {' < '.join(reversed(places[-FRAMES:])) or 'an unknown place'}"
+
+
+def log_thread_fault(fault: threading.ExceptHookArgs) -> None:
+    """In the place of `threading.excepthook`, which prints."""
+    if fault.exc_value is not None:
+        name = fault.thread.name if fault.thread else "?"
+        logging.getLogger(__name__).error("thread %s ended: %s", name, describe(fault.exc_value))
+
+
+def _text(record: logging.LogRecord) -> str:
+    if record.name == WARNINGS:  # its text is `path:line: Category: what was warned of`
+        return ": ".join(record.getMessage().split(": ")[:2])
+    place = _short(record.pathname)
+    if {record.name.split(".")[0], place.split("/")[0]} & SEE_REQUESTS:  # some speak in the name of the root
+        return f"a message from {place}:{record.lineno}, which may quote a visitor and is left out"
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} (with values that do not fit)"
+
+
+def _frames(error: BaseException) -> traceback.StackSummary:
+    return traceback.extract_tb(error.__traceback__)
+
+
+def _short(path: str) -> str:
+    """`path` from the folder on that Python imports from."""
+    for folder in (str(HERE), *sys.path):
+        if folder and path.startswith(f"{folder}/"):
+            return path[len(folder) + 1 :]
+    return path
+
+
+def _one_line(text: str) -> str:
+    shown = text.replace("\r", "\\r").replace("\n", "\\n")
+    return shown if len(shown) <= MAX_CHARS else f"{shown[:MAX_CHARS]}…"

@@ -1,0 +1,73 @@
+"""What goes wrong around our functions, inside Gradio: the visitor gets a sentence, the log one line without the input.
+
+Gradio 6.31 prints every such fault with the values that it quotes, megabytes if a visitor sends them, and tells the
+visitor nothing. Its `Blocks` are corrected by inheritance; what it prints elsewhere, by `print_no_input`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import gradio as gr
+from fastapi.exceptions import RequestValidationError
+from gradio import queueing, route_utils, routes
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from wan_core.errors import UNEXPECTED
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = "The values of this request do not fit what it is for. Reload the page, or see the API page for them."
+
+
+class Page(gr.Blocks):
+    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print."""
+
+    async def preprocess_data(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().preprocess_data(*args, **options)
+        except Exception as error:  # noqa: BLE001  (whatever a component makes of a visitor's value)
+            log.debug("an event came with values that do not fit it: %s", type(error).__name__)
+            raise gr.Error(UNREADABLE, title="Not done", print_exception=False) from None
+
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        try:
+            return await super().process_api(*args, **options)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception:
+            log.exception("an event of the page failed")
+            raise gr.Error(UNEXPECTED, print_exception=False) from None
+
+
+async def refuse_unreadable(request: Request, error: Exception) -> JSONResponse:
+    """The answer of Gradio's routes to a body that is not what they take; it repeats nothing of it."""
+    log.debug("a request does not fit its route: %s", type(error).__name__)
+    return JSONResponse({"detail": UNREADABLE}, 422)
+
+
+FAULT_HANDLERS: Mapping[type[Exception], Callable[..., Any]] = dict.fromkeys(
+    (RequestValidationError, route_utils.FnIndexInferError, LookupError, TypeError, ValueError), refuse_unreadable
+)
+"""For `launch(app_kwargs={"exception_handlers": …})`: a name, an index or a type that Gradio's routes stumble over."""
+
+
+class NoTracebacks(ModuleType):
+    """In the place of the module `traceback`: one line of the log, by its rules, instead of a print."""
+
+    def print_exc(self) -> None:
+        log.exception("Gradio could not carry out an event")
+
+
+def print_no_input() -> None:
+    """Keep Gradio from printing what visitors sent: its queue and routes print the faults of events with their text."""
+    for module in (queueing, routes):
+        setattr(module, "traceback", NoTracebacks("traceback"))  # noqa: B010
+    setattr(queueing, "print", print_nothing)  # noqa: B010  (what a validator refused, as the visitor is told anyway)
+
+
+def print_nothing(*texts: object) -> None:
+    """For a module that prints what visitors sent."""
