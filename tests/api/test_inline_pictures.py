@@ -64,8 +64,32 @@ def test_a_picture_is_cut_out_whole_whatever_the_chunks(
     values, files = split(folder, body.encode(), sizes)
     ((name, content),) = files.items()
     assert values == {"prompt": "p" * blank, "image_url": INLINE + name, "seed": 5}
-    assert content == LONG and name.endswith(".png")
+    assert content == LONG and name.endswith(".bin"), "what it is, the gate says"
     assert not list(folder.iterdir()), "nothing is left"
+
+
+def in_lines(uri: str) -> str:
+    head, _, text = uri.partition(",")
+    return head + "," + "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        uri(kind="image/jpg"),
+        uri(kind="application/octet-stream"),
+        uri(kind="image/png;name=a.png"),
+        uri(kind=""),
+        in_lines(uri()),
+        uri().rstrip("="),
+        uri().replace("+", "%2B").replace("/", "%2F"),
+    ],
+    ids=["jpg", "octets", "named", "no type", "lines", "no padding", "percent"],
+)
+@pytest.mark.parametrize("size", [997, 64_000])
+def test_a_long_picture_may_be_spelt_as_a_short_one(tmp_path: Path, spelling: str, size: int) -> None:
+    values, files = split(tmp_path, json.dumps({"image_url": spelling}).encode(), [size])
+    assert files[values["image_url"].removeprefix(INLINE)] == LONG
 
 
 def test_two_pictures_are_two_files(tmp_path: Path) -> None:
@@ -84,7 +108,7 @@ def test_a_short_body_stays_as_it_is(tmp_path: Path) -> None:
     [
         ({"image_url": "http://example.com/" + "a" * 300_000}, "Without pictures"),
         ({"image_url": uri(), "prompt": "x" * 300_000}, "Without pictures"),
-        ({"image_url": "data:text/html;base64," + "A" * 300_000}, "Without pictures"),
+        ({"image_url": "data:text/html," + "A" * 300_000}, "Without pictures"),
         ({"prompt": uri()}, "outside"),
         ({"x": [uri()]}, "outside"),
         ({"image_url": [uri()]}, "outside"),
