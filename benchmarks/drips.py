@@ -21,8 +21,9 @@ from wan_core.endpoints import IMAGE_TO_VIDEO
 SENDERS = 25
 PART = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 PATIENCE_S = 345
+PAGE_EVENT = "/gradio_api/queue/join"
 ROUTES = {
-    "/gradio_api/queue/join": "application/json",
+    PAGE_EVENT: "application/json",
     "/gradio_api/upload": "multipart/form-data; boundary=x",
     f"/queue/{IMAGE_TO_VIDEO.id}": "application/json",
 }
@@ -32,9 +33,10 @@ def drip(home: str, path: str) -> tuple[str, float]:
     """The status line that ended it, or `held`, and after how many seconds."""
     parts, began = urlsplit(home), time.monotonic()
     assert parts.hostname and parts.port
+    length = 600_000 if path != PAGE_EVENT else 250_000  # else it would be refused at once
     head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: {ROUTES[path]}\r\n"
     with socket.create_connection((parts.hostname, parts.port), timeout=1) as line:
-        line.sendall(f"{head}Content-Length: 250000\r\n\r\n{PART}".encode())
+        line.sendall(f"{head}Content-Length: {length}\r\n\r\n{PART}".encode())
         while time.monotonic() - began < PATIENCE_S:
             try:
                 answer = line.recv(4096)
