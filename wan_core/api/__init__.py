@@ -73,8 +73,8 @@ def build(
     ]
     middleware = [
         Middleware(LastResort),
-        Middleware(HostGuard, settings),
         Middleware(Dispatch),
+        Middleware(HostGuard, settings),
         Middleware(NoRelay),
         Middleware(NoUnusedRoutes),
         Middleware(BodyGuard, settings.limits),
