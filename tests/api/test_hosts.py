@@ -40,7 +40,7 @@ def asked(headers: dict[str, str], path: str = "/", **variables: Any) -> int:
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_a_foreign_name_is_refused_on_every_route(path: str, headers: dict[str, str]) -> None:
-    assert asked(headers, path) == 421
+    assert asked(headers, path) == 403
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost", "LOCALHOST:1", "[::1]:7860", "fal.run", "rest.fal.ai"])
@@ -65,7 +65,7 @@ def test_a_server_meant_for_others_answers_to_every_name(
 
 def test_keys_alone_do_not_open_the_page_to_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_API_KEYS", "one, two")
-    assert asked({"host": "wan.example.com"}) == 421
+    assert asked({"host": "wan.example.com"}) == 403
 
 
 def test_the_public_address_is_answered_beside_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_the_public_address_is_answered_beside_this_machine(monkeypatch: pytest.
     assert asked({"host": "WAN.example.com:443"}) == 200
     assert asked({"host": "127.0.0.1:7860", "x-forwarded-host": "wan.example.com"}) == 200
     assert asked({"host": "127.0.0.1:7860"}) == 200
-    assert asked({"host": "other.example.com"}) == 421
+    assert asked({"host": "other.example.com"}) == 403
 
 
 def test_the_refusal_says_what_the_owner_can_do() -> None:

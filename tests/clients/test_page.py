@@ -62,7 +62,7 @@ def test_a_foreign_page_may_ask_a_public_server(tmp_path: Path) -> None:
 def test_the_page_answers_no_foreign_name_on_loopback(home: str) -> None:
     for path in ("/", "/config", "/gradio_api/info", f"/run/{IMAGE_TO_VIDEO.id}"):
         answer = httpx.get(home + path, headers={"host": "evil.example"})
-        assert answer.status_code == 421 and "WAN_PUBLIC_URL" in answer.json()["detail"]
+        assert answer.status_code == 403 and "WAN_PUBLIC_URL" in answer.json()["detail"]
 
 
 def test_every_answer_of_the_page_forbids_guessing_its_type(home: str) -> None:

@@ -152,7 +152,7 @@ def test_no_event_of_the_page_prints_what_it_was_sent(app: Watched, value: Any) 
         for values in ([value] * len(dependency["inputs"]), [value]):
             route = "/gradio_api/queue/join" if dependency["queue"] else "/gradio_api/run/predict"
             answer = app.http.post(route, json=body | {"data": values})
-            assert answer.status_code != 500 or answer.json()["error"], answer.text
+            assert answer.status_code in (200, 400, 422), answer.text
             assert len(answer.content) < 50_000
 
 

@@ -47,6 +47,25 @@ def test_values_that_do_not_fit_get_a_sentence(values: list[Any], caplog: pytest
     assert CANARY not in caplog.text and "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("data", [None, CANARY, [CANARY], 5])
+def test_an_event_without_facts_has_none(data: Any) -> None:
+    def answer(event: gr.EventData) -> str:
+        return str(getattr(event, "chip", "no chip"))
+
+    with Page(analytics_enabled=False) as built:
+        gr.Button().click(answer, None, gr.Textbox())
+    told = asyncio.run(built.process_api(0, [], event_data=gr.EventData(None, data)))
+    assert told["data"] == ["no chip"]
+
+
+def test_an_event_of_the_browser_alone_cannot_be_asked_for() -> None:
+    with Page(analytics_enabled=False) as built:
+        gr.Button().click(None, None, gr.Textbox(), js="() => 1")
+    with pytest.raises(gr.Error) as told:
+        event(built, [])
+    assert told.value.message == UNREADABLE
+
+
 def test_a_sentence_of_ours_is_passed_on_and_not_printed() -> None:
     with pytest.raises(gr.Error, match="Not today") as told:
         event(page(gr.Error("Not today.")), ["a", 5])

@@ -21,6 +21,7 @@ from wan_core.api.job_routes import JobRoutes
 from wan_core.api.keys import Keys
 from wan_core.api.last_resort import LastResort
 from wan_core.api.middleware import Dispatch, NoRelay, NoUnusedRoutes
+from wan_core.api.page_statuses import CallerFaults
 from wan_core.api.refusals import http_refusal
 from wan_core.api.uploads import Uploads, local_file
 from wan_core.endpoints import ENDPOINTS
@@ -72,11 +73,12 @@ def build(
     ]
     middleware = [
         Middleware(LastResort),
-        Middleware(HostGuard, settings),
         Middleware(Dispatch),
+        Middleware(HostGuard, settings),
         Middleware(NoRelay),
         Middleware(NoUnusedRoutes),
         Middleware(BodyGuard, settings.limits),
+        Middleware(CallerFaults),
     ]
     return Api(routes, middleware, uploads.folder.tidy)
 

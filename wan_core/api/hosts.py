@@ -30,7 +30,7 @@ class HostGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._allows(Headers(scope=scope)):
             return await self._app(scope, receive, send)
-        await refusal_response(http_refusal(421, FOREIGN, "forbidden"))(scope, receive, send)
+        await refusal_response(http_refusal(403, FOREIGN, "forbidden"))(scope, receive, send)
 
     def _allows(self, headers: Headers) -> bool:
         if not self._only_local or is_local(headers):

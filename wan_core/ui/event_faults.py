@@ -30,9 +30,18 @@ class Page(gr.Blocks):
             return await super().preprocess_data(*args, **options)
         except Exception as error:  # noqa: BLE001  (whatever a component makes of a visitor's value)
             log.debug("an event came with values that do not fit it: %s", type(error).__name__)
-            raise gr.Error(UNREADABLE, title="Not done", print_exception=False) from None
+            raise unreadable() from None
+
+    async def call_function(self, block_fn: Any, *args: Any, **options: Any) -> Any:
+        function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        if not function.fn:  # an event that the browser carries out alone
+            raise unreadable()
+        return await super().call_function(block_fn, *args, **options)
 
     async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        event = options.get("event_data")
+        if isinstance(event, gr.EventData) and not isinstance(event._data, Mapping):
+            event._data = {}  # else every look into it would fail
         try:
             return await super().process_api(*args, **options)
         except gr.Error as error:
@@ -41,6 +50,10 @@ class Page(gr.Blocks):
         except Exception:
             log.exception("an event of the page failed")
             raise gr.Error(UNEXPECTED, print_exception=False) from None
+
+
+def unreadable() -> gr.Error:
+    return gr.Error(UNREADABLE, title="Not done", print_exception=False)
 
 
 async def refuse_unreadable(request: Request, error: Exception) -> JSONResponse:
