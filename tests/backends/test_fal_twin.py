@@ -71,7 +71,7 @@ class Engine(FakeBackend):
         frames, clip, size = [np.zeros((48, 64, 3), np.uint8)] * 3, self.files.clip(job.id), Size(64, 48)
         encoding.encode(frames, clip, size=size, fps=16, quality="low", write_mode="fast")
         assert job.inputs.seed is not None
-        yield Finished(Result(clip, f"{job.inputs.prompt}, as used", job.inputs.seed, size, 3, 16, job.options.engine))
+        yield Finished(Result(f"{job.inputs.prompt}, as used", job.inputs.seed, size, 3, 16, job.options.engine))
 
 
 @pytest.fixture(scope="module")

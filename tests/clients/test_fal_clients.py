@@ -5,9 +5,11 @@ Only the target is changed, and only from outside: environment, preload, .curlrc
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.support.jobs import MOST_FRAMES
 from tests.support.tls import terminated, tunnel
 from wan_core import schema
 from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
 
 pytestmark = [pytest.mark.client, pytest.mark.timeout(180)]
 
@@ -143,7 +146,10 @@ def test_the_javascript_example_runs_as_written(place: Place, preload: str, tls:
 def kept_picture(place: Place, output: Any) -> tuple[int, int]:
     """The size of the picture that a finished request was made from."""
     job_id = output["video"]["file_name"].removesuffix(".mp4")
-    with Image.open(place.data / "pictures" / f"{job_id}.png") as kept:
+    files = FileStore(place.data)
+    with closing(sqlite3.connect(files.database)) as jobs:
+        (job,) = jobs.execute("SELECT job FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    with Image.open(files.picture(json.loads(job)["files"]["image_url"])) as kept:
         return kept.size
 
 
