@@ -49,7 +49,8 @@ class Served:
         return self.house.runner.records[self.house.backend.ran[-1]].job.inputs
 
     def picture_of_last_job(self) -> Image.Image:
-        return Image.open(self.house.runner.records[self.house.backend.ran[-1]].job.picture)
+        job = self.house.runner.records[self.house.backend.ran[-1]].job
+        return Image.open(self.house.jobs.files.picture(job.picture))
 
 
 @pytest.fixture
