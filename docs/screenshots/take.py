@@ -65,7 +65,7 @@ def make(page: Page, example: int, steps: int) -> None:
     unfold(page, "sampling")
     unfold(page, "frames")
     for field, value in (("num_frames", 17), ("num_inference_steps", steps)):
-        box = page.locator(f"#{field} input[type=number]")
+        box = page.locator(f"#{field} input[data-testid=number-input]")
         box.fill(str(value))
         box.blur()
     if example == 0:
