@@ -15,7 +15,7 @@ from wan_core.settings import Settings
 FOLDER = Path(__file__).parents[1] / "presets"
 PLAIN = "fal_defaults"
 """Changes nothing; links start from it."""
-OF_THE_PERSON = ("image_url", "seed")
+OF_THE_PERSON = (*IMAGE_TO_VIDEO.picture_fields, "seed")
 
 
 class Preset(BaseModel):

@@ -88,7 +88,7 @@ def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:
     fields["seed"] = str(fields.get("seed") or "").strip() or None
     for name, box in UPLOAD_BOXES.items():
         address = str(fields.get(name) or "").strip()
-        fields[name] = address or (PICTURE_IS_UPLOADED if values.get(box) else "")
+        fields[name] = address or (PICTURE_IS_UPLOADED if values.get(box) else IMAGE_TO_VIDEO.defaults.get(name, ""))
     return fields
 
 

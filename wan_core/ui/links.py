@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from wan_core import recipe
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.presets import PLAIN, Preset, presets
 from wan_core.recipe import Recipe
 
 MAX_QUERY_CHARS = 7_500  # many servers and chats cut addresses at 8 kB
 READABLE_CHARS = 2_000  # longer queries are packed
 MAX_UNPACKED_BYTES = 200_000
-TEXTS = ("prompt", "negative_prompt", "image_url")
+TEXTS = ("prompt", "negative_prompt", *IMAGE_TO_VIDEO.picture_fields)
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def shareable(settings: Recipe) -> Recipe:
     said = dict(settings.values)
     if not said.get("prompt"):
         said.pop("prompt", None)
-    if not str(said.get("image_url", "")).startswith(("http://", "https://")):
-        said.pop("image_url", None)
+    for name in IMAGE_TO_VIDEO.picture_fields:
+        if not str(said.get(name, "")).startswith(("http://", "https://")):
+            said.pop(name, None)
     return Recipe(said, settings.engine)
 
 

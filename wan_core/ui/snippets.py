@@ -48,16 +48,15 @@ def _python(arguments: dict[str, Any]) -> str:
 
 
 def _python_word(name: str, value: object) -> str:
-    if name == "image_url" and value == PICTURE_IS_UPLOADED:
+    if name in IMAGE_TO_VIDEO.picture_fields and value == PICTURE_IS_UPLOADED:
         return f'fal_client.upload_file("{FILE}")'
     return _json(value) if isinstance(value, str) else repr(value)
 
 
 def _javascript(arguments: dict[str, Any]) -> str:
-    uploaded = arguments["image_url"] == PICTURE_IS_UPLOADED
+    uploaded = _uploaded(arguments)
     words = {name: _json(value) for name, value in arguments.items()}
-    if uploaded:
-        words["image_url"] = "await fal.storage.upload(picture)"
+    words |= {name: "await fal.storage.upload(picture)" for name in uploaded}
     lines = [f"    {name}: {word}," for name, word in words.items()]
     return "\n".join(
         [
@@ -75,8 +74,7 @@ def _javascript(arguments: dict[str, Any]) -> str:
 
 
 def _curl(arguments: dict[str, Any]) -> str:
-    if arguments["image_url"] == PICTURE_IS_UPLOADED:
-        arguments = arguments | {"image_url": ADDRESS}
+    arguments = arguments | {name: ADDRESS for name in _uploaded(arguments)}
     body = json.dumps(arguments, ensure_ascii=False, indent=2).replace("'", "'\\''")
     return "\n".join(
         [
@@ -87,6 +85,10 @@ def _curl(arguments: dict[str, Any]) -> str:
             f"  --data '{body}'",
         ]
     )
+
+
+def _uploaded(arguments: dict[str, Any]) -> list[str]:
+    return [name for name in IMAGE_TO_VIDEO.picture_fields if arguments.get(name) == PICTURE_IS_UPLOADED]
 
 
 def _json(value: object) -> str:

@@ -48,7 +48,7 @@ def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) 
     said = [
         _difference(name, getattr(request, name))
         for name in IMAGE_TO_VIDEO.fields
-        if name != "image_url" and getattr(request, name) != getattr(before, name)
+        if name not in IMAGE_TO_VIDEO.picture_fields and getattr(request, name) != getattr(before, name)
     ]
     if record.job.options.engine != earlier.job.options.engine and record.job.options.engine in profiles():
         said.append(profiles()[record.job.options.engine].title)
