@@ -48,10 +48,9 @@ def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callabl
     async def image_to_video(*given: Any) -> AsyncIterator[Answer]:
         *values, caller = given
         with as_gradio_error(written=str):
-            request, upload = _request(dict(zip(IMAGE_TO_VIDEO.fields, values, strict=True)))
+            request, uploads = _request(dict(zip(IMAGE_TO_VIDEO.fields, values, strict=True)))
             peer = caller.client.host if caller.client else None
             client = client_of(caller.headers, peer, settings, caller.username)
-            uploads = {"image_url": upload} if upload else {}
             record = await jobs.submit(Submission(request, JobOptions(engine), uploads), client)
             try:
                 async for _ in jobs.watch(record):
@@ -70,16 +69,18 @@ def image_to_video(jobs: JobService, settings: Settings, engine: str) -> Callabl
     return image_to_video
 
 
-def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, Path | None]:
-    """The request, and the path of the picture if it was uploaded."""
-    picture = values["image_url"]
-    if not isinstance(picture, dict):
-        return IMAGE_TO_VIDEO.parse(values), None
-    path = str(picture.get("path") or "")
-    if path.lower().startswith(("http://", "https://")):
-        return IMAGE_TO_VIDEO.parse(values | {"image_url": path}), None
-    request = IMAGE_TO_VIDEO.parse(values | {"image_url": PICTURE_IS_UPLOADED})
-    return request, Path(path)
+def _request(values: dict[str, Any]) -> tuple[ImageToVideoInput, dict[str, Path]]:
+    """The request, and the paths of uploaded pictures by field."""
+    uploads = {}
+    for name in IMAGE_TO_VIDEO.picture_fields:
+        if not isinstance(values[name], dict):
+            continue
+        path = str(values[name].get("path") or "")
+        if path.lower().startswith(("http://", "https://")):
+            values[name] = path
+        else:
+            values[name], uploads[name] = PICTURE_IS_UPLOADED, Path(path)
+    return IMAGE_TO_VIDEO.parse(values), uploads
 
 
 def _why(outcome: object) -> InputError | BackendError:
@@ -121,4 +122,4 @@ def _documentation() -> str:
 
 def _help(name: str) -> str:
     words = IMAGE_TO_VIDEO.fields[name].description or ""
-    return f"{words} {PICTURE_HELP}" if name == "image_url" else words
+    return f"{words} {PICTURE_HELP}" if name in IMAGE_TO_VIDEO.picture_fields else words
