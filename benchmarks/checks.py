@@ -1,8 +1,8 @@
 """Measure milliseconds of each safety check on the CPU, and seconds of a local prompt expansion.
 
-    python benchmarks/checks.py                       the two picture models and the guard
-    python benchmarks/checks.py --only freepik,guard
-    python benchmarks/checks.py --only expansion      Qwen3-VL-2B: 4.3 GB of disk and memory
+    python -m benchmarks.checks                       the two picture models and the guard
+    python -m benchmarks.checks --only freepik,guard
+    python -m benchmarks.checks --only expansion      Qwen3-VL-2B: 4.3 GB of disk and memory
 
 Weights come from the hub's cache. A missing model gets random weights of the same sizes, loaded by the same code
 (marked "random"): time does not depend on the values. A random guard is held to the 8 tokens of a real answer, a random
@@ -12,15 +12,12 @@ writer to 150. CPU seconds (all threads) are steadier than wall time on a shared
 import argparse
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from PIL import Image

@@ -1,10 +1,10 @@
 """Measure milliseconds a pair and peak memory of every interpolator, on the CPU and on a CUDA card if there is one.
 
-    python benchmarks/interpolation.py                  ms per pair at 480p and 720p (FILM: minutes on a CPU)
-    python benchmarks/interpolation.py --clip           peak memory of 64 and of 401 frames of 720p: the fallback, and
+    python -m benchmarks.interpolation                  ms per pair at 480p and 720p (FILM: minutes on a CPU)
+    python -m benchmarks.interpolation --clip           peak memory of 64 and of 401 frames of 720p: the fallback, and
                                                         on a card the networks too
-    python benchmarks/interpolation.py --only rife,fallback
-    python benchmarks/interpolation.py --quality        PSNR of the true frames between, at 480p: the fallback, blending
+    python -m benchmarks.interpolation --only rife,fallback
+    python -m benchmarks.interpolation --quality        PSNR of the true frames between, at 480p: the fallback, blending
 
 Weights are random: neither time nor memory depends on them. Each figure has its own process. CPU seconds (all threads)
 are steadier than wall time on a shared machine.
@@ -29,8 +29,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from wan_core.frames import Frame
 from wan_core.geometry import LANDSCAPE, Size

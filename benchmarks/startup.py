@@ -1,19 +1,16 @@
 """Measure seconds from `python app.py` to a page that answers, and from there to the first example's clip.
 
-Run: python benchmarks/startup.py
+Run: python -m benchmarks.startup
 """
 
 import base64
 import platform
-import sys
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
 
 import httpx
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.app import App, outcome_of, running_app
 from wan_core.endpoints import IMAGE_TO_VIDEO
