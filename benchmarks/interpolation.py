@@ -95,7 +95,7 @@ def memory(found: dict[str, float]) -> str:
 
 
 def child(used: str, device: str, size: str, frames: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", f"{used},{device},{size},{frames}"]
+    command = [sys.executable, "-m", "benchmarks.interpolation", "--measure", f"{used},{device},{size},{frames}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return dict(json.loads(done.stdout))
 
