@@ -92,11 +92,9 @@ def _frames(error: BaseException) -> traceback.StackSummary:
 
 
 def _short(path: str) -> str:
-    """`path` from the folder on that Python imports from."""
-    for folder in (str(HERE), *sys.path):
-        if folder and path.startswith(f"{folder}/"):
-            return path[len(folder) + 1 :]
-    return path
+    """`path` from the nearest folder on that Python imports from: an environment may lie within this one."""
+    above = [folder for folder in (str(HERE), *sys.path) if folder and path.startswith(f"{folder}/")]
+    return path[len(max(above, key=len)) + 1 :] if above else path
 
 
 def _one_line(text: str) -> str:
