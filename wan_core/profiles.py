@@ -160,6 +160,11 @@ def pool_of(where: Where, engine: str) -> Literal["local", "fal"]:
     return "fal" if at_once else "local"
 
 
+def draws_small(profile: EngineProfile, where: Where) -> bool:
+    """Whether the job runs here, on an engine whose frames are enlarged."""
+    return profile.render_divisor > 1 and pool_of(where, profile.name) == "local"
+
+
 def choose(settings: Settings, machine: Machine) -> Choice:
     """Choose `WAN_ENGINE`, else the full model if it can run, else the miniature.
 

@@ -28,7 +28,14 @@ from wan_core.ui.visit import browser_state
 
 MACHINE = Machine()
 CHOICE = Choice(profiles()["miniature"], "It suits.")
-VALUES = {"prompt": "a walk", "num_frames": 17, "engine": "miniature", "where": "local", "prompt_in_file": True}
+VALUES = {
+    "prompt": "a walk",
+    "num_frames": 17,
+    "engine": "miniature",
+    "where": "local",
+    "prompt_in_file": True,
+    "picture_detail": True,
+}
 
 
 @dataclass

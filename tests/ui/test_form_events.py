@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 import pytest
@@ -15,7 +16,9 @@ from wan_core import recipe, schema, ui
 from wan_core.events import JobOptions
 from wan_core.geometry import Size
 from wan_core.presets import presets
+from wan_core.profiles import draws_small, profiles
 from wan_core.ui.examples import EXAMPLES
+from wan_core.ui.links import link_query
 from wan_core.ui.picture_check import SeenPicture, picture_key
 from wan_core.ui.visit import Visit
 
@@ -44,7 +47,7 @@ def a_clip(desk: Desk, caller: gr.Request, **changed: Any) -> Visit:
 @pytest.mark.parametrize("name", ["fal_defaults", "draft", "portrait", "smooth", "smallest", "miniature"])
 def test_a_preset_sets_all_it_decides_and_leaves_picture_prompt_and_seed(desk: Desk, name: str) -> None:
     values = filled(desk, desk.form_events.preset(event(preset=name)))
-    assert values == {**presets()[name].complete, "engine": "miniature"}
+    assert values == {**presets()[name].complete, "engine": "miniature", "picture_detail": True}
     assert not {"picture", "image_url", "prompt", "seed"} & set(values)
 
 
@@ -104,6 +107,27 @@ def test_an_address_fills_the_form_and_counts_more_than_the_last_clip(desk: Desk
     values = filled(desk, desk.form_events.address(caller, visit.plain))
     assert (values["num_frames"], values["prompt"], values["shift"]) == (MOST_FRAMES, "hello", 5)
     assert values["engine"] == "miniature", "the engine named cannot run here"
+
+
+def test_the_models_own_pixels_come_back_from_clip_file_and_address(desk: Desk, caller: gr.Request) -> None:
+    visit = a_clip(desk, caller, picture_detail=False)
+    record = desk.house.jobs.get(visit.clip or "")
+    assert record and record.job.options.picture_detail is False
+    kept = recipe.from_job(record.job)
+    caller.request.query_params = dict(parse_qsl(link_query(kept) or ""))
+    for shown in (
+        desk.form_events.clip(visit.plain, event(clip=visit.clip)),
+        desk.form_events.restore_settings(event(settings=recipe.to_comment(kept, "any"))),
+        desk.form_events.address(caller, {}),
+    ):
+        assert filled(desk, shown)["picture_detail"] is False
+    assert filled(desk, desk.form_events.preset(event(preset="draft")))["picture_detail"] is True
+
+
+def test_the_switch_for_detail_is_there_only_where_frames_are_drawn_small(desk: Desk) -> None:
+    for engine, where, shown in (("miniature", "local", True), ("miniature", "fal", False)):
+        assert desk.form_events.detail_switch(engine, where)["visible"] is shown  # type: ignore[arg-type]
+    assert draws_small(profiles()["a14b"], "local") is False
 
 
 def test_a_clip_that_is_gone_says_so(desk: Desk) -> None:

@@ -67,6 +67,7 @@ def test_a_long_prompt_travels_packed_and_a_short_one_stays_readable() -> None:
     assert "prompt=a+walk" in query_of(Recipe({"prompt": "a walk"}))
     query = query_of(Recipe({"prompt": LONG, "negative_prompt": "blurry – 模糊", "num_frames": 49}))
     assert len(query) < READABLE_CHARS < len(LONG)
+    assert parse_link(dict(parse_qsl(query_of(Recipe({"prompt": LONG}, picture_detail=False))))).picture_detail is False
     found = parse_link(dict(parse_qsl(query))).values
     assert (found["prompt"], found["negative_prompt"], found["num_frames"]) == (LONG, "blurry – 模糊", 49)
 

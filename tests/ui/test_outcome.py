@@ -65,9 +65,13 @@ def test_on_zerogpu_the_quota_is_said_before_the_click() -> None:
     assert "quota" not in outcome(request, size, TURBO, HOST, "local")
 
 
-def test_the_miniature_says_that_the_clip_is_enlarged() -> None:
-    line = text(outcome(a_request(**DEFAULTS), Size(1600, 900), MINIATURE, Estimator(Machine()), "local"))
-    assert "The miniature draws at 208×128; the video is enlarged to 832×480." in line
+def test_the_miniature_says_how_small_it_draws_and_where_fine_detail_comes_from() -> None:
+    request, host = a_request(**DEFAULTS), Estimator(Machine())
+    line = text(outcome(request, Size(1600, 900), MINIATURE, host, "local"))
+    assert "drawn at 208×128; fine detail is taken from your picture." in line
+    plain = text(outcome(request, Size(1600, 900), MINIATURE, host, "local", picture_detail=False))
+    assert "enlarged to 832×480" in plain and "from your picture" not in plain
+    assert "208×128" not in outcome(request, Size(1600, 900), MINIATURE, host, "fal")
 
 
 def test_without_a_picture_auto_follows_it_and_a_named_ratio_is_known() -> None:

@@ -19,7 +19,8 @@ def facts_of(house: House, pool: str, **more: str) -> str:
 
 def test_a_clip_made_here_names_its_engine_and_no_other_place(house: House) -> None:
     html = facts_of(house, "local")
-    assert "Miniature, on this machine</dd>" in html and "fal-copy" not in html
+    assert "Miniature, on this machine; drawn at 208×128; fine detail is taken from your picture</dd>" in html
+    assert "fal-copy" not in html
 
 
 def test_a_clip_made_on_fal_names_the_model_that_made_it_and_links_the_copy_there(house: House) -> None:

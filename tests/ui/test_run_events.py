@@ -217,11 +217,12 @@ def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Des
     desk.house.jobs.files.frames(visit.job).write_bytes(b"frames")
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"]
-    values = desk.values(video_quality="low", num_frames=99)
+    values = desk.values(video_quality="low", num_frames=99, picture_detail=False)
     again = Visit.of(desk.run_events.finish_again(caller, last["visit"], *values))
     job = desk.house.jobs.get(again.job or "")
     assert job is not None and job.job.frames_of == visit.job
     assert job.job.inputs.video_quality == "low" and job.job.inputs.num_frames == 17
+    assert job.job.options.picture_detail is False
 
 
 def test_the_seed_of_the_clip_on_show_goes_into_the_form(desk: Desk, caller: gr.Request) -> None:

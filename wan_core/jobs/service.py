@@ -149,8 +149,12 @@ class JobService:
             limits = [submission.start_within_s for submission in submissions]
             return await asyncio.to_thread(self._queue, jobs, client, fal_key, limits)
 
-    def finish_again(self, source: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
+    def finish_again(
+        self, source: JobRecord, changes: Mapping[str, object], client: Client, *, picture_detail: bool | None = None
+    ) -> JobRecord:
         """Queue a job that interpolates and encodes the kept frames of `source` again.
+
+        `picture_detail`: as the source has it unless given.
 
         Raises:
             InputError: a field cannot change now, or a value is out of bounds.
@@ -170,7 +174,11 @@ class JobService:
             job,
             id=str(uuid.uuid4()),
             inputs=judged.model_copy(update=kept),
-            options=replace(job.options, where="local"),
+            options=replace(
+                job.options,
+                where="local",
+                picture_detail=job.options.picture_detail if picture_detail is None else picture_detail,
+            ),
             frames_of=job.frames_of or job.id,
             group=None,
         )

@@ -16,6 +16,7 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.ui.numbers import NumberSlider
 
 PICTURE_IS_UPLOADED = "uploaded"  # stands in a picture field where the picture came as a file
+PICTURE_DETAIL = "Detail from the picture"
 UPLOAD_BOXES = {"image_url": "picture"}  # the box beside each picture field, by its name in the form
 PLACEHOLDERS = {
     "seed": "random",
@@ -45,7 +46,8 @@ def control(field: str, value: object = None, **options: Any) -> Component:
 
 
 class Form:
-    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`."""
+    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`,
+    `picture_detail`."""
 
     def __init__(self) -> None:
         self._inputs: dict[str, Component] = {}

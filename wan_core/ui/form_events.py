@@ -11,11 +11,11 @@ from wan_core.events import Where
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
-from wan_core.profiles import Choice, Machine, profiles, why_not
+from wan_core.profiles import Choice, Machine, draws_small, profiles, why_not
 from wan_core.ui import chips, examples, picker, saved, strip
 from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import as_gradio_error
-from wan_core.ui.links import parse_link
+from wan_core.ui.links import ParsedLink, parse_link
 from wan_core.ui.pictures import copy_to_uploads
 from wan_core.ui.run_events import GONE
 from wan_core.ui.screen import Screen
@@ -71,7 +71,8 @@ class FormEvents:
         with as_gradio_error():
             kept = saved.recipe_in(event)
             picture = {"picture": None} if "image_url" in kept.values else {}
-            fields = {**kept.values, **picture, "engine": self._runnable(kept.engine)}
+            detail = {} if kept.picture_detail is None else {"picture_detail": kept.picture_detail}
+            fields = {**kept.values, **picture, **detail, "engine": self._runnable(kept.engine)}
             return self._form.show(fields) | {self._row: self._no_preset()}
 
     def address(self, request: gr.Request, visit: object) -> Filled:
@@ -84,6 +85,10 @@ class FormEvents:
     def chips(self, engine: str, where: Where) -> str:
         return chips.chips(profiles()[self._runnable(engine)], where)
 
+    def detail_switch(self, engine: str, where: Where) -> Any:
+        """Visible only where frames are enlarged."""
+        return gr.update(visible=draws_small(profiles()[self._runnable(engine)], where))
+
     def chip(self, prompt: str, event: gr.EventData) -> str:
         with as_gradio_error():
             chip = chips.chosen_chip(event)
@@ -91,11 +96,12 @@ class FormEvents:
 
     def _from_address(self, query: Mapping[str, str]) -> Filled:
         wanted = parse_link(query)
-        if not wanted.values and wanted.preset is None and wanted.engine is None:
+        if wanted == ParsedLink({}, None, None):
             return {}
         engine = self._runnable(wanted.engine)
         row = picker.picker(wanted.preset.name if wanted.preset else None, self._choice.profile, self._machine)
-        return self._form.show({**wanted.values, "engine": engine}) | {self._row: row}
+        page = {"engine": engine, "picture_detail": wanted.picture_detail}
+        return self._form.show({**wanted.values, **page}) | {self._row: row}
 
     def _last_settings(self, visit: Visit) -> Filled:
         """The settings of the followed job, else of the clip on show."""
@@ -103,15 +109,18 @@ class FormEvents:
         return self._settings_of(record) if record else {}
 
     def _preset(self, preset: Preset) -> Filled:
-        values = {**preset.complete, "engine": self._runnable(preset.engine)}
-        return self._form.show(values) | {self._row: picker.picker(preset.name, self._choice.profile, self._machine)}
+        page = {"engine": self._runnable(preset.engine), "picture_detail": preset.picture_detail}
+        return self._form.show({**preset.complete, **page}) | {
+            self._row: picker.picker(preset.name, self._choice.profile, self._machine)
+        }
 
     def _settings_of(self, record: JobRecord) -> Filled:
         """Every input as it was for the job, with its stored picture."""
-        job = record.job
+        job, options = record.job, record.job.options
         pictures = {UPLOAD_BOXES[name]: self._picture(picture) for name, picture in job.files.items()}
-        page = {**pictures, "engine": self._runnable(job.options.engine), "where": job.options.where}
-        fields = job.inputs.model_dump() | page | {"prompt_in_file": job.options.prompt_in_file}
+        page = {**pictures, "engine": self._runnable(options.engine), "where": options.where}
+        switches = {"prompt_in_file": options.prompt_in_file, "picture_detail": options.picture_detail}
+        fields = job.inputs.model_dump() | page | switches
         return self._form.show(fields) | {self._row: self._no_preset()}
 
     def _picture(self, file_id: str) -> str | None:

@@ -9,7 +9,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wan_core import recipe
@@ -30,6 +30,7 @@ class ParsedLink:
     values: Mapping[str, Any]
     preset: Preset | None
     engine: str | None
+    picture_detail: bool = True
 
 
 def link_query(settings: Recipe) -> str | None:
@@ -39,7 +40,7 @@ def link_query(settings: Recipe) -> str | None:
     if len(query) > READABLE_CHARS:
         rest = {name: value for name, value in settings.values.items() if name not in TEXTS}
         texts = {name: settings.values[name] for name in TEXTS if settings.values.get(name)}
-        query = f"{_query(Recipe(rest, settings.engine))}&texts={_pack(texts)}"
+        query = f"{_query(replace(settings, values=rest))}&texts={_pack(texts)}"
     return query if len(query) <= MAX_QUERY_CHARS else None
 
 
@@ -51,7 +52,7 @@ def shareable(settings: Recipe) -> Recipe:
     for name in IMAGE_TO_VIDEO.picture_fields:
         if not str(said.get(name, "")).startswith(("http://", "https://")):
             said.pop(name, None)
-    return Recipe(said, settings.engine)
+    return Recipe(said, settings.engine, picture_detail=settings.picture_detail)
 
 
 def parse_link(query: Mapping[str, str]) -> ParsedLink:
@@ -60,7 +61,8 @@ def parse_link(query: Mapping[str, str]) -> ParsedLink:
     preset = presets().get(query.get("preset", ""))
     values = (preset.complete if preset else {}) | dict(asked.values)
     engine = asked.engine or (preset.engine if preset else None)
-    return ParsedLink(values, preset, engine)
+    detail = preset.picture_detail if preset else True
+    return ParsedLink(values, preset, engine, detail if asked.picture_detail is None else asked.picture_detail)
 
 
 def _query(settings: Recipe) -> str:

@@ -7,14 +7,22 @@ from wan_core.errors import InputError
 from wan_core.estimator import Estimate, Estimator
 from wan_core.events import Where
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile, pool_of
+from wan_core.profiles import EngineProfile, draws_small, pool_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
 from wan_core.ui.progress import duration
 
+DETAIL_WORDS = "fine detail is taken from your picture"
+
 
 def outcome(
-    request: ImageToVideoInput, picture: Size | None, profile: EngineProfile, estimator: Estimator, where: Where
+    request: ImageToVideoInput,
+    picture: Size | None,
+    profile: EngineProfile,
+    estimator: Estimator,
+    where: Where,
+    *,
+    picture_detail: bool = True,
 ) -> str:
     """The line; its `data-crop` is the part of the picture that will be kept (per cent)."""
     size = _size(request, picture)
@@ -24,11 +32,16 @@ def outcome(
     words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
     if size:
         words.append(_effort(estimator.estimate(request, size, profile), profile, where))
-    drawn_small = profile.render_divisor > 1 and pool_of(where, profile.name) == "local"
-    notes = [_rendered_small(size, profile)] if size and drawn_small else []
+    notes = [_drawn_small(size, profile, picture_detail)] if size and draws_small(profile, where) else []
     crop = _crop(picture, size) if picture and size else ""
     line = f'<p class="outcome" data-crop="{crop}"><b>{escape(words[0])}</b> · {escape(" · ".join(words[1:]))}</p>'
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
+
+
+def drawn_at(size: Size, profile: EngineProfile, picture_detail: bool) -> str:
+    """What becomes of an engine's small frames, after "it is"."""
+    small = geometry.rendered_size(size, profile.render_divisor)
+    return f"drawn at {small}; {DETAIL_WORDS if picture_detail else f'it is enlarged to {size} without more detail'}"
 
 
 def faults(error: InputError) -> str:
@@ -74,6 +87,5 @@ def _crop(picture: Size, size: Size) -> str:
     return ",".join(f"{100 * share:.2f}" for share in shares)
 
 
-def _rendered_small(size: Size, profile: EngineProfile) -> str:
-    rendered = geometry.rendered_size(size, profile.render_divisor)
-    return f"The {profile.title.lower()} draws at {rendered}; the video is enlarged to {size}."
+def _drawn_small(size: Size, profile: EngineProfile, picture_detail: bool) -> str:
+    return f"The {profile.title.lower()}'s video is {drawn_at(size, profile, picture_detail)}."

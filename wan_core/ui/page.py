@@ -107,7 +107,7 @@ class FormColumn:
         sections.size_section(self.form, first)
         sections.sampling_section(self.form, first, engine)
         sections.frames_section(self.form, first)
-        sections.encoding_section(self.form, first)
+        sections.encoding_section(self.form, first, engine)
         self.wan_negative = sections.checks_section(self.form, first)
         self.fal_key = sections.where_section(self.form, choice, machine, engine, fal)
         with gr.Row(elem_classes="not-in-embed"):
@@ -167,6 +167,8 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]
     gr.on([each.change for each in runs], form_events.chips, runs, [left.chips], **AT_ONCE)
+    detail = left.form["picture_detail"]
+    gr.on([each.change for each in runs], form_events.detail_switch, runs, [detail], **AT_ONCE)
     left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
     picture.input(outputs=[image_url], js="() => ''", **BROWSER)
     image_url.input(outputs=[picture], js="() => null", **BROWSER)

@@ -12,6 +12,7 @@ from wan_core.jobs.service import JobService
 from wan_core.profiles import profiles
 from wan_core.recipe import Recipe
 from wan_core.ui.links import link_query
+from wan_core.ui.outcome import drawn_at
 from wan_core.ui.progress import duration
 from wan_core.ui.saved import FILE_NAME, settings_file
 
@@ -68,11 +69,18 @@ def _clip_line(result: Result) -> str:
 def _engine_line(record: JobRecord, result: Result) -> str:
     """Engine and place; for a clip made on fal, a link to the copy there."""
     title = profiles()[result.engine].title if result.engine in profiles() else result.engine
-    line = escape(f"{title}, on {'fal' if record.pool == 'fal' else 'this machine'}")
+    line = escape(f"{title}, on {'fal' if record.pool == 'fal' else 'this machine'}{_drawn_small(record, result)}")
     if result.fal_url is None:
         return line
     href = escape(result.fal_url, quote=True)
     return f'{line} · <a id="fal-copy" href="{href}" target="_blank" rel="noopener noreferrer">the copy at fal</a>'
+
+
+def _drawn_small(record: JobRecord, result: Result) -> str:
+    profile = profiles().get(result.engine)
+    if profile is None or record.pool == "fal" or profile.render_divisor == 1:
+        return ""
+    return f"; {drawn_at(record.job.size, profile, record.job.options.picture_detail)}"
 
 
 def _times(result: Result) -> str:
@@ -87,7 +95,7 @@ def _times(result: Result) -> str:
 
 def _recipe(record: JobRecord) -> str:
     kept = recipe.from_job(record.job)
-    plain = {"engine": kept.engine, "where": kept.where, **kept.values}
+    plain = {"engine": kept.engine, "where": kept.where, "picture_detail": kept.picture_detail, **kept.values}
     text = escape(json.dumps(plain, ensure_ascii=False, indent=2))
     return (
         f'<p class="small">{_link(kept)}</p>'

@@ -49,7 +49,8 @@ class RunEvents:
             if not given["picture"] and not str(given["image_url"] or "").strip():
                 raise InputError("image_url", "missing", NO_PICTURE)
             own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
-            options = JobOptions(str(given["engine"]), given["where"], bool(given["prompt_in_file"]))
+            switches = {name: bool(given[name]) for name in ("prompt_in_file", "picture_detail")}
+            options = JobOptions(str(given["engine"]), given["where"], **switches)
             submission = Submission(request_of(given), options, uploads_of(given))
             record = await self._jobs.submit(submission, self._client(request), own_key)
             return Visit.of(visit).with_job(record.job.id).plain
@@ -63,7 +64,9 @@ class RunEvents:
                 raise BackendError("frames_not_kept", GONE)
             given = self._form.read(values)
             changes = {name: given[name] for name in FINISHING_FIELDS}
-            return seen.with_job(self._jobs.finish_again(source, changes, self._client(request)).job.id).plain
+            detail, client = bool(given["picture_detail"]), self._client(request)
+            again = self._jobs.finish_again(source, changes, client, picture_detail=detail)
+            return seen.with_job(again.job.id).plain
 
     def seed_of(self, visit: object) -> str:
         seen = Visit.of(visit)

@@ -7,9 +7,9 @@ import gradio as gr
 from wan_core import prompting
 from wan_core.events import Where
 from wan_core.presets import Preset
-from wan_core.profiles import Choice, EngineProfile, Machine, profiles, why_not
+from wan_core.profiles import Choice, EngineProfile, Machine, draws_small, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
-from wan_core.ui.controls import Form, control, to_component_value
+from wan_core.ui.controls import PICTURE_DETAIL, Form, control, to_component_value
 from wan_core.ui.pictures import UploadedImage
 
 SAMPLING = ("seed", "num_inference_steps", "guidance_scale", "guidance_scale_2", "shift", "acceleration")
@@ -89,10 +89,21 @@ def frames_section(form: Form, opening: Preset) -> None:
             _add(form, name, opening)
 
 
-def encoding_section(form: Form, opening: Preset) -> None:
+def encoding_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
     with gr.Accordion("Encoding", open=False, elem_id="encoding", elem_classes="not-in-embed"):
         for name in ENCODING:
             _add(form, name, opening)
+        form.add(
+            "picture_detail",
+            gr.Checkbox(
+                opening.picture_detail,
+                label=PICTURE_DETAIL,
+                info="The frames are drawn small. On: they are enlarged with fine detail from your picture, where they "
+                "still show it. Off: the model's own pixels, blurred by enlarging.",
+                elem_id="picture_detail",
+                visible=draws_small(engine, "local"),
+            ),
+        )
         form.add(
             "prompt_in_file",
             gr.Checkbox(

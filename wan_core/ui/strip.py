@@ -12,6 +12,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.profiles import profiles
 from wan_core.timing import timing
 from wan_core.ui.buttons import clicked
+from wan_core.ui.controls import PICTURE_DETAIL
 from wan_core.ui.result import clip_url
 
 STRIP_JS = """
@@ -52,6 +53,8 @@ def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) 
     ]
     if record.job.options.engine != earlier.job.options.engine and record.job.options.engine in profiles():
         said.append(profiles()[record.job.options.engine].title)
+    if record.job.options.picture_detail != earlier.job.options.picture_detail:
+        said.append(f"{PICTURE_DETAIL}: {'on' if record.job.options.picture_detail else 'off'}")
     if not _same_picture(record.job.picture, earlier.job.picture, files):
         said.insert(0, "Another picture")
     return said or ["The same settings"]

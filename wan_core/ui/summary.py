@@ -82,12 +82,14 @@ class SettingsSummary:
                 return {self.parts.faults: outcome.faults(error)}  # the last estimate stays
             profile = profiles().get(str(given["engine"]), self._machine_default)
             size = size_of(seen, picture_source(given["picture"], given["image_url"]))
-            line = outcome.outcome(request, size, profile, self._estimator, given["where"])
+            where, detail = given["where"], bool(given["picture_detail"])
+            line = outcome.outcome(request, size, profile, self._estimator, where, picture_detail=detail)
             return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
-        kept = Recipe(request.model_dump() | {"prompt": given["prompt"] or ""}, given["engine"])
+        values = request.model_dump() | {"prompt": given["prompt"] or ""}
+        kept = Recipe(values, given["engine"], picture_detail=given["picture_detail"])
         query = link_query(kept)
         return {
             self.parts.link: query or "",
