@@ -40,6 +40,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["engine"],
     ["enlarging"],
     ["encoding"],
+    ["explore"],
     ["safety"],
     ["expansion"],
     ["clips"],

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
+    sweep_cells: int | None = Field(None, ge=1, le=400)  # the most cells of one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
     fal_daily_dollars: float = Field(5.0, ge=0)

@@ -1,0 +1,104 @@
+"""What a sweep takes, in one line before the click, and what would fit where it is too much."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from wan_core import geometry, pricing
+from wan_core.estimator import Estimator
+from wan_core.events import Where
+from wan_core.explore.cells import Plan
+from wan_core.explore.definition import AxisText, Definition
+from wan_core.explore.values import Typed, write
+from wan_core.geometry import Size
+from wan_core.profiles import pool_of, profiles
+from wan_core.settings import Settings
+
+FAL_CELLS = 9
+LOOPBACK_CELLS = 36
+OPEN_CELLS = 9
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of the cells that are made. `sampled`: those that need the model; the others reuse their frames."""
+
+    cells: int
+    sampled: int
+    seconds: float
+    dollars: float
+    quota_s: float | None = None
+
+    @property
+    def is_on_fal(self) -> bool:
+        return self.dollars > 0
+
+
+def most_cells(settings: Settings, where: Where, engine: str) -> int:
+    """The host's limit: `WAN_SWEEP_CELLS`, at most nine on fal."""
+    own = settings.sweep_cells or (LOOPBACK_CELLS if settings.listens_on_loopback else OPEN_CELLS)
+    return min(own, FAL_CELLS) if pool_of(where, engine) == "fal" else own
+
+
+def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where) -> Cost:
+    """`picture`: its size, for clips that follow it."""
+    seconds = dollars = 0.0
+    sampled = 0
+    quota: float | None = None
+    for cell in plan.made:
+        assert cell.inputs is not None
+        if pool_of(where, cell.engine) == "fal":
+            dollars, sampled = dollars + pricing.dollars_on_fal(cell.inputs), sampled + 1
+            continue
+        size = geometry.frame_size(cell.inputs.resolution, cell.inputs.aspect_ratio, picture)
+        expected = estimator.estimate(cell.inputs, size, profiles()[cell.engine])
+        finishing = expected.stages["interpolating"] + expected.stages["encoding"]
+        seconds += expected.seconds if cell.reuses is None else finishing
+        if cell.reuses is None:
+            sampled += 1
+        if expected.zero_gpu_quota_s is not None:
+            quota = (quota or 0.0) + (expected.zero_gpu_quota_s if cell.reuses is None else 0.0)
+    return Cost(len(plan.made), sampled, seconds, dollars, quota)
+
+
+def line(plan: Plan, spent: Cost, duration: Callable[[float], str]) -> str:
+    """`4 × 3 = 12 clips · about 50 s here`."""
+    lengths = [length for length in plan.shape.lengths if length > 1] or [1]
+    product = " × ".join(map(str, lengths))
+    clips = f"{spent.cells} clip{'' if spent.cells == 1 else 's'}"
+    words = [f"{product} = {clips}" if len(lengths) > 1 and plan.shape.cells == spent.cells else clips]
+    if plan.shape.cells != spent.cells:
+        words = [f"{product} = {plan.shape.cells} cells, {clips} to make"]
+    if spent.dollars:
+        each = spent.dollars / max(1, spent.cells)
+        words.append(f"{spent.cells} × ${each:.2f} = ${spent.dollars:.2f} on fal")
+    if spent.seconds:
+        words.append(f"about {duration(spent.seconds)} here")
+    if spent.quota_s is not None:
+        words.append(f"about {spent.quota_s:.0f} s of your ZeroGPU quota")
+    if spent.sampled == 0 and spent.cells:
+        words.append("no sampling")
+    elif spent.sampled < spent.cells:
+        words.append(f"{spent.cells - spent.sampled} of them without sampling")
+    return " · ".join(words)
+
+
+def fewer_cells(definition: Definition, plan: Plan, most: int) -> Definition:
+    """The longest axes thinned until `most` cells are left; their ends stay."""
+    values = [list(axis.values) for axis in plan.axes]
+    while _product(values) > most:
+        longest = max(values, key=len)
+        if len(longest) == 1:
+            break
+        del longest[len(longest) // 2 if len(longest) > 2 else 1]
+    texts = [
+        AxisText(axis.knob.name, write([Typed(v.text, v.skipped) for v in kept], lines=axis.knob.kind == "lines"))
+        for axis, kept in zip(plan.axes, values, strict=True)
+    ]
+    return replace(definition, axes=tuple(texts))
+
+
+def _product(values: Sequence[Sequence[object]]) -> int:
+    result = 1
+    for each in values:
+        result *= len(each)
+    return result

@@ -1,0 +1,44 @@
+"""Which settings change nothing for a request, so that two cells need one clip.
+
+Agrees with the sampler: a scale acts only at a guided step of its expert, a negative prompt only at a guided step.
+"""
+
+from typing import Any
+
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.schedule import schedule_of
+from wan_core.schema import ImageToVideoInput
+from wan_core.timing import frames_between
+
+FINISHING_FIELDS = (
+    "frames_per_second",
+    "interpolator_model",
+    "num_interpolated_frames",
+    "adjust_fps_for_interpolation",
+    "video_quality",
+    "video_write_mode",
+)
+"""What happens after sampling; they reuse the frames."""
+
+
+def effective(request: ImageToVideoInput) -> dict[str, Any]:
+    """The fields of `request`, those without effect at fal's default: equal results for equal clips."""
+    values = request.model_dump()
+    course = schedule_of(request)
+    guided = list(zip(course.high_noise, course.guided, strict=True))
+    idle = set()
+    if not any(is_guided for is_high, is_guided in guided if is_high):
+        idle.add("guidance_scale")
+    if not any(is_guided for is_high, is_guided in guided if not is_high):
+        idle.add("guidance_scale_2")
+    if len(idle) == 2:
+        idle.add("negative_prompt")
+    if frames_between(request) == 0:
+        values["interpolator_model"] = "none"
+        idle |= {"num_interpolated_frames", "adjust_fps_for_interpolation"}
+    return values | {name: IMAGE_TO_VIDEO.defaults[name] for name in idle}
+
+
+def before_finishing(request: ImageToVideoInput) -> dict[str, Any]:
+    """What decides the raw frames."""
+    return {name: value for name, value in effective(request).items() if name not in FINISHING_FIELDS}
