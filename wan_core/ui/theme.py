@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 
 from wan_core.settings import Limits
 from wan_core.ui.event_faults import FAULT_HANDLERS
+from wan_core.ui.explore import assets
 from wan_core.ui.long_links import RefuseLongLinks
 
 HERE = Path(__file__).parent
@@ -54,8 +55,8 @@ def launch_options() -> dict[str, Any]:
     """The page's arguments for `launch()`. They open no folder to the web."""
     return {
         "theme": theme(),
-        "css": (HERE / "page.css").read_text("utf-8"),
-        "head": f"<script>{(HERE / 'page.js').read_text('utf-8')}</script>",
+        "css": (HERE / "page.css").read_text("utf-8") + assets.styles(),
+        "head": f"<script>{(HERE / 'page.js').read_text('utf-8')}\n{assets.scripts()}</script>",
         "footer_links": ["api"],
         "max_file_size": Limits().max_upload_bytes,
     }

@@ -1,0 +1,26 @@
+// The buttons of a cell. Each press bubbles as `wan:cell-action` {action, job, time}; what needs no server is done here
+// unless a listener prevents it: hide, download.
+(() => {
+  document.addEventListener('click', event => {
+    const button = event.target.closest?.('.explore-grid .actions [data-action]');
+    if (!button || button.disabled) return;
+    const cell = button.closest('.cell'), video = cell.querySelector('video'), {action} = button.dataset;
+    const detail = {action, job: cell.dataset.job, time: video?.currentTime ?? 0};
+    const act = new CustomEvent('wan:cell-action', {bubbles: true, cancelable: true, detail});
+    if (button.dispatchEvent(act)) ({hide, download})[action]?.(cell, button);
+  });
+
+  function hide(cell, button) {
+    const hidden = cell.classList.toggle('dismissed');
+    button.dataset.word ??= button.textContent;
+    button.textContent = hidden ? 'Show' : button.dataset.word;
+    cell.dispatchEvent(new CustomEvent('wan:arrange', {bubbles: true}));
+  }
+
+  function download(cell) {
+    const link = document.createElement('a');
+    link.href = cell.dataset.src;
+    link.download = `wan-${cell.dataset.job.slice(0, 8)}.mp4`;
+    link.click();
+  }
+})();

@@ -1,0 +1,32 @@
+"""The styles and scripts of the grid: for the head of the page, and for the exported page, which needs no server."""
+
+from functools import cache
+from html import escape
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PLAYER = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js")
+"""In the order of loading: each uses those before it."""
+
+
+@cache
+def styles() -> str:
+    return (HERE / "player.css").read_text("utf-8")
+
+
+@cache
+def scripts() -> str:
+    return _joined(PLAYER)
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    return "\n".join((HERE / name).read_text("utf-8") for name in names)
+
+
+def exported_page(title: str, grid: str) -> str:
+    """One HTML file that plays `grid` (HTML with addresses relative to the file) from a disk or any host."""
+    page = (HERE / "export.html").read_text("utf-8")
+    parts = {"TITLE": escape(title), "STYLES": styles(), "SCRIPTS": _joined(PLAYER), "GRID": grid}
+    for name, part in parts.items():
+        page = page.replace(f"<!--{name}-->", part)
+    return page
