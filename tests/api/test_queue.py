@@ -253,7 +253,7 @@ def test_the_timeout_stops_counting_once_the_job_has_begun(twin: Twin, gate: thr
 @pytest.mark.parametrize("seconds", ["", "0.1", "-3", "nan", "inf", "soon", "1e999"])
 def test_an_odd_timeout_is_refused(twin: Twin, seconds: str) -> None:
     answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers={"x-fal-request-timeout": seconds})
-    assert answer.status_code == 400 and not twin.house.runner.records
+    assert answer.status_code == 400 and not twin.house.store.ids()
 
 
 def test_a_queue_longer_than_the_caller_likes_is_refused_before_anything_is_kept(
@@ -278,7 +278,7 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(twin: Twin, gate: threadin
 
 def test_a_webhook_is_refused_clearly_and_a_priority_is_ignored(twin: Twin) -> None:
     refusal = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}?fal_webhook=https%3A%2F%2Fexample.com", json=BODY)
-    assert refusal.status_code == 422 and not twin.house.runner.records
+    assert refusal.status_code == 422 and not twin.house.store.ids()
     fault = refusal.json()["detail"][0]
     assert (fault["type"], fault["loc"]) == ("feature_not_supported", ["query", "fal_webhook"])
     low = {"x-fal-queue-priority": "low", "x-fal-runner-hint": "here", "x-fal-store-io": "0"}

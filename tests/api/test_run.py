@@ -69,14 +69,14 @@ def test_run_cancels_its_job_when_the_caller_leaves(twin: Twin) -> None:
     with serving(app) as home:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "endless"}, timeout=0.5)
-        (record,) = twin.house.runner.records.values()
+        (record,) = map(twin.house.jobs.get, twin.house.store.ids())
         assert twin.house.outcome(record) == Stopped()
 
 
 def test_leaving_a_stream_or_the_polls_cancels_nothing(twin: Twin) -> None:
     twin.backend.scripts["endless"] = wait_for_stop
     request_id = twin.submit(prompt="endless")
-    record = twin.house.runner.records[request_id]
+    record = twin.house.jobs.get(request_id)
     twin.house.wait_until_running(record)
     app = Starlette(routes=twin.api.routes, middleware=twin.api.middleware)
     with serving(app) as home:

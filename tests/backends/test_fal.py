@@ -40,7 +40,8 @@ from wan_core.geometry import Size
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
-from wan_core.jobs.store import JobStore, NewJob
+from wan_core.jobs.rows import NewJob
+from wan_core.jobs.store import JobStore
 from wan_core.profiles import pool_of
 from wan_core.settings import Limits, Settings
 

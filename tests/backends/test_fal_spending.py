@@ -19,9 +19,10 @@ from wan_core.jobs.budget import DAY_S, FalBudget
 from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.rows import NewJob
 from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService, Submission
-from wan_core.jobs.store import JobStore, NewJob
+from wan_core.jobs.store import JobStore
 from wan_core.profiles import pool_of
 from wan_core.settings import Settings
 
@@ -230,7 +231,7 @@ def test_what_is_beyond_the_limits_is_refused_at_the_desk_and_leaves_nothing(dat
     with a_house_with_fal(data, fal, fal_daily_jobs=0) as house:
         with pytest.raises(BackendError, match="at most 0 jobs"):
             submit(house, ON_FAL)
-        assert house.store.rows() == [] and list(data.picture("any").parent.iterdir()) == []
+        assert not house.store.ids() and list(data.picture("any").parent.iterdir()) == []
 
 
 def test_two_jobs_at_once_do_not_slip_through_a_limit_of_one(data: FileStore, fal: FaultyFal) -> None:
@@ -241,7 +242,7 @@ def test_two_jobs_at_once_do_not_slip_through_a_limit_of_one(data: FileStore, fa
     with a_house_with_fal(data, fal, fal_daily_jobs=1) as house:
         kinds = sorted(type(answer).__name__ for answer in asyncio.run(both(house)))
         assert kinds == ["BackendError", "JobRecord"]
-        assert len(house.store.rows()) == 1 and len(list(data.picture("any").parent.iterdir())) == 1
+        assert len(house.store.ids()) == 1 and len(list(data.picture("any").parent.iterdir())) == 1
 
 
 def test_a_visitors_own_key_needs_no_limit_and_no_owner(data: FileStore, fal: FaultyFal) -> None:

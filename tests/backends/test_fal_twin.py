@@ -28,7 +28,8 @@ from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
-from wan_core.jobs.store import JobStore, NewJob
+from wan_core.jobs.rows import NewJob
+from wan_core.jobs.store import JobStore
 from wan_core.settings import Settings
 
 pytestmark = pytest.mark.client

@@ -26,9 +26,10 @@ from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.rows import Row
 from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService, Submission
-from wan_core.jobs.store import JobStore, Row
+from wan_core.jobs.store import JobStore
 from wan_core.profiles import pool_of
 from wan_core.settings import Settings
 
@@ -45,7 +46,7 @@ def app(root: Path, port: int) -> None:
     runner = JobRunner(store, {"fal": WorkerPool(backend, 2)}, NO_FLOOR, per_client=False)
     jobs = JobService(store, runner, data, NO_FLOOR, grey_picture, pool_of, per_client=False, budget=budget, keys=keys)
     runner.start()
-    asyncio.run(work(jobs, list(runner.records.values())))
+    asyncio.run(work(jobs, runner.records.unfinished()))
     runner.close()
     store.close()
 
@@ -86,7 +87,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 def only_row(data: FileStore) -> Row:
     store = JobStore(data.database)
-    (row,) = store.rows()
+    (row,) = map(store.row, store.ids())
+    assert row is not None
     store.close()
     return row
 

@@ -14,7 +14,8 @@ from tests.support.jobs import SHORT, a_house, a_job, a_request
 from wan_core.events import Finished
 from wan_core.files import FileStore
 from wan_core.jobs.migrations import MIGRATIONS, version
-from wan_core.jobs.store import JobStore, NewJob
+from wan_core.jobs.rows import NewJob
+from wan_core.jobs.store import JobStore
 
 NOW = time.time()
 BEGIN = """
@@ -127,7 +128,7 @@ def test_one_row_that_cannot_be_read_is_set_aside_and_the_others_go_on(
         db.execute(f"UPDATE jobs SET {column} = ? WHERE id = ?", (text, bad.id))
     with caplog.at_level(logging.ERROR):
         store = JobStore(data.database)
-        assert [row.job for row in store.rows()] == [good]
+        assert [row.job for row in store.unfinished_rows()] == [good]
     assert bad.id in caplog.text
     assert store.set_aside_since(60) == {bad.id}
     store.close()
@@ -143,7 +144,7 @@ def test_a_field_that_this_version_does_not_know_is_not_ignored(data: FileStore)
     with closing(sqlite3.connect(data.database)) as db, db:
         db.execute("UPDATE jobs SET job = json_set(job, '$.end_picture', 'x')")
     store = JobStore(data.database)
-    assert store.rows() == [] and store.set_aside_since(60) == {job.id}
+    assert store.unfinished_rows() == [] and store.set_aside_since(60) == {job.id}
     store.close()
 
 
@@ -189,7 +190,7 @@ def test_migrating_twice_changes_nothing(data: FileStore) -> None:
     old_database(data, OLD["with deadlines"])
     JobStore(data.database).close()
     store = JobStore(data.database)
-    assert [row.job.id for row in store.rows()] == ["done", "waits"] and version(store._db) == len(MIGRATIONS)
+    assert store.ids() == {"done", "waits"} and version(store._db) == len(MIGRATIONS)
     store.close()
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.jobs import a_job
+from wan_core.errors import BackendError
 from wan_core.events import Failed, Finished, Result, Stopped
 from wan_core.geometry import Size
-from wan_core.jobs.store import JobStore, LogLine, NewJob
+from wan_core.jobs.rows import LogLine, NewJob
+from wan_core.jobs.store import JobStore
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_a_job_comes_back_as_it_was_given(store: JobStore, path: Path) -> None:
     store.add(NewJob(job, "key:1", "local"))
     store.close()
     reopened = JobStore(path)
-    (row,) = reopened.rows()
+    (row,) = reopened.unfinished_rows()
     reopened.close()
     assert (row.job, row.client, row.pool, row.status) == (job, "key:1", "local", "queued")
 
@@ -87,7 +89,8 @@ def test_an_outcome_is_kept_with_its_log(store: JobStore, outcome: Finished | Fa
     store.add(NewJob(job, "c", "local"))
     store.claim(job.id)
     assert store.finish(job.id, outcome, [LogLine("hello", "INFO", 1.5)])
-    (row,) = store.rows()
+    row = store.row(job.id)
+    assert row is not None
     assert (row.status, row.outcome, row.logs) == (status, outcome, (LogLine("hello", "INFO", 1.5),))
     assert not store.finish(job.id, Stopped(), []), "a job ends once"
 
@@ -100,7 +103,7 @@ def test_a_second_app_on_the_same_folder_is_refused_with_advice(store: JobStore,
 def test_a_damaged_database_is_put_aside_and_a_new_one_begun(path: Path) -> None:
     path.write_bytes(b"this is no database" * 1000)
     store = JobStore(path)
-    assert store.rows() == []
+    assert not store.ids()
     store.close()
     assert len(list(path.parent.glob("jobs.damaged-*"))) == 1
 
@@ -111,3 +114,31 @@ def test_what_fal_gave_us_is_kept(store: JobStore) -> None:
     assert store.remote(job.id) is None
     store.set_remote(job.id, {"request_id": "r"})
     assert store.remote(job.id) == {"request_id": "r"}
+
+
+def test_a_page_that_went_bad_while_the_app_was_down_is_found_at_start(path: Path) -> None:
+    store = JobStore(path)
+    store.add(*(NewJob(a_job(), "c", "local") for _ in range(50)))
+    store.close()
+    JobStore(path).close()
+    content = bytearray(path.read_bytes())
+    content[-4096:] = b"\xff" * 4096
+    path.write_bytes(content)
+    again = JobStore(path)
+    again.close()
+    assert len(list(path.parent.glob("jobs.damaged-*"))) == 1
+
+
+def test_a_page_that_went_bad_while_the_app_ran_is_found_at_the_next_start(path: Path) -> None:
+    store = JobStore(path)
+    store.add(*(NewJob(a_job(), "c", "local") for _ in range(50)))
+    store.close()
+    store = JobStore(path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(BackendError):
+        store.unfinished_rows()
+    store.close()
+    JobStore(path).close()
+    assert len(list(path.parent.glob("jobs.damaged-*"))) == 1

@@ -25,6 +25,7 @@ from wan_core import intake, schema, ui
 from wan_core.endpoints import EMPTY_TEXT, IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.estimator import Estimator
+from wan_core.events import Job
 from wan_core.files import FileStore
 from wan_core.settings import Settings
 
@@ -44,12 +45,17 @@ class Served:
     address: str
     fetched: list[str]
 
+    def last_job(self) -> Job:
+        record = self.house.jobs.get(self.house.backend.ran[-1])
+        assert record is not None
+        return record.job
+
     def request(self) -> schema.ImageToVideoInput:
         """The request of the last job."""
-        return self.house.runner.records[self.house.backend.ran[-1]].job.inputs
+        return self.last_job().inputs
 
     def picture_of_last_job(self) -> Image.Image:
-        job = self.house.runner.records[self.house.backend.ran[-1]].job
+        job = self.last_job()
         return Image.open(self.house.jobs.files.picture(job.picture))
 
 
@@ -186,7 +192,8 @@ def test_when_the_caller_hangs_up_the_job_is_cancelled(served: Served) -> None:
     job = asking.submit(image_url="https://example.com/a.png", prompt=PROMPT, api_name="/image_to_video")
     while not served.house.backend.ran:
         asyncio.run(asyncio.sleep(0.05))
-    record = served.house.runner.records[served.house.backend.ran[0]]
+    record = served.house.jobs.get(served.house.backend.ran[0])
+    assert record is not None
     job.cancel()
     assert "Stopped" in type(served.house.outcome(record)).__name__
 

@@ -17,7 +17,7 @@ from wan_core.api.refusals import fault_response, http_refusal, outcome_fault
 from wan_core.endpoints import ENDPOINTS
 from wan_core.events import Finished
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.store import LogLine
+from wan_core.jobs.rows import LogLine
 from wan_core.schema import File
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wan_core.errors import BackendError
 from wan_core.files import FileStore
-from wan_core.jobs.record import JobRecord
+from wan_core.jobs.rows import EndedJob
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
 from wan_core.settings import Limits
@@ -46,8 +46,8 @@ class Housekeeping:
         self._stop.set()
 
     def tidy(self) -> None:
-        for record in [record for record in self._over() if self._is_old(record)]:
-            self._forget(record)
+        for job in [job for job in self._over() if self._is_old(job)]:
+            self._forget(job.id)
         self._remove_orphans()
         self._make_room()
 
@@ -62,34 +62,27 @@ class Housekeeping:
             if self._stop.wait(EVERY_S):
                 return
 
-    def _over(self) -> list[JobRecord]:
+    def _over(self) -> list[EndedJob]:
         """Ended jobs whose frames no job needs, oldest first."""
-        known = list(self._runner.records.values())
-        needed = {record.job.frames_of for record in known if not record.is_over}
-        over = [record for record in known if record.is_over and record.job.id not in needed]
-        return sorted(over, key=lambda record: record.finished_at or 0)
+        needed = {record.job.frames_of for record in self._runner.records.unfinished()}
+        return [job for job in self._store.ended() if job.id not in needed]
 
-    def _is_old(self, record: JobRecord) -> bool:
-        return self._now() - (record.finished_at or 0) > self._limits.keep_results_s
+    def _is_old(self, job: EndedJob) -> bool:
+        return self._now() - job.finished_at > self._limits.keep_results_s
 
-    def _forget(self, record: JobRecord) -> None:
+    def _forget(self, job_id: str) -> None:
         """Delete files first: on a full disk the row can go only after them."""
-        self._runner.forget(record)
-        for path in self._own_files(record):
+        for path in self._own_files(job_id):
             path.unlink(missing_ok=True)
-        self._store.remove(record.job.id)
+        self._store.remove(job_id)
+        self._runner.records.forget(job_id)
 
-    def _own_files(self, record: JobRecord) -> list[Path]:
+    def _own_files(self, job_id: str) -> list[Path]:
         """Leave out pictures that other jobs share."""
-        others = [other for other in list(self._runner.records.values()) if other is not record]
-        shared = {picture for other in others for picture in other.job.files.values()}
-        own = [self._files.picture(picture) for picture in record.job.files.values() if picture not in shared]
-        return [*own, *self._files.of_job(record.job.id)]
+        return [*map(self._files.picture, self._store.own_pictures(job_id)), *self._files.of_job(job_id)]
 
     def _remove_orphans(self) -> None:
-        records = list(self._runner.records.values())
-        known = {record.job.id for record in records}
-        known |= {picture for record in records for picture in record.job.files.values()}
+        known = self._store.picture_ids().union(self._store.ids())
         known |= self._store.set_aside_since(self._limits.keep_results_s)
         for path in self._files.unowned_files(known):
             with suppress(FileNotFoundError):  # a temporary file was renamed meanwhile
@@ -99,17 +92,17 @@ class Housekeeping:
     def _make_room(self) -> None:
         """Delete raw frames first, then whole jobs, oldest first."""
         excess = sum(_size(path) for path in self._files.all_files()) - self._limits.keep_bytes
-        for record in self._over():
+        for job in self._over():
             if excess <= 0:
                 return
-            frames = self._files.frames(record.job.id)
+            frames = self._files.frames(job.id)
             excess -= _size(frames)
             frames.unlink(missing_ok=True)
-        for record in self._over():
+        for job in self._over():
             if excess <= 0:
                 return
-            excess -= sum(_size(path) for path in self._own_files(record))
-            self._forget(record)
+            excess -= sum(_size(path) for path in self._own_files(job.id))
+            self._forget(job.id)
 
 
 def _size(path: Path) -> int:

@@ -64,23 +64,21 @@ def refuse_if_full(
         raise _too_many(f"You have {own} jobs under way already. Send the next one when one of them is done.", 15)
 
 
-def turn_order(records: Sequence[JobRecord], *, per_client: bool) -> list[JobRecord]:
-    """Sort one pool's queued records, first come, first served.
+def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
+    """Sort the queued ones of one pool's unfinished records, first come, first served.
 
     With `per_client`, a second job waits until every client had a first; then the least recently served goes first.
+    `served`: client → when a job of theirs last began there, Unix seconds.
     """
     queued = sorted((record for record in records if record.status == "queued"), key=lambda record: record.created_at)
     if not per_client:
         return queued
     running = Counter(record.client for record in records if record.status == "running")
-    served: dict[str, float] = {}
-    for record in records:
-        served[record.client] = max(served.get(record.client, 0), record.started_at or 0)
     turn: dict[str, int] = {}
     for record in queued:
         turn[record.job.id] = running[record.client]
         running[record.client] += 1
-    return sorted(queued, key=lambda record: (turn[record.job.id], served[record.client], record.created_at))
+    return sorted(queued, key=lambda record: (turn[record.job.id], served.get(record.client, 0), record.created_at))
 
 
 def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, per_client: bool) -> bool:

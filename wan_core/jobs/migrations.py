@@ -30,6 +30,14 @@ SET_ASIDE = """
 CREATE TABLE unreadable_jobs (id TEXT PRIMARY KEY, row TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL) STRICT
 """
 
+JOB_PICTURES = """
+CREATE TABLE job_pictures (job_id TEXT NOT NULL, picture TEXT NOT NULL, PRIMARY KEY (job_id, picture)) WITHOUT ROWID
+"""
+PICTURES_OF = """
+INSERT OR IGNORE INTO job_pictures SELECT {job}.id, files.value
+FROM json_each(CASE WHEN json_valid({job}.job) THEN {job}.job ELSE '{{}}' END, '$.files') AS files
+"""
+
 
 def _create_jobs(db: sqlite3.Connection) -> None:
     db.execute(JOBS)
@@ -78,11 +86,24 @@ def _add_unreadable_jobs(db: sqlite3.Connection) -> None:
     db.execute(SET_ASIDE)
 
 
+def _index_ended_jobs(db: sqlite3.Connection) -> None:
+    """Ended jobs are found without reading their rows; triggers note which pictures a job has."""
+    db.execute("CREATE INDEX jobs_by_status ON jobs (status, finished_at, id)")
+    db.execute("CREATE INDEX jobs_by_start ON jobs (started_at, pool, client)")
+    db.execute(JOB_PICTURES)
+    db.execute("CREATE INDEX jobs_by_picture ON job_pictures (picture)")
+    db.execute(PICTURES_OF.format(job="jobs").replace("FROM json_each", "FROM jobs, json_each"))
+    note, forget = PICTURES_OF.format(job="new"), "DELETE FROM job_pictures WHERE job_id = old.id"
+    db.execute(f"CREATE TRIGGER note_pictures AFTER INSERT ON jobs BEGIN {note}; END")
+    db.execute(f"CREATE TRIGGER forget_pictures AFTER DELETE ON jobs BEGIN {forget}; END")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_jobs,
     _move_spending,
     _name_files_by_id,
     _add_unreadable_jobs,
+    _index_ended_jobs,
 )
 
 

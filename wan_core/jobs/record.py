@@ -24,7 +24,7 @@ from wan_core.events import (
     Step,
     Stopped,
 )
-from wan_core.jobs.store import LogLine, Row
+from wan_core.jobs.rows import LogLine, Row
 
 Listener = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
@@ -97,7 +97,7 @@ class JobRecord:
         self.status = "cancelled" if isinstance(outcome, Stopped) else "failed"
         self.status = "done" if isinstance(outcome, Finished) else self.status
         self.finished_at = time.time()
-        self.outcome = outcome
+        self.outcome, self.context = outcome, None
         self.publish(outcome)
 
     def mark_running(self, attempt: int) -> None:

@@ -7,7 +7,7 @@ before it is shown; a failing store ends no thread.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wan_core.backends import Backend
@@ -15,6 +15,8 @@ from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError
 from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Queued, Stage, Stopped
 from wan_core.jobs.limits import may_run, turn_order
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.records import Records
+from wan_core.jobs.served import KNOWN_CLIENTS, Served
 from wan_core.jobs.store import JobStore
 from wan_core.settings import Limits
 
@@ -51,7 +53,8 @@ class JobRunner:
         on_local_clip: Callable[[Job, Mapping[str, float]], None] = _ignore,
         checks_fal_jobs: bool = False,
     ) -> None:
-        self.records: dict[str, JobRecord] = {}
+        self.records = Records(store)
+        self._served = Served()
         self._store = store
         self._pools = pools
         self._limits = limits
@@ -65,14 +68,15 @@ class JobRunner:
     def start(self) -> None:
         """Resume unfinished jobs of an earlier process, then serve."""
         self._store.release_orphans()
-        for row in self._store.rows():
-            self.records[row.job.id] = JobRecord.from_row(row)
+        self._served = Served(self._store.last_starts(KNOWN_CLIENTS))
+        for row in self._store.unfinished_rows():
+            self.records.add(JobRecord.from_row(row))
         for name, pool in self._pools.items():
             pool.backend.start()
             for number in range(pool.concurrency):
                 self._spawn(f"pool-{name}-{number}", self._serve, name)
         self._spawn("deadlines", self._keep_deadlines)
-        for record in [r for r in self.records.values() if not r.is_over]:
+        for record in self.records.unfinished():
             self._enqueue(record)
 
     def close(self) -> None:
@@ -87,12 +91,8 @@ class JobRunner:
     def add(self, record: JobRecord) -> None:
         """The store must already have the record."""
         with self._changed:
-            self.records[record.job.id] = record
+            self.records.add(record)
         self._enqueue(record)
-
-    def forget(self, record: JobRecord) -> None:
-        with self._changed:
-            self.records.pop(record.job.id, None)
 
     def cancel(self, record: JobRecord) -> None:
         """Takes effect at once while waiting, within a step while running."""
@@ -127,8 +127,8 @@ class JobRunner:
         """Block until a job is claimed; `None` when closing."""
         with self._changed:
             while not self._closing:
-                here = [record for record in self.records.values() if record.pool == pool]
-                for record in turn_order(here, per_client=self._per_client):
+                here = self.records.unfinished(pool)
+                for record in self._turn_order(pool, here):
                     if may_run(record, here, self._limits, per_client=self._per_client) and self._claim(record):
                         self._publish_positions(pool)
                         return record
@@ -139,7 +139,7 @@ class JobRunner:
         """Fail jobs that have not started in time."""
         with self._changed:
             while not self._closing:
-                left = [seconds for record in list(self.records.values()) if (seconds := self._time_to_begin(record))]
+                left = [seconds for record in self.records.unfinished() if (seconds := self._time_to_begin(record))]
                 self._changed.wait(min(left, default=None))
 
     def _time_to_begin(self, record: JobRecord) -> float | None:
@@ -170,6 +170,7 @@ class JobRunner:
             return False
         if attempt is not None:
             record.mark_running(attempt)
+            self._served.note(record)
         return attempt is not None
 
     def _drive(self, record: JobRecord) -> None:
@@ -238,20 +239,28 @@ class JobRunner:
             if record.is_over:
                 return
             outcome = record.with_notes(outcome)
-            try:
-                self._store.finish(record.job.id, outcome, record.logs)
-            except BackendError:
-                log.error("the end of job %s is not on disk; after a restart it would run again", record.job.id)
+            is_saved = self._save_end(record, outcome)
             record.mark_over(outcome)
+            self.records.end(record, is_saved=is_saved)
             self._publish_positions(record.pool)
             self._changed.notify_all()
         if isinstance(outcome, Finished) and record.pool == "local":
             self._on_local_clip(record.job, outcome.result.stage_seconds)
 
+    def _save_end(self, record: JobRecord, outcome: Outcome) -> bool:
+        try:
+            self._store.finish(record.job.id, outcome, record.logs)
+        except BackendError:
+            log.error("the end of job %s is not on disk; after a restart it would run again", record.job.id)
+            return False
+        return True
+
+    def _turn_order(self, pool: str, here: Sequence[JobRecord]) -> list[JobRecord]:
+        return turn_order(here, self._served.of_pool(pool), per_client=self._per_client)
+
     def _publish_positions(self, pool: str) -> None:
         """Publish only positions that changed."""
-        here = [record for record in self.records.values() if record.pool == pool]
-        for position, record in enumerate(turn_order(here, per_client=self._per_client)):
+        for position, record in enumerate(self._turn_order(pool, self.records.unfinished(pool))):
             if not record.events or record.position != position:
                 record.publish(Queued(position))
 

@@ -26,8 +26,9 @@ from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client, refuse_if_full
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.rows import NewJob
 from wan_core.jobs.runner import JobRunner
-from wan_core.jobs.store import JobStore, NewJob
+from wan_core.jobs.store import JobStore
 from wan_core.pricing import dollars_on_fal
 from wan_core.schema import MAX_SEED, ImageToVideoInput
 from wan_core.settings import Limits
@@ -217,10 +218,10 @@ class JobService:
 
     @property
     def waiting(self) -> int:
-        return sum(record.status == "queued" for record in list(self._runner.records.values()))
+        return sum(record.status == "queued" for record in self._runner.records.unfinished())
 
     def get(self, job_id: str) -> JobRecord | None:
-        """Reads memory only: cheap to poll."""
+        """Cheap to poll: an unfinished job is in memory."""
         return self._runner.records.get(job_id)
 
     def result(self, record: JobRecord | None) -> Result | None:
@@ -299,7 +300,7 @@ class JobService:
         return self._budget
 
     def _refuse_if_full(self, client: Client, count: int = 1) -> None:
-        records = list(self._runner.records.values())
+        records = self._runner.records.unfinished()
         refuse_if_full(records, client, self._limits, per_client=self._per_client, count=count)
         if shutil.disk_usage(self.files.root).free < self._limits.free_disk_bytes:
             raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
