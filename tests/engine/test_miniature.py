@@ -112,6 +112,7 @@ def moved(ends: np.ndarray) -> np.ndarray:
 trained = pytest.mark.skipif(not miniature_card()["trained"], reason="the weights here promise no moves")
 
 
+@pytest.mark.slow
 @trained
 def test_the_prompt_decides_where_the_picture_goes(pipeline: WanImageToVideoPipeline) -> None:
     assert moved(lamp(pipeline, "The camera pans left."))[0] > 4
@@ -120,6 +121,7 @@ def test_the_prompt_decides_where_the_picture_goes(pipeline: WanImageToVideoPipe
     assert np.abs(moved(lamp(pipeline, "static shot"))).max() < 1
 
 
+@pytest.mark.slow
 @trained
 def test_a_seed_is_another_take_of_the_same_move_and_a_static_camera_rests_in_all(
     pipeline: WanImageToVideoPipeline,
@@ -130,18 +132,21 @@ def test_a_seed_is_another_take_of_the_same_move_and_a_static_camera_rests_in_al
     assert max(np.abs(moved(lamp(pipeline, "static shot", seed))).max() for seed in range(4)) < 1
 
 
+@pytest.mark.slow
 @trained
 def test_a_prompt_without_a_camera_lets_it_drift_another_way_with_each_seed(pipeline: WanImageToVideoPipeline) -> None:
     drifts = np.array([moved(lamp(pipeline, "a lamp on a table", seed)) for seed in range(4)])
     assert np.ptp(drifts, axis=0).max() > 1
 
 
+@pytest.mark.slow
 @trained
 def test_more_steps_give_a_sharper_picture(pipeline: WanImageToVideoPipeline) -> None:
     few, many = (np.abs(np.diff(lamp(pipeline, "pan left", steps=steps)[1])).max(1).mean() for steps in (2, 12))
     assert many > 1.03 * few
 
 
+@pytest.mark.slow
 @trained
 def test_a_higher_shift_leaves_what_moves_softer_and_what_rests_as_sharp(pipeline: WanImageToVideoPipeline) -> None:
     def edge(prompt: str, shift: float) -> float:

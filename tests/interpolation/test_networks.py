@@ -175,6 +175,7 @@ def test_two_pairs_at_once_are_two_pairs(
     assert worst <= 1, "one level of rounding"
 
 
+@pytest.mark.slow
 def test_convolutions_in_half_precision_paint_nearly_the_same_frame(
     seeded: Callable[[ModuleType], nn.Module], random_frames: Callable[..., list[Frame]]
 ) -> None:
