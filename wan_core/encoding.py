@@ -6,7 +6,6 @@ whole or not at all, with the requested frames, size and rate; no encoder outliv
 
 import errno
 import logging
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,6 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
-from uuid import uuid4
 
 import imageio_ffmpeg
 import numpy as np
@@ -24,6 +22,7 @@ from PIL import Image
 
 from wan_core import geometry
 from wan_core.errors import BackendError, Cancelled
+from wan_core.files import atomic_write
 from wan_core.frames import Frame
 from wan_core.geometry import Size
 from wan_core.schema import VideoQuality, VideoWriteMode
@@ -94,16 +93,11 @@ def encode(
     behind.
     """
     _require_even(size)
-    part = target.with_name(f".{target.stem}.{uuid4().hex}.part")
-    try:
+    with _full_disk_named(), atomic_write(target, durable=True) as part:
         with TemporaryDirectory(prefix="wan-encoding-") as folder:
             command = _command(_notes(Path(folder), comment), part, size, fps, quality, write_mode)
             count = _run_encoder(command, Path(folder, "log.txt"), frames, size, cancelled)
-        clip = _checked(part, target, size, fps, count)
-        _publish(part, target)
-        return clip
-    finally:
-        part.unlink(missing_ok=True)
+        return _checked(part, target, size, fps, count)
 
 
 def enlarged(frame: Frame, size: Size) -> Frame:
@@ -234,14 +228,6 @@ def _checked(part: Path, target: Path, size: Size, fps: int, count: int) -> Enco
     return EncodedClip(target, found.size, found.frames, found.fps, found.bytes)
 
 
-def _publish(part: Path, target: Path) -> None:
-    """Sync before renaming: a power cut leaves the whole clip or none."""
-    with _full_disk_named():
-        _fsync(part)
-        part.replace(target)
-        _fsync(target.parent)
-
-
 @contextmanager
 def _full_disk_named() -> Iterator[None]:
     try:
@@ -250,14 +236,6 @@ def _full_disk_named() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise _storage_full() from error
         raise
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _require_even(size: Size) -> None:

@@ -1,5 +1,6 @@
 """File ids → paths. Ids are our own uuids, never a visitor's text."""
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,11 +63,26 @@ class FileStore:
 
 
 @contextmanager
-def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a path that replaces `target` on success and is deleted on failure."""
+def atomic_write(target: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a path that replaces `target` on success and is deleted on failure.
+
+    `durable`: sync before and after renaming, so that a power cut leaves the whole file or none.
+    """
     part = target.with_name(f".{target.name}.{uuid4().hex}.part")
     try:
         yield part
+        if durable:
+            _fsync(part)
         part.replace(target)
+        if durable:
+            _fsync(target.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
