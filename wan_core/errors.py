@@ -3,12 +3,17 @@
 `type` is fal's (https://docs.fal.ai/errors), or pydantic's where fal passes it through (`missing`, …). No HTTP here.
 """
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 UNEXPECTED = "Something went wrong on this server. Please try again."
 JOB_FAILED = "Something went wrong on this server. The job's id is in its log; please try again."
 ENGINE_FAILED = "The engine failed unexpectedly. The job's id is in the server's log; please try again."
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_RETRY_S = 600
 
 
 class WanError(Exception):
@@ -48,6 +53,27 @@ class BackendError(WanError):
 class Cancelled(WanError):
     def __init__(self, message: str = "The job was cancelled.") -> None:
         super().__init__(message)
+
+
+def storage_error(error: BaseException, what: str = "A file could not be written") -> BackendError | None:
+    """`storage_full`, if `error` says that the disk takes no more; `None` for every other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in DISK_FULL:
+        return _storage_full(f"{what}: the disk is full.")
+    return _storage_full(f"{what}: its folder is read-only.") if number in DISK_LOCKED else None
+
+
+@contextmanager
+def writing_to_disk(what: str) -> Iterator[None]:
+    """Raise any OSError inside as BackendError `storage_full`; `what` begins its sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, what) or _storage_full(f"{what}.") from error
+
+
+def _storage_full(sentence: str) -> BackendError:
+    return BackendError("storage_full", sentence, retry_after_s=DISK_RETRY_S)
 
 
 def to_plain(error: WanError) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_core.errors import BackendError
+from wan_core.errors import BackendError, writing_to_disk
 from wan_core.files import atomic_write
 
 Frame = NDArray[np.uint8]
@@ -32,14 +32,11 @@ def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
     Raises:
         BackendError: `storage_full`, or `internal_server_error` for too few frames.
     """
-    try:
-        with atomic_write(target) as part:
-            with part.open("wb") as file:
-                written = _write(file, pieces, count)
-            if written != count:
-                raise BackendError("internal_server_error", f"Only {written} of {count} frames were made.")
-    except OSError as error:
-        raise BackendError("storage_full", "The frames could not be stored: the disk is full.") from error
+    with writing_to_disk("The frames could not be stored"), atomic_write(target) as part:
+        with part.open("wb") as file:
+            written = _write(file, pieces, count)
+        if written != count:
+            raise BackendError("internal_server_error", f"Only {written} of {count} frames were made.")
 
 
 def _write(file: IO[bytes], pieces: Iterable[Frames], count: int) -> int:

@@ -25,6 +25,7 @@ class Limits:
     max_other_body_bytes: int = 64_000
     body_deadline_s: float = 300  # 35 MB at 1 Mbit/s
     small_body_deadline_s: float = 30
+    min_body_bytes_per_s: int = 32_000  # 256 kbit/s, after the first seconds: a body that drips is not waited for
     max_clip_bytes: int = 500_000_000  # a clip fetched from fal
     waiting_jobs: int = 50
     waiting_jobs_per_client: int = 2

@@ -156,7 +156,7 @@ def test_a_body_that_never_ends_is_refused_at_its_deadline(echo: Echo, path: str
 
 
 def test_pictures_have_longer_than_events(echo: Echo) -> None:
-    limits = replace(LIMITS, body_deadline_s=1e6, small_body_deadline_s=0.01)
+    limits = replace(LIMITS, body_deadline_s=1e6, small_body_deadline_s=0.01, min_body_bytes_per_s=1)
 
     async def both() -> tuple[bool, int]:
         slow, small = (
@@ -170,6 +170,13 @@ def test_pictures_have_longer_than_events(echo: Echo) -> None:
         return still, small.sent[0]["status"]
 
     assert asyncio.run(both()) == (True, 408)
+
+
+def test_a_body_that_drips_is_refused_long_before_the_deadline_of_an_honest_one(echo: Echo) -> None:
+    limits = replace(LIMITS, body_deadline_s=1e6, small_body_deadline_s=0.01, min_body_bytes_per_s=1000)
+    line = Line(guarded(echo.answer, limits), "/gradio_api/upload", b"a", b"b")
+    asyncio.run(line.run())
+    assert line.sent[0]["status"] == 408
 
 
 def test_a_deadline_is_the_bodys_and_not_the_answers(echo: Echo) -> None:

@@ -134,11 +134,11 @@ def test_a_job_reads_the_picture_and_keeps_nothing_of_how_it_came(data: FileStor
         seen: list[tuple[Any, bytes]] = []
         read = twin.house.jobs._read_picture
 
-        async def look(source: str | Path) -> Any:
+        async def look(source: str | Path, use: Any) -> Any:
             path = local_file(data)(str(source))
             assert path is not None
             seen.append((source, path.read_bytes()))
-            return await read(source)
+            return await read(source, use)
 
         twin.house.jobs._read_picture = look
         record = twin.house.jobs.get(twin.submit(image_url=uri()))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
-from wan_core.intake.images import decode_now
+from wan_core.intake.images import decode, decode_now
 from wan_core.intake.refusals import Refused
 
 EXIF_ORIENTATION = 0x0112
@@ -23,6 +23,11 @@ def encoded(picture: Image.Image, format: str = "PNG", **options: object) -> byt
     buffer = BytesIO()
     picture.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+async def decoded(file: IO[bytes]) -> Image.Image:
+    """What the gate makes of `file`, as it is."""
+    return await decode(file, Image.Image.copy)
 
 
 def photo(width: int = 48, height: int = 32, channels: int = 3) -> Image.Image:

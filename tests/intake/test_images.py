@@ -3,18 +3,18 @@
 import asyncio
 import threading
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.intake.pictures import encoded, gate, on_disk, photo, refusal
+from tests.intake.pictures import decoded, encoded, gate, on_disk, photo, refusal
 from wan_core.errors import BackendError
 from wan_core.intake import images
 from wan_core.intake.decoder import PICTURE_LIMITS
 from wan_core.intake.formats import FORMATS
-from wan_core.intake.images import decode
 
 
 def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
@@ -119,7 +119,7 @@ def test_however_many_visitors_come_two_children_run_at_a_time(monkeypatch: pyte
 
     async def visit() -> list[Image.Image]:
         files = [on_disk(encoded(photo())) for _ in range(8)]
-        return await asyncio.gather(*(decode(file) for file in files))
+        return await asyncio.gather(*(decoded(file) for file in files))
 
     assert [picture.size for picture in asyncio.run(visit())] == [(48, 32)] * 8
     assert most == 2
@@ -127,7 +127,7 @@ def test_however_many_visitors_come_two_children_run_at_a_time(monkeypatch: pyte
 
 def test_the_event_loop_goes_on_while_a_picture_is_decoded() -> None:
     async def turns() -> int:
-        task = asyncio.create_task(decode(on_disk(encoded(photo()))))
+        task = asyncio.create_task(decoded(on_disk(encoded(photo()))))
         count = 0
         while not task.done():
             await asyncio.sleep(0)
@@ -141,13 +141,31 @@ def test_the_event_loop_goes_on_while_a_picture_is_decoded() -> None:
 def test_a_visitor_who_leaves_is_let_go_and_the_file_closed_when_the_child_is_done() -> None:
     async def leave() -> None:
         files = [on_disk(encoded(photo())) for _ in range(4)]
-        tasks = [asyncio.create_task(decode(file)) for file in files]
+        tasks = [asyncio.create_task(decoded(file)) for file in files]
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(result, asyncio.CancelledError) for result in results)
-        await asyncio.gather(*(decode(on_disk(encoded(photo()))) for _ in range(2)))
+        await asyncio.gather(*(decoded(on_disk(encoded(photo()))) for _ in range(2)))
         assert all(file.closed for file in files)
 
     asyncio.run(leave())
+
+
+def test_no_more_than_two_decoded_pictures_are_in_memory_until_they_are_used() -> None:
+    held, most, lock = 0, 0, threading.Lock()
+
+    def use(picture: Image.Image) -> None:
+        nonlocal held, most
+        with lock:
+            held, most = held + 1, max(most, held + 1)
+        picture.resize((640, 640)).save(BytesIO(), "PNG")
+        with lock:
+            held -= 1
+
+    async def visit() -> None:
+        await asyncio.gather(*(images.decode(on_disk(encoded(photo())), use) for _ in range(8)))
+
+    asyncio.run(visit())
+    assert most <= 2

@@ -5,18 +5,24 @@ import asyncio
 import base64
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-import wan_core.intake
 from tests.intake.pictures import encoded, photo, turned
 from tests.intake.servers import answering, fetcher, serving
+from wan_core import intake
 from wan_core.errors import InputError
-from wan_core.intake import Fetcher, PictureLimits, read
+from wan_core.intake import Fetcher, PictureLimits
 from wan_core.intake.addresses import Address
 
 SMALL = PictureLimits(max_bytes=2_000)
+
+
+async def read(source: str | Path, **options: Any) -> Image.Image:
+    """The picture as it is."""
+    return await intake.read(source, Image.Image.copy, **options)
 
 
 def nobody_calls(address: Address) -> bool:
@@ -129,7 +135,7 @@ def test_after_any_refusal_the_next_honest_request_works() -> None:
 
 def test_the_room_imports_nothing_from_the_floors_above() -> None:
     allowed = ("wan_core.errors", "wan_core.intake", "PIL", "pillow_heif", "httpx")
-    for file in Path(wan_core.intake.__file__).parent.glob("*.py"):
+    for file in Path(intake.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -139,7 +145,7 @@ def test_the_room_imports_nothing_from_the_floors_above() -> None:
 
 
 def test_the_child_reaches_nothing_but_pillow_and_its_own_files() -> None:
-    folder, seen, waiting = Path(wan_core.intake.__file__).parent, set[str](), ["decoder"]
+    folder, seen, waiting = Path(intake.__file__).parent, set[str](), ["decoder"]
     while waiting:
         seen.add(name := waiting.pop())
         for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):

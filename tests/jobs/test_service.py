@@ -2,16 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support.fake_backend import FakeBackend, Script, held_until, wait_for_stop
-from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request
+from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_request, grey_picture
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Failed, Finished, Group, Job, JobOptions, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.files import FileStore
@@ -57,8 +58,8 @@ def test_a_seed_is_drawn_once_and_reported_and_a_given_one_is_kept(data: FileSto
 
 
 def test_the_picture_is_kept_beside_the_job_and_its_ratio_decides_the_size(data: FileStore) -> None:
-    async def portrait(source: str | Path) -> Image.Image:
-        return Image.fromarray(np.full((640, 360, 3), (200, 30, 30), np.uint8))
+    async def portrait(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
+        return use(Image.fromarray(np.full((640, 360, 3), (200, 30, 30), np.uint8)))
 
     with a_house(data, read_picture=portrait) as house:
         record = house.submit(image_url="data:image/png;base64,AAAA")
@@ -69,7 +70,7 @@ def test_the_picture_is_kept_beside_the_job_and_its_ratio_decides_the_size(data:
 
 
 def test_a_picture_that_cannot_be_used_makes_no_job(data: FileStore) -> None:
-    async def refuse(source: str | Path) -> Image.Image:
+    async def refuse(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
         raise InputError("image_url", "image_load_error", "The picture cannot be read.")
 
     with a_house(data, read_picture=refuse) as house:
@@ -364,30 +365,6 @@ def test_a_second_attempt_may_begin_before_the_first_ones_thread_has_ended(
         assert isinstance(house.outcome(record), Finished) and record.attempts == 2
 
 
-def test_a_job_submitted_while_another_is_read_counts_too(data: FileStore) -> None:
-    """The limit is checked after the picture was fetched as well: two slow pictures cannot slip in together."""
-    gate, backend = threading.Event(), FakeBackend(data)
-    backend.scripts["held"] = held_until(gate, backend.make_clip)
-
-    async def slowly(source: str | Path) -> Image.Image:
-        await asyncio.sleep(0)
-        return Image.new("RGB", (64, 36))
-
-    with a_house(data, backend, replace(NO_FLOOR, waiting_jobs=1), slowly) as house:
-        running = house.submit(prompt="held")
-        house.wait_until_running(running)
-
-        async def two() -> list[object]:
-            options, client = JobOptions("miniature"), Client.by_key("a")
-            both = [house.jobs.submit(Submission(a_request(), options), client) for _ in range(2)]
-            return list(await asyncio.gather(*both, return_exceptions=True))
-
-        results = asyncio.run(two())
-        assert sum(isinstance(result, BackendError) for result in results) == 1
-        gate.set()
-        house.outcome(running)
-
-
 def test_the_options_travel_with_the_job(data: FileStore) -> None:
     with a_house(data) as house:
         record = house.submit(options=replace(OPTIONS, where="fal_when_needed", prompt_in_file=False))
@@ -439,9 +416,9 @@ def submissions(*seeds: int, **values: object) -> list[Submission]:
 def test_jobs_that_are_accepted_together_share_one_picture_that_is_read_once(data: FileStore) -> None:
     reads: list[str | Path] = []
 
-    async def counting(source: str | Path) -> Image.Image:
+    async def counting(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
         reads.append(source)
-        return Image.new("RGB", (640, 360))
+        return await grey_picture(source, use)
 
     with a_house(data, read_picture=counting) as house:
         together = [*submissions(1, 2, 3), *submissions(4, image_url="https://example.com/b.png")]
@@ -465,10 +442,10 @@ def test_the_limits_see_a_group_as_a_whole_and_nothing_of_it_is_kept_when_it_is_
 
 
 def test_one_bad_picture_refuses_the_whole_group_and_leaves_no_file(data: FileStore) -> None:
-    async def one_is_bad(source: str | Path) -> Image.Image:
+    async def one_is_bad(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
         if "bad" in str(source):
             raise InputError("image_url", "image_load_error", "The picture cannot be read.")
-        return Image.new("RGB", (640, 360))
+        return await grey_picture(source, use)
 
     with a_house(data, read_picture=one_is_bad) as house:
         both = [*submissions(1), *submissions(2, image_url="https://example.com/bad.png")]

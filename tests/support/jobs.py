@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, WorkerPool
-from wan_core.jobs.service import JobService, Submission
+from wan_core.jobs.service import JobService, ReadPicture, Submission
 from wan_core.jobs.store import JobStore
 from wan_core.settings import Limits, Settings
 
@@ -49,8 +49,8 @@ def job_with_picture(data: FileStore, **values: Any) -> Job:
     return job
 
 
-async def grey_picture(source: str | Path) -> Image.Image:
-    return Image.new("RGB", (640, 360), "grey")
+async def grey_picture(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
+    return use(Image.new("RGB", (640, 360), "grey"))
 
 
 @dataclass
@@ -98,7 +98,7 @@ def a_house(
     data: FileStore,
     backend: Backend | None = None,
     limits: Limits = NO_FLOOR,
-    read_picture: Callable[[str | Path], Awaitable[Image.Image]] = grey_picture,
+    read_picture: ReadPicture = grey_picture,
     *,
     per_client: bool = False,
     concurrency: int = 1,

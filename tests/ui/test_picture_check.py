@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ from wan_core.ui.picture_check import PictureCheck, SeenPicture, cropped, pictur
 ASKED: list[object] = []
 
 
-async def gate(source: str | Path) -> Image.Image:
+async def gate(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
     ASKED.append(source)
-    return await intake.read(source, fetch=intake.Fetcher(), local=lambda url: None, uploads=ui.uploads_folder())
+    return await intake.read(source, use, fetch=intake.Fetcher(), local=lambda url: None, uploads=ui.uploads_folder())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from gradio.data_classes import FileData
+from PIL import Image
 
 from wan_core import intake, ui
 from wan_core.errors import InputError
@@ -29,7 +30,9 @@ def test_an_uploaded_file_passes_as_it_is(uploads: Path) -> None:
 def test_a_path_that_was_not_uploaded_goes_no_further_than_intake(uploads: Path, path: str) -> None:
     given = UploadedImage(type="filepath").preprocess(FileData(path=path))
     assert given is not None
-    reading = intake.read(Path(given), fetch=intake.Fetcher(), local=lambda url: None, uploads=ui.uploads_folder())
+    reading = intake.read(
+        Path(given), Image.Image.copy, fetch=intake.Fetcher(), local=lambda url: None, uploads=ui.uploads_folder()
+    )
     with pytest.raises(InputError, match="not among the uploads"):
         asyncio.run(reading)
 

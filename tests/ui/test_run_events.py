@@ -234,7 +234,7 @@ def test_the_seed_of_the_clip_on_show_goes_into_the_form(desk: Desk, caller: gr.
 def test_an_input_error_of_the_picture_gate_names_the_picture(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(source: Any) -> Any:
+    async def refuse(source: Any, use: Any) -> Any:
         raise InputError("image_url", "image_load_error", "image_url is no picture.")
 
     monkeypatch.setattr(desk.house.jobs, "_read_picture", refuse)

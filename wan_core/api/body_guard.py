@@ -7,6 +7,7 @@ first, so that no parser behind this can be made to work for minutes or to repea
 import asyncio
 import contextlib
 import json
+import math
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -28,12 +29,21 @@ DRAIN_DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class BodyRule:
-    """The most bytes of a body, the seconds until its last one, whether it streams on, and whether it must be JSON."""
+    """The most bytes of a body, the seconds until its last one, whether it streams on, and whether it must be JSON.
+
+    `patience_s`: what it may take beyond the time that its bytes need at `min_bytes_per_s`.
+    """
 
     max_bytes: int
     deadline_s: float
+    patience_s: float = math.inf
+    min_bytes_per_s: int = 1
     streams: bool = False
     is_json: bool = False
+
+    def seconds_for(self, seen: int) -> float:
+        """When the next bytes must be there, once `seen` have come."""
+        return min(self.deadline_s, self.patience_s + seen / self.min_bytes_per_s)
 
 
 class BodyGuard:
@@ -67,14 +77,19 @@ class BodyGuard:
     def _rule(self, method: str, path: str) -> BodyRule:
         limits = self._limits
         if path == PAGE_UPLOAD:
-            return BodyRule(limits.max_upload_bytes + FORM_BYTES, limits.body_deadline_s, streams=True)
+            return self._streaming(limits.max_upload_bytes + FORM_BYTES)
         if path.startswith("/cdn/"):
-            return BodyRule(limits.max_upload_bytes, limits.body_deadline_s, streams=True)
+            return self._streaming(limits.max_upload_bytes)
         if path.startswith(("/run/", "/queue/")) and method == "POST":
-            return BodyRule(limits.max_body_bytes, limits.body_deadline_s, streams=True)
+            return self._streaming(limits.max_body_bytes)
         if path.startswith(PREFIXES):
             return BodyRule(limits.max_other_body_bytes, limits.small_body_deadline_s)
         return BodyRule(limits.max_page_body_bytes, limits.small_body_deadline_s, is_json=path.startswith(PAGE))
+
+    def _streaming(self, max_bytes: int) -> BodyRule:
+        limits = self._limits
+        patience_s, rate = limits.small_body_deadline_s, limits.min_body_bytes_per_s
+        return BodyRule(max_bytes, limits.body_deadline_s, patience_s, rate, streams=True)
 
 
 class GuardedBody:
@@ -84,7 +99,7 @@ class GuardedBody:
         self.scope, self._receive, self._rule = scope, receive, rule
         self._seen = 0
         self._ended = False
-        self._deadline = asyncio.get_running_loop().time() + rule.deadline_s
+        self._began = asyncio.get_running_loop().time()
         length = Headers(scope=scope).get("content-length", "")
         self.declared = int(length) if length.isdecimal() and len(length) < 20 else 0
 
@@ -102,11 +117,12 @@ class GuardedBody:
         """The next message. Raises Refusal once the body is too large or too slow."""
         if self._ended:
             return await self._receive()
+        seconds = self._rule.seconds_for(self._seen)
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._began + seconds):
                 message = await self._next()
         except TimeoutError:
-            raise http_refusal(408, f"The body did not arrive within {self._rule.deadline_s:g} seconds.") from None
+            raise http_refusal(408, f"The body did not arrive within {seconds:.3g} seconds.") from None
         if self._seen > self._rule.max_bytes:
             raise too_large(self._rule.max_bytes)
         return message

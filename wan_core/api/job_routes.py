@@ -128,11 +128,12 @@ class JobRoutes:
         self._refuse_long_queue(request.query_params)
         start_within_s = start_timeout(request.headers)
         options = replace(self._options, engine=endpoint.engine or self._options.engine)
-        async with submission(request, endpoint.picture_fields, self._uploads, self._settings.limits) as values:
-            inputs = endpoint.parse(values)
-            self._enter(request)
-            asked = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
-            return await self._jobs.submit(asked, client)
+        with self._jobs.reserve(client) as place:  # before the body is read: what cannot be taken is not waited for
+            async with submission(request, endpoint.picture_fields, self._uploads, self._settings.limits) as values:
+                inputs = endpoint.parse(values)
+                self._enter(request)
+                asked = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
+                return await self._jobs.submit(asked, client, place=place)
 
     def _submit_response(self, record: JobRecord, request: Request) -> Response:
         return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from PIL import Image
 
@@ -39,17 +39,21 @@ __all__ = [
 Local = Callable[[str], Path | None]
 """Maps a URL of this server's own upload or result to its file, any other URL to None."""
 
+T = TypeVar("T")
+
 
 async def read(
     source: str | Path,
+    use: Callable[[Image.Image], T],
     *,
     field: str = "image_url",
     fetch: Fetcher,
     local: Local,
     uploads: Path | None = None,
     limits: PictureLimits = PICTURE_LIMITS,
-) -> Image.Image:
-    """Return one upright 8-bit RGB picture: first frame, EXIF turn applied, transparency on white, no metadata.
+) -> T:
+    """Return what `use` makes, in a thread, of one upright 8-bit RGB picture: first frame, EXIF turn applied,
+    transparency on white, no metadata. Two decoded pictures are in memory at most.
 
     `source`: an http(s) URL, a data URI, or a `Path` to a regular file under `uploads`; a `str` is never a path. URLs
     that `local` knows are read from disk. Pictures above `limits.kept_pixels` are scaled down. Raises InputError at
@@ -57,7 +61,7 @@ async def read(
     """
     with reported_at(field):
         file = await _opened(source, field, fetch, local, uploads, limits.max_bytes)
-        return await decode(file, limits)
+        return await decode(file, use, limits)
 
 
 async def _opened(

@@ -1,7 +1,7 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two short-lived child processes (`decoder.py`) decode at a time; their answers are checked. The event loop never
-waits.
+At most two short-lived child processes (`decoder.py`) decode at a time; their answers are checked, and used where they
+were made, so that no more than two decoded pictures are ever in memory. The event loop never waits.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import PIL
 from PIL import Image
@@ -42,15 +42,20 @@ main()
 _ANSWER = re.compile(rb"([a-z_]{1,20}) (\d{1,9}) (\d{1,9})\n")
 _STRIP_ROWS: Final = 256
 
+T = TypeVar("T")
+
 
 @cache
 def _decoders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
 
 
-async def decode(file: IO[bytes], limits: PictureLimits = PICTURE_LIMITS) -> Image.Image:
-    """Decode and close `file`; waits for a free decoder. Raises Refused, BackendError."""
-    work = _decoders().submit(decode_now, file, limits)
+async def decode(file: IO[bytes], use: Callable[[Image.Image], T], limits: PictureLimits = PICTURE_LIMITS) -> T:
+    """Decode and close `file`; return what `use` makes of the picture, in the decoder's thread.
+
+    Waits for a free decoder. Raises Refused, BackendError, and what `use` raises.
+    """
+    work = _decoders().submit(lambda: use(decode_now(file, limits)))
     try:
         return await asyncio.wrap_future(work)
     finally:  # a cancelled visitor leaves at once; the file stays open until its decoder is done with it

@@ -44,22 +44,33 @@ def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, 
 
 
 def refuse_if_full(
-    records: Sequence[JobRecord], client: Client, limits: Limits, *, per_client: bool, count: int = 1
+    records: Sequence[JobRecord],
+    client: Client,
+    limits: Limits,
+    *,
+    per_client: bool,
+    count: int = 1,
+    coming: Sequence[str] = (),
 ) -> None:
-    """Raise BackendError `too_many_jobs` if `count` more are too many."""
+    """Raise BackendError `too_many_jobs` if `count` more are too many.
+
+    `coming`: the clients of jobs that are being accepted; they count as waiting.
+    """
     unfinished = [record for record in records if not record.is_over]
-    waiting = [record for record in unfinished if record.status == "queued"]
+    waiting = [record.client for record in unfinished if record.status == "queued"] + list(coming)
     if len(waiting) + count > limits.waiting_jobs:
         raise _too_many(f"{len(waiting)} jobs are waiting already. Try again in a minute.", 60)
-    if len(unfinished) + count > limits.unfinished_jobs:
-        raise _too_many(f"{len(unfinished)} jobs are under way already. Try again in a minute.", 60)
+    if len(unfinished) + len(coming) + count > limits.unfinished_jobs:
+        under_way = len(unfinished) + len(coming)
+        raise _too_many(f"{under_way} jobs are under way already. Try again in a minute.", 60)
     if not per_client:
         return
-    own_waiting = sum(record.client == client.id for record in waiting)
+    own_coming = coming.count(client.id)
+    own_waiting = waiting.count(client.id)
     if own_waiting + count > limits.waiting_jobs_per_client:
         begun = "Send the next one when one of them has begun."
         raise _too_many(f"You have {own_waiting} jobs waiting already. {begun}", 15)
-    own = sum(record.client == client.id for record in unfinished)
+    own = sum(record.client == client.id for record in unfinished) + own_coming
     if own + count > limits.unfinished_jobs_per_client:
         raise _too_many(f"You have {own} jobs under way already. Send the next one when one of them is done.", 15)
 

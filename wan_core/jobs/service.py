@@ -8,23 +8,26 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from PIL import Image
 from pydantic import SecretStr
 
 from wan_core import geometry
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
-from wan_core.errors import BackendError, InputError
+from wan_core.errors import BackendError, InputError, writing_to_disk
 from wan_core.events import Event, Finished, Group, Job, JobOptions, Result, Where
-from wan_core.files import FileStore
+from wan_core.files import FileStore, atomic_write
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
-from wan_core.jobs.limits import Client, refuse_if_full
+from wan_core.jobs.limits import Client
+from wan_core.jobs.places import Place, Places
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.rows import NewJob
 from wan_core.jobs.runner import JobRunner
@@ -46,7 +49,13 @@ FINISHING_FIELDS = (
     "video_write_mode",
 )
 
-ReadPicture = Callable[[str | Path], Awaitable[Image.Image]]
+T = TypeVar("T")
+
+
+class ReadPicture(Protocol):
+    """Return what `use` makes of the picture in `source`, in a thread."""
+
+    def __call__(self, source: str | Path, use: Callable[[Image.Image], T]) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True)
@@ -109,18 +118,31 @@ class JobService:
         self._per_client = per_client
         self._budget = budget
         self._keys = keys
-        self._mutex = threading.Lock()
+        self._places = Places(runner.records.unfinished, limits, per_client=per_client)
         self._expansions = 0
         self._previews: Counter[str] = Counter()
 
-    async def submit(self, submission: Submission, client: Client, fal_key: SecretStr | None = None) -> JobRecord:
-        """`fal_key`: the visitor's, for this job alone.
+    @contextmanager
+    def reserve(self, client: Client, count: int = 1) -> Iterator[Place]:
+        """Hold room for `count` jobs within the block: for those whose bodies take time to come.
+
+        Raises BackendError for too many jobs or a full disk.
+        """
+        if shutil.disk_usage(self.files.root).free < self._limits.free_disk_bytes:
+            raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
+        with self._places.reserve(client, count) as place:
+            yield place
+
+    async def submit(
+        self, submission: Submission, client: Client, fal_key: SecretStr | None = None, place: Place | None = None
+    ) -> JobRecord:
+        """`fal_key`: the visitor's, for this job alone. `place`: reserved for it, else one is taken here.
 
         Raises:
             InputError: a picture is unusable.
             BackendError: too many jobs, no payment for fal, or a full disk.
         """
-        (record,) = await self.submit_many([submission], client, fal_key=fal_key)
+        (record,) = await self.submit_many([submission], client, fal_key=fal_key, place=place)
         return record
 
     async def submit_many(
@@ -130,25 +152,23 @@ class JobService:
         *,
         group: str | None = None,
         fal_key: SecretStr | None = None,
+        place: Place | None = None,
     ) -> list[JobRecord]:
         """Accept all or none; a shared picture is stored once. Raises as `submit` does.
 
         `group`: their common id.
         """
-        self._refuse_if_full(client, len(submissions))
-        for submission in submissions if fal_key is None else ():
-            if self._pool(submission.options) == "fal":
-                dollars = dollars_on_fal(submission.inputs, submission.endpoint)
-                self._require_budget().refuse_if_spent(dollars, client.id)
         pictures: dict[str | Path, StoredPicture] = {}
-        with self._delete_on_error(pictures):
+        holding = nullcontext(place) if place else self.reserve(client, len(submissions))
+        with holding as place, self._delete_on_error(pictures):
+            self._refuse_if_unpaid(submissions if fal_key is None else (), client)
             for source in dict.fromkeys(s for each in submissions for s in each.picture_sources().values()):
                 pictures[source] = await self._store_picture(source)
             jobs = [_job(submission, pictures) for submission in submissions]
             if group is not None:
                 jobs = [replace(job, group=Group(group, place, len(jobs))) for place, job in enumerate(jobs)]
             limits = [submission.start_within_s for submission in submissions]
-            return await asyncio.to_thread(self._queue, jobs, client, fal_key, limits)
+            return await asyncio.to_thread(self._queue, jobs, client, place, fal_key, limits)
 
     def finish_again(
         self, source: JobRecord, changes: Mapping[str, object], client: Client, *, picture_detail: bool | None = None
@@ -161,7 +181,6 @@ class JobService:
             InputError: a field cannot change now, or a value is out of bounds.
             BackendError: no kept frames, too many jobs, or a full disk.
         """
-        self._refuse_if_full(client)
         for name in changes:
             if name not in FINISHING_FIELDS:
                 raise InputError(name, "feature_not_supported", f"{name} cannot be changed without a new generation.")
@@ -183,7 +202,8 @@ class JobService:
             frames_of=job.frames_of or job.id,
             group=None,
         )
-        (record,) = self._queue([again], client)
+        with self.reserve(client) as place:
+            (record,) = self._queue([again], client, place)
         return record
 
     async def expand(self, source: str | Path, prompt: str) -> tuple[str, str]:
@@ -214,7 +234,7 @@ class JobService:
             BackendError: too many pictures are being read.
         """
         with self._count_preview(client):
-            return await asyncio.to_thread(_preview, await self._read_picture(source))
+            return await self._read_picture(source, _preview)
 
     @property
     def waiting(self) -> int:
@@ -246,41 +266,42 @@ class JobService:
         return True
 
     async def _store_picture(self, source: str | Path) -> StoredPicture:
-        picture, file_id = await self._read_picture(source), str(uuid.uuid4())
+        file_id, abandoned = str(uuid.uuid4()), threading.Event()
         path = self.files.picture(file_id)
         try:
-            await asyncio.to_thread(picture.save, path, compress_level=1)
+            size = await self._read_picture(source, partial(_save, path, abandoned))
         except BaseException:
+            abandoned.set()  # the thread may still be at it
             path.unlink(missing_ok=True)
             raise
-        return StoredPicture(file_id, Size(*picture.size))
+        return StoredPicture(file_id, size)
 
     def _queue(
         self,
         jobs: Sequence[Job],
         client: Client,
+        place: Place,
         fal_key: SecretStr | None = None,
         start_within_s: Sequence[float | None] = (None,),
     ) -> list[JobRecord]:
-        """Store and queue all or none."""
+        """Store and queue all or none, in their place."""
+        place.job_ids.update(job.id for job in jobs)
         context = contextvars.copy_context()
         new = [
             NewJob(job, client.id, self._pool(job.options), limit, job.options.where != "local" and fal_key is None)
             for job, limit in zip(jobs, start_within_s, strict=True)
         ]
-        with self._mutex:  # more jobs may have arrived meanwhile
-            try:
-                self._refuse_if_full(client, len(jobs))
-                rows = self._store.add(*new)
-                for each in new:
-                    self._pay(each, fal_key)
-            except BackendError:
-                self._store.remove(*(job.id for job in jobs))
-                raise
-            records = [JobRecord.from_row(row) for row in rows]
-            for record in records:
-                record.context = context
-                self._runner.add(record)
+        try:
+            rows = self._store.add(*new)
+            for each in new:
+                self._pay(each, fal_key)
+        except BackendError:
+            self._store.remove(*(job.id for job in jobs))
+            raise
+        records = [JobRecord.from_row(row) for row in rows]
+        for record in records:
+            record.context = context
+            self._runner.add(record)
         return records
 
     def _pay(self, new: NewJob, fal_key: SecretStr | None) -> None:
@@ -299,11 +320,12 @@ class JobService:
             raise BackendError("engine_unavailable", "This server does not run jobs on fal.")
         return self._budget
 
-    def _refuse_if_full(self, client: Client, count: int = 1) -> None:
-        records = self._runner.records.unfinished()
-        refuse_if_full(records, client, self._limits, per_client=self._per_client, count=count)
-        if shutil.disk_usage(self.files.root).free < self._limits.free_disk_bytes:
-            raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
+    def _refuse_if_unpaid(self, submissions: Sequence[Submission], client: Client) -> None:
+        """Raise BackendError if the owner's key may not pay for those that go to fal."""
+        for submission in submissions:
+            if self._pool(submission.options) == "fal":
+                dollars = dollars_on_fal(submission.inputs, submission.endpoint)
+                self._require_budget().refuse_if_spent(dollars, client.id)
 
     @contextmanager
     def _count_preview(self, client: Client) -> Iterator[None]:
@@ -327,6 +349,14 @@ class JobService:
                 with suppress(OSError):
                     self.files.picture(picture.file_id).unlink(missing_ok=True)
             raise
+
+
+def _save(path: Path, abandoned: threading.Event, picture: Image.Image) -> Size:
+    with writing_to_disk("The picture could not be stored"), atomic_write(path) as part:
+        picture.save(part, "PNG", compress_level=1)
+    if abandoned.is_set():
+        path.unlink(missing_ok=True)
+    return Size(*picture.size)
 
 
 def _preview(picture: Image.Image) -> PicturePreview:
