@@ -4,7 +4,7 @@ Only `make_frames` needs a GPU, so ZeroGPU wraps it alone. Knows no queue, no pr
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from wan_core.enlarging import enlarge_with_picture
 from wan_core.errors import BackendError
 from wan_core.events import Event, Finished, FramesMade, Job, Log, Note, Result, Stage, Step
 from wan_core.expansion.expander import Expander, Expansion, expander
+from wan_core.explore import numbers
 from wan_core.files import FileStore
 from wan_core.frames import Frame
 from wan_core.interpolation import InterpolationPlan
@@ -203,7 +204,9 @@ def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled:
         cancelled=cancelled,
     )
     assert inputs.seed is not None, "a job always has its seed"
-    return Result(prompt, inputs.seed, encoded.size, encoded.frames, clip.fps, job.options.engine)
+    measured = numbers.measure(raw_frames(job, files), read_picture(files, job.picture), job.size, inputs)
+    result = Result(prompt, inputs.seed, encoded.size, encoded.frames, clip.fps, job.options.engine)
+    return replace(result, numbers=measured)
 
 
 def iter_full_size(job: Job, drawn: Iterator[Frame], files: FileStore) -> Iterator[Frame]:

@@ -37,11 +37,12 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs accepted together; `position` counts from 0."""
+    """Jobs accepted together; `position` counts from 0. `sweep`: the definition of the sweep, as text."""
 
     id: str
     position: int
     size: int
+    sweep: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class FramesMade:
 
 @dataclass(frozen=True)
 class Result:
-    """`notes`: what was not done as asked; `fal_url`: fal's copy."""
+    """`notes`: what was not done as asked; `fal_url`: fal's copy; `numbers`: what `explore.numbers` measured."""
 
     prompt: str
     seed: int
@@ -142,6 +143,7 @@ class Result:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fal_url: str | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class FileStore:
     def clip(self, job_id: str) -> Path:
         return self._folder("clips") / f"{job_id}.mp4"
 
+    def sweep(self, sweep_id: str) -> Path:
+        """The cells of a sweep, as JSON."""
+        return self._folder("sweeps") / f"{sweep_id}.json"
+
     def of_job(self, job_id: str) -> tuple[Path, ...]:
         """The files of this job alone."""
         return (self.frames(job_id), self.interpolated_frames(job_id), self.preview(job_id), self.clip(job_id))

@@ -7,7 +7,7 @@ back.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.events import Job, Where
+from wan_core.events import Group, Job, Where
 
 APP = "wan-2.2-image-to-video"
 VERSION = 1
@@ -31,6 +31,7 @@ class Recipe:
     engine: str | None = None
     where: Where | None = None
     picture_detail: bool | None = None
+    group: Group | None = None
 
 
 def from_job(job: Job) -> Recipe:
@@ -41,12 +42,14 @@ def from_job(job: Job) -> Recipe:
             del values[name]
     if not job.options.prompt_in_file:
         del values["prompt"], values["negative_prompt"]
-    return Recipe(values, job.options.engine, job.options.where, job.options.picture_detail)
+    return Recipe(values, job.options.engine, job.options.where, job.options.picture_detail, job.group)
 
 
 def to_comment(recipe: Recipe, job_id: str) -> str:
     plain = {"app": APP, "version": VERSION, "id": job_id, "engine": recipe.engine, "where": recipe.where}
     plain |= {"picture_detail": recipe.picture_detail}
+    if recipe.group is not None:
+        plain["group"] = asdict(recipe.group)
     return json.dumps(plain | {"request": dict(recipe.values)}, ensure_ascii=False)
 
 
@@ -64,7 +67,15 @@ def from_comment(text: str) -> Recipe:
         raise InputError("recipe", "feature_not_supported", "This file carries no settings of this app.")
     if not isinstance(plain.get("version"), int) or plain["version"] > VERSION:
         raise InputError("recipe", "feature_not_supported", NEWER)
-    return _recipe(plain["request"], plain.get("engine"), plain.get("picture_detail"))
+    read = _recipe(plain["request"], plain.get("engine"), plain.get("picture_detail"))
+    return replace(read, group=_group(plain.get("group")))
+
+
+def _group(plain: object) -> Group | None:
+    try:
+        return GROUP.validate_python(plain)
+    except ValidationError:
+        return None
 
 
 def to_query(recipe: Recipe) -> str:
@@ -111,6 +122,7 @@ def _clamp(field: str, value: object) -> Any:
 
 
 NUMBER: TypeAdapter[float] = TypeAdapter(float)
+GROUP: TypeAdapter[Group] = TypeAdapter(Group)
 
 
 def _plain(value: object) -> str:

@@ -422,7 +422,7 @@ def test_jobs_that_are_accepted_together_share_one_picture_that_is_read_once(dat
 
     with a_house(data, read_picture=counting) as house:
         together = [*submissions(1, 2, 3), *submissions(4, image_url="https://example.com/b.png")]
-        records = asyncio.run(house.jobs.submit_many(together, Client.by_key("a"), group="sweep"))
+        records = asyncio.run(house.jobs.submit_many(together, Client.by_key("a"), group=Group("sweep", 0, 4)))
         assert reads == ["https://example.com/a.png", "https://example.com/b.png"]
         assert [record.job.inputs.seed for record in records] == [1, 2, 3, 4]
         assert (

@@ -103,7 +103,7 @@ def plan(base: Mapping[str, Any], engine: str, axes: Sequence[Axis], *, scout: b
         cell = Cell((column, row, page), label)
         changes = [value.changes for value in chosen]
         cell = _filled(cell, {**base, **scouted}, engine, axes, changes)
-        if any(value.skipped for value in chosen) and cell.state == "make":
+        if any(value.skipped for value in chosen):
             cell = replace(cell, state="skipped", why=SKIPPED)
         cells.append(cell)
     return Plan(tuple(axes), tuple(_shared(cells)), scouted)

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from wan_core.errors import BackendError
@@ -54,9 +55,12 @@ def refuse_if_full(
 ) -> None:
     """Raise BackendError `too_many_jobs` if `count` more are too many.
 
-    `coming`: the clients of jobs that are being accepted; they count as waiting.
+    `coming`: the clients of jobs that are being accepted; they count as waiting. A group counts as one job, which waits
+    while none of its jobs runs.
     """
-    unfinished = [record for record in records if not record.is_over]
+    units = {unit_of(record): record for record in records if record.status == "queued"}
+    units |= {unit_of(record): record for record in records if record.status == "running"}
+    unfinished = list(units.values())
     waiting = [record.client for record in unfinished if record.status == "queued"] + list(coming)
     if len(waiting) + count > limits.waiting_jobs:
         raise _too_many(f"{len(waiting)} jobs are waiting already. Try again in a minute.", 60)
@@ -75,13 +79,20 @@ def refuse_if_full(
         raise _too_many(f"You have {own} jobs under way already. Send the next one when one of them is done.", 15)
 
 
+def unit_of(record: JobRecord) -> str:
+    """What counts as one thing: a group, or a job alone."""
+    return record.job.group.id if record.job.group else record.job.id
+
+
 def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
     """Sort the queued ones of one pool's unfinished records, first come, first served.
 
+    Groups, and the jobs outside of groups, take turns.
+
     With `per_client`, a second job waits until every client had a first; then the least recently served goes first.
-    `served`: client → when a job of theirs last began there, Unix seconds.
+    `served`: client or `stream_of` → when a job of theirs last began there, Unix seconds.
     """
-    queued = sorted((record for record in records if record.status == "queued"), key=lambda record: record.created_at)
+    queued = _interleaved(records, served, per_client=per_client)
     if not per_client:
         return queued
     running = Counter(record.client for record in records if record.status == "running")
@@ -90,6 +101,25 @@ def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per
         turn[record.job.id] = running[record.client]
         running[record.client] += 1
     return sorted(queued, key=lambda record: (turn[record.job.id], served.get(record.client, 0), record.created_at))
+
+
+def stream_of(record: JobRecord, *, per_client: bool) -> str:
+    """The jobs among which the first to come is the first to run: a group, or a client's jobs outside of groups."""
+    if record.job.group is not None:
+        return f"group:{record.job.group.id}"
+    return f"jobs:{record.client}" if per_client else "jobs:"
+
+
+def _interleaved(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
+    """The queued records, one of every stream in turn, the least recently served first."""
+    stream = partial(stream_of, per_client=per_client)
+    begun = Counter(stream(record) for record in records if record.status == "running")
+    turn: dict[str, int] = {}
+    queued = sorted((record for record in records if record.status == "queued"), key=lambda record: record.created_at)
+    for record in queued:
+        turn[record.job.id] = begun[stream(record)]
+        begun[stream(record)] += 1
+    return sorted(queued, key=lambda each: (turn[each.job.id], served.get(stream(each), 0), each.created_at))
 
 
 def may_run(record: JobRecord, records: Sequence[JobRecord], limits: Limits, *, per_client: bool) -> bool:

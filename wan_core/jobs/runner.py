@@ -23,6 +23,7 @@ from wan_core.settings import Limits
 log = logging.getLogger(__name__)
 
 LOCAL_CANNOT = frozenset({"out_of_memory", "quota_exceeded", "engine_unavailable", "worker_lost"})
+NO_FRAMES = "The clip whose frames this one reuses was not made. Run the failed ones again."
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class JobRunner:
             sentence = f"This server cannot run jobs on {record.pool} any more."
             self._finish(record, Failed("engine_unavailable", sentence))
         elif self._pools[record.pool].concurrency == 0:
+            if not self._has_its_source(record):
+                return  # `_finish` of the source enqueues it
             self._spawn(f"job-{record.job.id}", self._run_now, record)
         else:
             with self._changed:
@@ -128,12 +131,17 @@ class JobRunner:
         with self._changed:
             while not self._closing:
                 here = self.records.unfinished(pool)
-                for record in self._turn_order(pool, here):
+                for record in self._turn_order(pool, [each for each in here if self._has_its_source(each)]):
                     if may_run(record, here, self._limits, per_client=self._per_client) and self._claim(record):
                         self._publish_positions(pool)
                         return record
                 self._changed.wait()
         return None
+
+    def _has_its_source(self, record: JobRecord) -> bool:
+        """Whether the job whose frames it reuses is over."""
+        source = record.job.frames_of
+        return source is None or source not in {other.job.id for other in self.records.unfinished()}
 
     def _keep_deadlines(self) -> None:
         """Fail jobs that have not started in time."""
@@ -183,6 +191,10 @@ class JobRunner:
     def _attempt(self, record: JobRecord) -> None:
         if record.attempts > self._limits.attempts and not self._store.remote(record.job.id):
             self._finish(record, Failed("worker_lost", "The job was begun twice and its worker died both times."))
+            return
+        source = self.records.get(record.job.frames_of) if record.job.frames_of else None
+        if source is not None and not isinstance(source.outcome, Finished):
+            self._finish(record, Failed("frames_not_kept", NO_FRAMES))
             return
         try:
             self._finish(record, self._events_of(record))
@@ -244,6 +256,10 @@ class JobRunner:
             self.records.end(record, is_saved=is_saved)
             self._publish_positions(record.pool)
             self._changed.notify_all()
+            followers = [other for other in self.records.unfinished() if other.job.frames_of == record.job.id]
+        for other in followers:
+            if other.status == "queued" and self._pools[other.pool].concurrency == 0:
+                self._enqueue(other)
         if isinstance(outcome, Finished) and record.pool == "local":
             self._on_local_clip(record.job, outcome.result.stage_seconds)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from wan_core.jobs.limits import stream_of
 from wan_core.jobs.record import JobRecord
 
 KNOWN_CLIENTS = 10_000  # of a pool; beyond that, who has waited longest counts as new
@@ -16,13 +17,14 @@ class Served:
             self._pools.setdefault(pool, {})[client] = at
 
     def of_pool(self, pool: str) -> Mapping[str, float]:
-        """Client → Unix seconds."""
+        """Client or stream of jobs → Unix seconds."""
         return self._pools.get(pool, {})
 
     def note(self, record: JobRecord) -> None:
         """`record` has just begun."""
         served = self._pools.setdefault(record.pool, {})
-        served.pop(record.client, None)  # the order is that of the last start
-        served[record.client] = record.started_at or 0
-        if len(served) > KNOWN_CLIENTS:
+        for name in (record.client, *(stream_of(record, per_client=each) for each in (True, False))):
+            served.pop(name, None)  # the order is that of the last start
+            served[name] = record.started_at or 0
+        while len(served) > KNOWN_CLIENTS:
             del served[next(iter(served))]

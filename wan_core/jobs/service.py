@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import filecmp
 import secrets
 import shutil
 import threading
@@ -22,6 +23,7 @@ from wan_core import geometry
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError, writing_to_disk
 from wan_core.events import Event, Finished, Group, Job, JobOptions, Result, Where
+from wan_core.explore.effects import FINISHING_FIELDS, effective
 from wan_core.files import FileStore, atomic_write
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
@@ -29,7 +31,7 @@ from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.limits import Client
 from wan_core.jobs.places import Place, Places
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.rows import NewJob
+from wan_core.jobs.rows import NewJob, Row
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
 from wan_core.pricing import dollars_on_fal
@@ -40,14 +42,7 @@ MAX_EXPANSIONS = 2
 MAX_PREVIEWS = 8
 MAX_PREVIEWS_PER_CLIENT = 2
 PREVIEW_SIDE = 640
-FINISHING_FIELDS = (
-    "frames_per_second",
-    "interpolator_model",
-    "num_interpolated_frames",
-    "adjust_fps_for_interpolation",
-    "video_quality",
-    "video_write_mode",
-)
+SEARCHED_CLIPS = 300  # of a client, for one that a sweep need not make again
 
 T = TypeVar("T")
 
@@ -62,7 +57,8 @@ class ReadPicture(Protocol):
 class Submission:
     """`uploads`: files of picture fields that the page already received.
 
-    A job not started within `start_within_s` fails with `request_timeout`.
+    A job not started within `start_within_s` fails with `request_timeout`. In a group, `position` is its place and
+    `reuses` the index of the submission whose raw frames it takes.
     """
 
     inputs: ImageToVideoInput
@@ -70,6 +66,8 @@ class Submission:
     uploads: Mapping[str, Path] = field(default_factory=dict)
     endpoint: Endpoint = IMAGE_TO_VIDEO
     start_within_s: float | None = None
+    position: int | None = None
+    reuses: int | None = None
 
     def picture_sources(self) -> dict[str, str | Path]:
         named = {name: self.uploads.get(name) or getattr(self.inputs, name) for name in self.endpoint.picture_fields}
@@ -150,25 +148,58 @@ class JobService:
         submissions: Sequence[Submission],
         client: Client,
         *,
-        group: str | None = None,
+        group: Group | None = None,
         fal_key: SecretStr | None = None,
         place: Place | None = None,
     ) -> list[JobRecord]:
         """Accept all or none; a shared picture is stored once. Raises as `submit` does.
 
-        `group`: their common id.
+        `group`: what they have in common; it counts as one job to the limits, and a clip of this client with the same
+        settings is taken in the place of a new job.
         """
         pictures: dict[str | Path, StoredPicture] = {}
-        holding = nullcontext(place) if place else self.reserve(client, len(submissions))
+        holding = nullcontext(place) if place else self.reserve(client, len(submissions) if group is None else 1)
         with holding as place, self._delete_on_error(pictures):
             self._refuse_if_unpaid(submissions if fal_key is None else (), client)
             for source in dict.fromkeys(s for each in submissions for s in each.picture_sources().values()):
                 pictures[source] = await self._store_picture(source)
             jobs = [_job(submission, pictures) for submission in submissions]
-            if group is not None:
-                jobs = [replace(job, group=Group(group, place, len(jobs))) for place, job in enumerate(jobs)]
             limits = [submission.start_within_s for submission in submissions]
-            return await asyncio.to_thread(self._queue, jobs, client, place, fal_key, limits)
+            if group is None:
+                return await asyncio.to_thread(self._queue, jobs, client, place, fal_key, limits)
+            jobs = _grouped(jobs, submissions, group)
+            return await asyncio.to_thread(self._queue_missing, jobs, submissions, client, place, fal_key)
+
+    def make_again(self, records: Sequence[JobRecord], client: Client) -> list[JobRecord]:
+        """Queue the jobs of `records`, members of one group, once more, with the pictures that are stored here.
+
+        Raises as `submit` does.
+        """
+        new_ids = {record.job.id: str(uuid.uuid4()) for record in records}
+
+        def renamed(job: Job) -> Job:
+            return replace(job, id=new_ids[job.id], frames_of=new_ids.get(job.frames_of or "", job.frames_of))
+
+        jobs = [renamed(record.job) for record in records]
+        with self.reserve(client) as place:
+            return self._queue(jobs, client, place, None, [None] * len(jobs))
+
+    def make_with(self, record: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
+        """Queue a job with the picture and settings of `record`, but for `changes`.
+
+        Raises:
+            InputError: a value is out of bounds.
+            BackendError: as `submit` does.
+        """
+        job = record.job
+        kept = {name: getattr(job.inputs, name) for name in job.files}
+        judged = IMAGE_TO_VIDEO.parse(job.inputs.model_dump() | dict.fromkeys(job.files, "kept") | dict(changes))
+        with Image.open(self.files.picture(job.picture)) as picture:
+            size = geometry.frame_size(judged.resolution, judged.aspect_ratio, Size(*picture.size))
+        inputs = judged.model_copy(update=kept)
+        again = replace(job, id=str(uuid.uuid4()), inputs=inputs, size=size, frames_of=None, group=None)
+        with self.reserve(client) as place:
+            return self._queue([again], client, place)[0]
 
     def finish_again(
         self, source: JobRecord, changes: Mapping[str, object], client: Client, *, picture_detail: bool | None = None
@@ -297,12 +328,55 @@ class JobService:
                 self._pay(each, fal_key)
         except BackendError:
             self._store.remove(*(job.id for job in jobs))
+            self._store.forget_spending(*(job.id for job in jobs))
             raise
         records = [JobRecord.from_row(row) for row in rows]
         for record in records:
             record.context = context
             self._runner.add(record)
         return records
+
+    def _queue_missing(
+        self,
+        jobs: Sequence[Job],
+        submissions: Sequence[Submission],
+        client: Client,
+        place: Place,
+        fal_key: SecretStr | None,
+    ) -> list[JobRecord]:
+        """Queue the jobs whose clips do not exist yet; a record for each of `jobs`."""
+        own = self._store.done_of(client.id, SEARCHED_CLIPS)
+        present = [self._same_clip(job, own) for job in jobs]
+
+        def source_of(submission: Submission) -> str | None:
+            if submission.reuses is None:
+                return None
+            return self._frames_from(present[submission.reuses], jobs[submission.reuses])
+
+        settled = [replace(job, frames_of=source_of(each)) for job, each in zip(jobs, submissions, strict=True)]
+        missing = [job for job, record in zip(settled, present, strict=True) if record is None]
+        queued = iter(self._queue(missing, client, place, fal_key, [None] * len(missing)) if missing else [])
+        return [record or next(queued) for record in present]
+
+    def _frames_from(self, taken: JobRecord | None, source: Job) -> str | None:
+        """The job whose frames a cell reuses; `None` where they are not kept or come from fal."""
+        if taken is not None:
+            return (taken.job.frames_of or taken.job.id) if self.has_frames(taken) else None
+        return source.id if source.options.where == "local" else None
+
+    def _same_clip(self, job: Job, own: Sequence[Row]) -> JobRecord | None:
+        """The clip among `own` with the same picture and, as far as they have an effect, the same settings."""
+        wanted = _settings_of(job)
+        for row in own:
+            if _settings_of(row.job) == wanted and self._has_same_pictures(job, row.job):
+                record = self.get(row.job.id)
+                if self.result(record) is not None:
+                    return record
+        return None
+
+    def _has_same_pictures(self, job: Job, other: Job) -> bool:
+        pairs = [(self.files.picture(job.files[name]), self.files.picture(other.files[name])) for name in job.files]
+        return all(old.is_file() and filecmp.cmp(new, old, shallow=False) for new, old in pairs)
 
     def _pay(self, new: NewJob, fal_key: SecretStr | None) -> None:
         if new.job.options.where != "local" and fal_key is not None:
@@ -322,10 +396,10 @@ class JobService:
 
     def _refuse_if_unpaid(self, submissions: Sequence[Submission], client: Client) -> None:
         """Raise BackendError if the owner's key may not pay for those that go to fal."""
-        for submission in submissions:
-            if self._pool(submission.options) == "fal":
-                dollars = dollars_on_fal(submission.inputs, submission.endpoint)
-                self._require_budget().refuse_if_spent(dollars, client.id)
+        paid = [each for each in submissions if self._pool(each.options) == "fal"]
+        if paid:
+            dollars = sum(dollars_on_fal(each.inputs, each.endpoint) for each in paid)
+            self._require_budget().refuse_if_spent(dollars, client.id)
 
     @contextmanager
     def _count_preview(self, client: Client) -> Iterator[None]:
@@ -364,6 +438,17 @@ def _preview(picture: Image.Image) -> PicturePreview:
     picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     picture.save(stored, "JPEG", quality=88)
     return PicturePreview(size, stored.getvalue())
+
+
+def _grouped(jobs: Sequence[Job], submissions: Sequence[Submission], group: Group) -> list[Job]:
+    positions = [number if each.position is None else each.position for number, each in enumerate(submissions)]
+    return [replace(job, group=replace(group, position=at)) for job, at in zip(jobs, positions, strict=True)]
+
+
+def _settings_of(job: Job) -> tuple[dict[str, object], JobOptions, str, frozenset[str]]:
+    """What decides a clip besides its pictures."""
+    inputs = {name: value for name, value in effective(job.inputs).items() if name not in job.files}
+    return inputs, job.options, job.endpoint, frozenset(job.files)
 
 
 def _job(submission: Submission, pictures: Mapping[str | Path, StoredPicture]) -> Job:

@@ -152,6 +152,12 @@ class JobStore:
         found = self._readable("SELECT * FROM jobs WHERE id = ?", job_id)
         return found[0] if found else None
 
+    def done_of(self, client: str, most: int) -> list[Row]:
+        """The clips of `client`, the last first."""
+        return self._readable(
+            "SELECT * FROM jobs WHERE client = ? AND status = 'done' ORDER BY finished_at DESC LIMIT ?", client, most
+        )
+
     def ids(self) -> set[str]:
         return {row["id"] for row in self._read("SELECT id FROM jobs")}
 
@@ -227,6 +233,11 @@ class JobStore:
                 "INSERT OR IGNORE INTO fal.spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
                 (job_id, client, dollars, self._now()),
             )
+
+    def forget_spending(self, *job_ids: str) -> None:
+        """For jobs that were not accepted after all."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM fal.spending WHERE job_id = ?", [(job_id,) for job_id in job_ids])
 
     def spending(self, client: str, within_s: float, *, without: str = "") -> Spending:
         """Sum the last `within_s` seconds, leaving out the job `without`.

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, JobOptions, Preview
+from wan_core.explore.effects import FINISHING_FIELDS
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.service import FINISHING_FIELDS, JobService, Submission
+from wan_core.jobs.service import JobService, Submission
 from wan_core.settings import Settings
 from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import as_gradio_error
