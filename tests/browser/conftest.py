@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
+from tests.browser.grids import CLIPS
 from tests.support.app import running_app
+from tests.support.grid_page import counted_clip
+from tests.support.serving import serving
 
 ARGUMENTS = (
     "--headless",
@@ -108,6 +114,30 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     Image.linear_gradient("L").convert("RGB").resize((800, 450)).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A folder with the clips, served with ranges, and its address."""
+    folder = tmp_path_factory.mktemp("site")
+    for name, (frames, fps) in CLIPS.items():
+        counted_clip(folder / f"{name}.mp4", frames, fps)
+    with serving(Starlette(routes=[Mount("/", StaticFiles(directory=folder))])) as address:
+        yield folder, address
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Page]:
+    """A page at a desktop; it may report no error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+    assert faults == []
 
 
 def ready(page: Page) -> None:

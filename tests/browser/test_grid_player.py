@@ -1,23 +1,16 @@
 """The grid's player in a real browser, on a static page with clips whose frames carry their number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
+from playwright.sync_api import Page, expect
 
-from tests.support.grid_page import READ_FRAMES, cell, counted_clip, grid, write_page
-from tests.support.serving import serving
+from tests.browser.grids import PLAYING, clip_cell, open_grid, pause, shown_frames, six
+from tests.support.grid_page import READ_FRAMES, cell, grid
 from wan_core.ui.explore.assets import exported_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-CLIPS = {"a": (33, 16), "b": (33, 16), "short": (17, 16), "fast": (64, 32), "slow": (16, 8), "film": (48, 24)}
-AXES = [{"title": "Guidance", "labels": ["1", "3.5", "6"]}, {"title": "Shift", "labels": ["2", "5"]}]
-PLAYING = "[...document.querySelectorAll('.cell video')].filter(v => !v.paused && v.readyState > 2).length"
 
 SAMPLE = (
     """async milliseconds => {
@@ -35,61 +28,6 @@ SAMPLE = (
   return samples;
 }"""
 )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A folder with the clips, served with ranges, and its address."""
-    folder = tmp_path_factory.mktemp("site")
-    for name, (frames, fps) in CLIPS.items():
-        counted_clip(folder / f"{name}.mp4", frames, fps)
-    with serving(Starlette(routes=[Mount("/", StaticFiles(directory=folder))])) as address:
-        yield folder, address
-
-
-@pytest.fixture
-def visitor(browser: Browser) -> Iterator[Page]:
-    """A page at a desktop; it may report no error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.set_default_timeout(20_000)
-    yield page
-    context.close()
-    assert faults == []
-
-
-def clip_cell(job: str, place: tuple[int, int, int], clip: str, **data: Any) -> str:
-    frames, fps = CLIPS[clip]
-    return cell(job, place, src=f"{clip}.mp4", frames=frames, fps=fps, **data)
-
-
-def six(clips: Sequence[str] = ("a", "b", "short", "fast", "slow", "film")) -> str:
-    """Three columns and two rows."""
-    return grid([clip_cell(f"job-{at}", (at % 3, at // 3, 0), clip) for at, clip in enumerate(clips)], axes=AXES)
-
-
-def open_grid(page: Page, site: tuple[Path, str], body: str, name: str = "index.html") -> None:
-    folder, address = site
-    write_page(folder, body, name)
-    page.goto(f"{address}/{name}")
-
-
-def shown_frames(page: Page) -> list[int]:
-    page.wait_for_function(
-        "[...document.querySelectorAll('.cell:not(.behind) video')].every(v => v.readyState >= 2 && !v.seeking)"
-    )
-    page.wait_for_timeout(150)  # until the sought frames are painted
-    read: list[int] = page.evaluate(f"({READ_FRAMES})([...document.querySelectorAll('.cell:not(.behind) video')])")
-    return read
-
-
-def pause(page: Page) -> None:
-    page.wait_for_function(f"{PLAYING} > 0")
-    page.click(".transport [data-do=play]")
-    expect(page.locator(".transport [data-do=play]")).to_have_text("Play")
 
 
 def test_twelve_clips_stay_within_one_frame_of_each_other_for_thirty_seconds(

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PLAYER = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js")
+PLAYER = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js", "compare.js", "chart.js")
 """In the order of loading: each uses those before it."""
 
 

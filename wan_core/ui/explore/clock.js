@@ -10,6 +10,7 @@ window.wanExplore ??= {};
     #members = new Map();  // video → {fps, frames, still, held, wanted, sought, latency}
     #leader = null;
     #playing = false;
+    #beginning = false;  // seeking and waiting, before all start together
     #moment = 0;
     #rate = 1;
     #run = 0;  // counts starts and stops: what was begun before is no longer wanted
@@ -101,7 +102,7 @@ window.wanExplore ??= {};
 
     #stop() {
       this.#run += 1;
-      this.#playing = false;
+      this.#playing = this.#beginning = false;
       for (const video of this.#members.keys()) {
         video.pause();
         video.playbackRate = this.#rate;
@@ -112,6 +113,7 @@ window.wanExplore ??= {};
     /** All from one moment, together: seek, wait for the slow ones for a while, start in one go. */
     async #begin(moment) {
       const run = ++this.#run;
+      this.#beginning = true;
       this.#moment = moment;
       for (const [video, each] of this.#members) {
         each.held = false;
@@ -121,6 +123,7 @@ window.wanExplore ??= {};
       this.#say('hold');
       await this.#settled();
       if (run !== this.#run || !this.#playing) return;
+      this.#beginning = false;
       this.#elect();
       for (const [video, each] of this.#members) {
         if (ready(video) && !this.#holds(video, each, moment) && !each.still) start(video, this.#rate);
@@ -157,7 +160,7 @@ window.wanExplore ??= {};
     }
 
     #tick() {
-      if (!this.#playing || !this.#members.size) return;
+      if (!this.#playing || this.#beginning || !this.#members.size) return;
       const leader = this.#leader;
       if (!leader || (!leader.ended && !able(leader))) {  // stalled: the next one leads
         this.#elect();
@@ -165,7 +168,7 @@ window.wanExplore ??= {};
         if (!this.#leader) return;
       }
       if (this.#leader.ended) return this.#end();
-      if (this.#leader.paused) return;  // being started
+      if (this.#leader.paused) return void this.#begin(this.#moment);
       const now = this.#leader.currentTime;
       this.#moment = now;
       for (const [video, each] of this.#members) if (video !== this.#leader) this.#correct(video, each, now);
@@ -223,10 +226,7 @@ window.wanExplore ??= {};
       const each = this.#members.get(video);
       if (!each || video.readyState < 1 || video.seeking) return;
       if (!this.#playing || each.still) return this.#show(video, this.time);
-      if (!this.#leader || this.#leader === video) {
-        if (!this.#leader) this.#begin(this.#moment);
-        return;
-      }
+      if (this.#beginning || !this.#leader || this.#leader === video) return;
       if (this.#leader.paused || this.#holds(video, each, this.time)) return;
       if (Math.abs(video.currentTime - this.time) > FAR_S / 2) return this.#show(video, this.time + each.latency);
       if (able(video)) start(video, this.#rate);
@@ -249,7 +249,7 @@ window.wanExplore ??= {};
       });
       on('loadedmetadata', () => { this.#join(video); this.#say('change'); });
       on('canplay', () => this.#join(video));
-      on('ended', () => { if (video === this.#leader && this.#playing) this.#end(); });
+      on('ended', () => { if (video === this.#leader) this.#tick(); });
     }
 
     #say(name) { this.dispatchEvent(new Event(name)); }

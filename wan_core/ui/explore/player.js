@@ -14,7 +14,7 @@ window.wanExplore ??= {};
   const MOST_LOADED = 40;  // browsers end at about 75 players a page
   const FLIP_MS = 500;
   const AT_FIRST = 3;  // buttons of a cell; the style sheet hides the others
-  const grids = new Map();
+  const grids = new Map(), followers = [];
 
   class Grid {
     #near = new Set();  // cells in or close to the window
@@ -121,7 +121,7 @@ window.wanExplore ??= {};
       }
       this.#unload(new Set([...active, ...ahead]));
       this.#say(still.size);
-      if (active.length && this.wantsPlay && !this.clock.playing) this.clock.play();
+      if ((active.length || this.suspended) && this.wantsPlay && !this.clock.playing) this.clock.play();
       this.#holds();
     }
 
@@ -230,6 +230,12 @@ window.wanExplore ??= {};
 
   wanExplore.gridOf = section => grids.get(section);
 
+  /** Call `then(grid)` for every grid there is and will be. */
+  wanExplore.onGrid = then => {
+    followers.push(then);
+    for (const grid of grids.values()) then(grid);
+  };
+
   function look() {
     for (const [section, grid] of grids) {
       if (section.isConnected) continue;
@@ -240,7 +246,7 @@ window.wanExplore ??= {};
       if (grids.has(section) || !section.querySelector('.cell')) continue;
       const grid = new Grid(section);
       grids.set(section, grid);
-      section.dispatchEvent(new CustomEvent('wan:grid', {bubbles: true, detail: grid}));
+      for (const then of followers) then(grid);
     }
   }
 
