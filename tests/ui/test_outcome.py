@@ -83,3 +83,12 @@ def test_the_crop_is_central_and_only_where_something_is_lost() -> None:
     square = outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), Size(1600, 800), A14B, HOST, "local")
     assert crop(square) == [25.0, 0.0, 75.0, 100.0]
     assert crop(outcome(a_request(**DEFAULTS, aspect_ratio="1:1"), Size(500, 500), A14B, HOST, "local")) == []
+
+
+def test_a_rate_beyond_common_screens_is_said_before_the_click() -> None:
+    def line(frames_per_second: int) -> str:
+        request = a_request(**DEFAULTS, frames_per_second=frames_per_second)  # one new frame each doubles the rate
+        return text(outcome(request, Size(1600, 900), A14B, HOST, "local"))
+
+    assert "At 62 fps many players and screens drop frames" in line(31)
+    assert "drop frames" not in line(30)

@@ -13,6 +13,7 @@ from wan_core.timing import timing
 from wan_core.ui.progress import duration
 
 DETAIL_WORDS = "fine detail is taken from your picture"
+SMOOTHEST_FPS = 60  # what screens and players commonly show
 
 
 def outcome(
@@ -33,6 +34,8 @@ def outcome(
     if size:
         words.append(_effort(estimator.estimate(request, size, profile), profile, where))
     notes = [_drawn_small(size, profile, picture_detail)] if size and draws_small(profile, where) else []
+    if times.fps > SMOOTHEST_FPS:
+        notes.append(f"At {times.fps} fps many players and screens drop frames; {SMOOTHEST_FPS} fps plays everywhere.")
     crop = _crop(picture, size) if picture and size else ""
     line = f'<p class="outcome" data-crop="{crop}"><b>{escape(words[0])}</b> · {escape(" · ".join(words[1:]))}</p>'
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
