@@ -50,7 +50,7 @@ def build_service(host: Settings) -> Service:
     """Build without starting anything."""
     machine, per_client_limits = profiles.detect(host), not host.listens_on_loopback
     choice = profiles.choose(host, machine)
-    estimator = Estimator(machine, Calibration(host.files.calibration))
+    estimator = Estimator(machine, Calibration(host.files.calibration), film_on_cpu=host.film_on_cpu)
     store = JobStore(host.files.database)
     budget, keys = FalBudget(store, host, per_client=per_client_limits), FalKeys(store, host.fal_key)
     local, enter = _local_pool(host, choice, estimator)

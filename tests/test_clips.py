@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from tests.support.jobs import a_job, job_with_picture
 from tests.support.mp4 import comment_in, decoded
 from wan_core import encoding, frames, geometry, interpolation
-from wan_core.clips import ClipMaker, IsCancelled
+from wan_core.clips import ClipMaker, ClipWorker, IsCancelled
 from wan_core.engine.framing import frame_picture
 from wan_core.errors import BackendError, InputError
 from wan_core.estimator import Estimator
@@ -25,6 +25,7 @@ from wan_core.frames import Frame
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import Machine
 from wan_core.schema import ImageToVideoInput
+from wan_core.settings import Settings
 
 CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
 REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
@@ -154,7 +155,7 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
     spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "wan_core.interpolation.plan_interpolation", lambda *_: InterpolationPlan("fallback", "No weights.")
+        "wan_core.interpolation.plan_interpolation", lambda *_, **__: InterpolationPlan("fallback", "No weights.")
     )
     job = job_with_picture(spy.files, interpolator_model="film", num_interpolated_frames=1)
     maker = ClipMaker(spy.make_frames, spy, spy, spy.files, forced=False)  # type: ignore[arg-type]
@@ -169,6 +170,23 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
     )
     assert result(events).result.frames == 33 and result(events).result.fps == 32
     assert not spy.files.interpolated_frames(job.id).exists(), "it is only kept until the clip is encoded"
+
+
+def test_the_host_decides_whether_film_may_run_on_a_cpu(
+    data: FileStore, spy: Spy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def plan(*_: object, any_runs: bool) -> InterpolationPlan:
+        asked.append(any_runs)
+        return InterpolationPlan("none")
+
+    monkeypatch.setattr("wan_core.interpolation.plan_interpolation", plan)
+    monkeypatch.setattr("shutil.which", lambda tool: None)
+    for host in (Settings(data_dir=data.root), Settings(data_dir=data.root, film_on_cpu=True)):
+        worker = ClipWorker(host, make_frames=spy.make_frames)
+        list(worker.run(job_with_picture(data, num_interpolated_frames=1, interpolator_model="film"), lambda: False))
+    assert asked == [False, True]
 
 
 class ToyInput(ImageToVideoInput):

@@ -69,6 +69,21 @@ def test_a_job_may_take_three_times_its_estimate_and_at_least_twenty_minutes() -
     assert estimator.wall_limit_s(long, limits) == 3 * estimator.seconds_of(long) > limits.min_job_s
 
 
+def test_enlarging_with_the_picture_is_counted_and_learned_apart_from_plain_enlarging() -> None:
+    def encoding_s(estimator: Estimator, engine: str, detail: bool = True) -> float:
+        job = replace(a_job(), options=JobOptions(engine, picture_detail=detail))
+        return estimator.of_job(job).stages["encoding"]
+
+    fresh, taught = Estimator(LAPTOP), Estimator(LAPTOP)
+    guided, plain = encoding_s(fresh, "miniature"), encoding_s(fresh, "miniature", False)
+    assert guided > plain > encoding_s(fresh, "a14b")
+    for detail, seconds in ((True, 3 * guided), (False, 2 * plain)):
+        job = replace(a_job(), options=JobOptions("miniature", picture_detail=detail))
+        taught.learn_from(job, {"encoding": seconds})
+    assert encoding_s(taught, "miniature") == pytest.approx(3 * guided)
+    assert encoding_s(taught, "miniature", False) == pytest.approx(2 * plain)
+
+
 def test_quota_is_said_where_a_card_is_lent_and_nowhere_else() -> None:
     assert Estimator(H200).of_job(a_job()).zero_gpu_quota_s is None
     expected = Estimator(Machine(zero_gpu=True)).of_job(a_job())
@@ -84,14 +99,16 @@ def test_the_quota_stays_what_will_be_declared_however_long_clips_took() -> None
     assert after.zero_gpu_quota_s == before.zero_gpu_quota_s
 
 
-def test_film_on_a_cpu_takes_seconds_a_pair_and_rife_a_fraction_of_that() -> None:
-    def seconds_a_pair(**values: object) -> float:
-        asked = request(resolution="480p", num_interpolated_frames=1, **values)
-        return Estimator(LAPTOP).estimate(asked, SIZE, A14B).stages["interpolating"] / (asked.num_frames - 1)
+def test_film_on_a_cpu_takes_seconds_a_pair_and_what_carries_it_out_a_fraction_of_that() -> None:
+    def seconds_a_pair(asked_for: str, carried_out_by: str) -> float:
+        asked = request(resolution="480p", num_interpolated_frames=1, interpolator_model=asked_for)
+        estimator = Estimator(LAPTOP, carried_out_by={asked_for: carried_out_by}.__getitem__)
+        return estimator.estimate(asked, SIZE, A14B).stages["interpolating"] / (asked.num_frames - 1)
 
-    assert seconds_a_pair(interpolator_model="film") == pytest.approx(35, rel=0.1)
-    assert seconds_a_pair(interpolator_model="rife") == pytest.approx(0.39, rel=0.2)
-    assert seconds_a_pair(interpolator_model="none") == 0
+    assert seconds_a_pair("film", "film") == pytest.approx(35, rel=0.1)
+    assert seconds_a_pair("film", "rife") == seconds_a_pair("rife", "rife") == pytest.approx(0.39, rel=0.2)
+    assert seconds_a_pair("film", "fallback") == seconds_a_pair("rife", "fallback") < seconds_a_pair("rife", "rife")
+    assert seconds_a_pair("none", "none") == 0
     on_a_card = Estimator(H200).estimate(request(resolution="720p"), Size(1280, 720), A14B)
     assert on_a_card.stages["interpolating"] < 10
 
@@ -100,9 +117,9 @@ def test_the_interpolators_own_rate_is_asked_for_the_model_and_the_device() -> N
     def rate(model: str, device: str) -> float:
         return {("rife", "cuda"): 1e-6, ("rife", "cpu"): 2e-6}[model, device]
 
-    asked = request(resolution="480p", interpolator_model="rife")
+    asked, as_it_is = request(resolution="480p", interpolator_model="rife"), str
     for machine, seconds in ((H100, 1e-6), (LAPTOP, 2e-6)):
-        said = Estimator(machine, interpolation_rate=rate).estimate(asked, SIZE, A14B).stages["interpolating"]
+        said = Estimator(machine, None, rate, as_it_is).estimate(asked, SIZE, A14B).stages["interpolating"]
         assert said == pytest.approx(seconds * 832 * 512 * (asked.num_frames - 1) * asked.num_interpolated_frames)
 
 

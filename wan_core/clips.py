@@ -5,6 +5,7 @@ Only `make_frames` needs a GPU, so ZeroGPU wraps it alone. Knows no queue, no pr
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -22,7 +23,7 @@ from wan_core.explore import numbers
 from wan_core.files import FileStore
 from wan_core.frames import Frame
 from wan_core.interpolation import InterpolationPlan
-from wan_core.profiles import profiles
+from wan_core.profiles import detect, profiles
 from wan_core.run_in_thread import Emit, run_in_thread
 from wan_core.safety.checks import Checks, checks
 from wan_core.settings import Settings
@@ -52,10 +53,12 @@ class ClipWorker:
         self._checks = checks(host)
         self._expander = expander(host)
         self._make_frames = make_frames or self.make_frames
+        self._has_card = detect(host).device == "cuda"
 
     def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
         host = self._host
-        maker = ClipMaker(self._make_frames, self._checks, self._expander, host.files, host.force_safety)
+        any_runs = host.film_on_cpu or self._has_card
+        maker = ClipMaker(self._make_frames, self._checks, self._expander, host.files, host.force_safety, any_runs)
         yield from maker.run(job, cancelled)
 
     def check(self, picture: str, prompt: str) -> None:
@@ -89,13 +92,14 @@ class ClipWorker:
 
 @dataclass(frozen=True)
 class ClipMaker:
-    """`forced`: check every picture and prompt."""
+    """`forced`: check every picture and prompt. `any_interpolator_runs`: the slow ones too."""
 
     make_frames: MakeFrames
     checks: Checks
     expander: Expander
     files: FileStore
     forced: bool
+    any_interpolator_runs: bool = True
 
     def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
         """Yield events; the last is `Finished`.
@@ -143,7 +147,8 @@ class ClipMaker:
         folder = self.files.root / "interpolation"
         if count:
             yield Stage("loading", "Looking for the interpolator's weights.")
-        plan = yield from _wait_for(lambda: interpolation.plan_interpolation(model, count, folder), cancelled)
+        choose = partial(interpolation.plan_interpolation, any_runs=self.any_interpolator_runs)
+        plan = yield from _wait_for(lambda: choose(model, count, folder), cancelled)
         if plan.note:
             yield Note(plan.note)
         return plan

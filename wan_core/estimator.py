@@ -6,12 +6,13 @@ Operations (`workload`) at the engine's `rates`, corrected by `calibration`. No 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from wan_core import geometry, pricing
 from wan_core.calibration import Calibration
 from wan_core.events import Job, StageName
 from wan_core.geometry import Size
-from wan_core.interpolation import seconds_per_pixel
+from wan_core.interpolation import expected_interpolator, seconds_per_pixel
 from wan_core.pricing import LentCard
 from wan_core.profiles import EngineProfile, Machine, profiles
 from wan_core.rates import Rates
@@ -23,8 +24,12 @@ from wan_core.workload import sampling_flops
 
 InterpolationRate = Callable[[str, str], float]
 """Model and "cpu" or "cuda" → seconds per pixel of a new frame, sides padded to 64."""
+CarriedOutBy = Callable[[str], str]
+"""The requested interpolator → what will run in its place."""
 
 ENCODE_S_PER_PIXEL: dict[VideoWriteMode, float] = {"fast": 1.5e-8, "balanced": 4e-8, "small": 16e-8}
+ENLARGE_S_PER_PIXEL = {"": 0.0, "with the picture": 5e-8, "plain": 1e-8}
+"""Per pixel of a delivered frame; two cores, beside the encoder."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,24 @@ class Estimator:
         machine: Machine,
         calibration: Calibration | None = None,
         interpolation_rate: InterpolationRate = seconds_per_pixel,
+        carried_out_by: CarriedOutBy | None = None,
+        *,
+        film_on_cpu: bool = False,
     ) -> None:
         self.machine = machine
         self._calibration = calibration or Calibration()
         self._interpolation_rate = interpolation_rate
+        has_card = machine.device == "cuda"
+        self._carried_out_by = carried_out_by or partial(
+            expected_interpolator, has_card=has_card, any_runs=has_card or film_on_cpu
+        )
 
-    def estimate(self, request: ImageToVideoInput, size: Size, profile: EngineProfile) -> Estimate:
-        """`size` is the clip's, not the rendered one."""
-        variants, priors = _variants(request), self._by_priors(request, size, profile)
+    def estimate(
+        self, request: ImageToVideoInput, size: Size, profile: EngineProfile, *, picture_detail: bool = True
+    ) -> Estimate:
+        """`size` is the clip's, not the rendered one; `picture_detail` as in `JobOptions`."""
+        variants = self._variants(request, profile, picture_detail)
+        priors = self._by_priors(request, size, profile, variants)
         stages = {
             stage: seconds * self._calibration.factor(self._key(profile), stage, variants.get(stage, ""))
             for stage, seconds in priors.items()
@@ -75,7 +90,8 @@ class Estimator:
         return Estimate(stages, pricing.dollars_on_fal(request), pricing.zero_gpu_seconds(on_the_card_s), card)
 
     def of_job(self, job: Job) -> Estimate:
-        return self.estimate(job.inputs, job.size, profiles()[job.options.engine])
+        options = job.options
+        return self.estimate(job.inputs, job.size, profiles()[options.engine], picture_detail=options.picture_detail)
 
     def seconds_of(self, job: Job) -> float:
         return self.of_job(job).seconds
@@ -87,41 +103,55 @@ class Estimator:
     def learn_from(self, job: Job, stage_seconds: Mapping[str, float]) -> None:
         """Skip jobs that reused kept frames."""
         if job.frames_of is None:
-            self.learn(job.inputs, job.size, profiles()[job.options.engine], stage_seconds)
+            profile, detail = profiles()[job.options.engine], job.options.picture_detail
+            self.learn(job.inputs, job.size, profile, stage_seconds, picture_detail=detail)
 
     def learn(
-        self, request: ImageToVideoInput, size: Size, profile: EngineProfile, stage_seconds: Mapping[str, float]
+        self,
+        request: ImageToVideoInput,
+        size: Size,
+        profile: EngineProfile,
+        stage_seconds: Mapping[str, float],
+        *,
+        picture_detail: bool = True,
     ) -> None:
         """`stage_seconds` as in the clip's `Result`."""
-        predicted = self._by_priors(request, size, profile)
-        self._calibration.record(self._key(profile), _variants(request), predicted, stage_seconds)
+        variants = self._variants(request, profile, picture_detail)
+        predicted = self._by_priors(request, size, profile, variants)
+        self._calibration.record(self._key(profile), variants, predicted, stage_seconds)
 
     def _key(self, profile: EngineProfile) -> str:
         return f"{profile.name}|{self.machine.title}"
 
-    def _by_priors(self, request: ImageToVideoInput, size: Size, profile: EngineProfile) -> dict[StageName, float]:
+    def _variants(self, request: ImageToVideoInput, profile: EngineProfile, picture_detail: bool) -> dict[str, str]:
+        """What a stage's speed depends on besides engine and machine."""
+        enlarging = "" if profile.render_divisor == 1 else "with the picture" if picture_detail else "plain"
+        used = self._carried_out_by(request.interpolator_model)
+        return {"sampling": request.acceleration, "interpolating": used, "encoding": enlarging}
+
+    def _by_priors(
+        self, request: ImageToVideoInput, size: Size, profile: EngineProfile, variants: Mapping[str, str]
+    ) -> dict[StageName, float]:
         rendered = geometry.rendered_size(size, profile.render_divisor)
         rate, clip = profile.rates.of_card(self.machine.rated_card), timing(request)
         frames = sampled_frames(request.num_frames)
+        encode_s = rate.encode_s * rendered.pixels * profile.rates.encoded_frames(frames)
+        encoding_s = ENCODE_S_PER_PIXEL[request.video_write_mode] + ENLARGE_S_PER_PIXEL[variants["encoding"]]
+        new_frames = clip.delivered - clip.generated
         flops = sampling_flops(request, rendered, profile.experts)
         return {
-            "sampling": flops / rate.flops / _gain(request, profile.rates) + rate.encode_s * rendered.pixels * frames,
+            "sampling": flops / rate.flops / _gain(request, profile.rates) + encode_s,
             "decoding": rate.decode_s * rendered.pixels * frames,
-            "interpolating": self._interpolating_s(request, rendered, clip.delivered - clip.generated),
-            "encoding": ENCODE_S_PER_PIXEL[request.video_write_mode] * size.pixels * clip.delivered,
+            "interpolating": self._interpolating_s(variants["interpolating"], rendered, new_frames),
+            "encoding": encoding_s * size.pixels * clip.delivered,
         }
 
-    def _interpolating_s(self, request: ImageToVideoInput, rendered: Size, new_frames: int) -> float:
+    def _interpolating_s(self, model: str, rendered: Size, new_frames: int) -> float:
         """Leave loading out."""
         if new_frames == 0:
             return 0.0
         pixels = _pad_to_64(rendered.width) * _pad_to_64(rendered.height)
-        return self._interpolation_rate(request.interpolator_model, self.machine.device) * pixels * new_frames
-
-
-def _variants(request: ImageToVideoInput) -> dict[str, str]:
-    """What a stage's speed depends on besides engine and machine."""
-    return {"sampling": request.acceleration, "interpolating": request.interpolator_model}
+        return self._interpolation_rate(model, self.machine.device) * pixels * new_frames
 
 
 def _gain(request: ImageToVideoInput, rates: Rates) -> float:

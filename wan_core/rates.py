@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Rate:
-    """Transformer FLOP/s without acceleration; VAE seconds per pixel of a frame."""
+    """Transformer FLOP/s without acceleration; VAE seconds per pixel of a frame that it really encodes or decodes."""
 
     flops: float
     encode_s: float
@@ -20,13 +20,18 @@ class Rate:
 class Rates:
     """`cards` has a part of the card's name as key.
 
-    `attention_gain` (with compiled blocks) and `cache_gain` (step cache): speed-up of `regular`.
+    `attention_gain` (with compiled blocks) and `cache_gain` (step cache): speed-up of `regular`. `most_encoded`: frames
+    that the VAE encodes at most (the miniature repeats the latents of black frames); `None`: all.
     """
 
     default: Rate
     cards: Mapping[str, Rate] = field(default_factory=dict, hash=False)
     attention_gain: float = 1.0
     cache_gain: float = 1.0
+    most_encoded: int | None = None
+
+    def encoded_frames(self, frames: int) -> int:
+        return frames if self.most_encoded is None else min(frames, self.most_encoded)
 
     def of_card(self, card: str) -> Rate:
         """`card` is the driver's name ("NVIDIA H100 80GB HBM3")."""
@@ -49,5 +54,5 @@ A14B_RATES = Rates(
     attention_gain=1.5,
     cache_gain=1.3,
 )
-MINIATURE_RATES = Rates(default=Rate(2.5e11, 1.2e-6, 3e-6))
-"""Two busy CPU cores; the miniature runs on the CPU whatever the card."""
+MINIATURE_RATES = Rates(default=Rate(8.7e10, 4e-7, 9e-7), most_encoded=5)
+"""Two CPU cores; the miniature runs on the CPU whatever the card."""

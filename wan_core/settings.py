@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     expansion_key: SecretStr | None = None
     lightning: str | None = None  # another repository or folder with the Lightning LoRAs
     lightning_revision: str | None = None
+    film_on_cpu: bool = False  # else RIFE or optical flow carries FILM out where there is no card
     accelerate_attention: bool = True
     accelerate_compile: bool = True
     accelerate_fp8: bool = True

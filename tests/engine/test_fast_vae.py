@@ -86,3 +86,13 @@ def test_the_loaded_miniature_has_it() -> None:
     engine.pipe.vae.encoder.register_forward_pre_hook(lambda _, args: encoded.append(args[0].shape[2]))
     moments(engine.pipe.vae, picture_and_black_frames(33))
     assert sum(encoded) == 5
+
+
+def test_the_estimate_counts_the_frames_that_are_really_encoded() -> None:
+    rates = profiles()["miniature"].rates
+    assert [rates.encoded_frames(frames) for frames in (1, 17, 121)] == [
+        1,
+        fast_vae.ENCODED_FRAMES,
+        fast_vae.ENCODED_FRAMES,
+    ]
+    assert profiles()["a14b"].rates.encoded_frames(121) == 121

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.support import hub as loopback
 from wan_core.hub import Hub, Pin
-from wan_core.interpolation import film, iter_interpolated, plan_interpolation, rife
+from wan_core.interpolation import expected_interpolator, film, iter_interpolated, plan_interpolation, rife
 
 Frame = NDArray[np.uint8]
 CONTENT = b"the published bytes " * 50
@@ -86,6 +86,33 @@ def test_without_weights_the_fallback_delivers_the_clip_and_says_so_in_one_sente
     between = list(iter_interpolated(frames, 3, chosen))
     assert len(between) == 21
     assert all(ours is theirs for ours, theirs in zip(between[::4], frames, strict=True))
+
+
+def test_without_a_card_rife_carries_film_out_and_the_note_says_why(hub: Hub, folder: Path) -> None:
+    chosen = plan_interpolation("film", 1, folder, hub, any_runs=False)
+    assert (chosen.used, chosen.is_network) == ("rife", True)
+    assert chosen.note == "FILM takes seconds a frame without a CUDA card: RIFE makes the frames between."
+    asked = plan_interpolation("rife", 1, folder, hub, any_runs=False)
+    assert (asked.used, asked.note, asked.weights) == ("rife", "", chosen.weights)
+
+
+def test_without_a_card_and_without_rifes_weights_optical_flow_carries_film_out(dead_hub: Hub, folder: Path) -> None:
+    chosen = plan_interpolation("film", 1, folder, dead_hub, any_runs=False)
+    assert chosen.used == "fallback"
+    assert "without a CUDA card, and RIFE's weights could not be downloaded" in chosen.note
+
+
+def test_what_is_expected_is_what_is_then_planned(hub: Hub, folder: Path) -> None:
+    def expected(model: str, has_card: bool = False, any_runs: bool = False) -> str:
+        return expected_interpolator(model, has_card=has_card, any_runs=any_runs, hub=hub)
+
+    before_a_download = [expected(word) for word in ("film", "rife", "none")]
+    assert before_a_download == ["fallback", "fallback", "none"]
+    for any_runs in (False, True):
+        for model in ("film", "rife"):
+            used = plan_interpolation(model, 1, folder, hub, any_runs=any_runs).used
+            assert expected(model, any_runs=any_runs) == used
+    assert expected("film", has_card=True) == "film"
 
 
 def test_a_swapped_file_is_never_run(hub: Hub, server: loopback.Hub, folder: Path) -> None:

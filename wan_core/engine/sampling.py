@@ -34,7 +34,7 @@ from wan_core.schedule import StepSchedule, schedule
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import sampled_frames
 
-DECODE_S_PER_PIXEL = {"cpu": 2.5e-6, "cuda": 3e-8}
+DECODE_S_PER_PIXEL = {"cpu": 9e-7, "cuda": 3e-8}
 """Until the first clip: the miniature's VAE on two cores (measured), Wan's on a large card (published)."""
 
 NO_LOW_NOISE = (

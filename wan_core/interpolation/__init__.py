@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from wan_core.frames import Frame
-from wan_core.hub import Hub, Notes, Pin, Unavailable, fetch
+from wan_core.hub import Hub, Notes, Pin, Unavailable, fetch, find_cached
 from wan_core.interpolation._cuts import is_cut
 from wan_core.interpolation._pairs import Interpolator, Pair
 
@@ -23,6 +23,7 @@ __all__ = [
     "Frame",
     "InterpolationPlan",
     "Interpolator",
+    "expected_interpolator",
     "find_declaration",
     "insert_frames",
     "is_cut",
@@ -30,6 +31,10 @@ __all__ = [
     "plan_interpolation",
     "seconds_per_pixel",
 ]
+
+
+WITHOUT_CARD = {"film": "rife"}
+"""What carries out a model that takes seconds a frame on a CPU."""
 
 
 class Declaration(Protocol):
@@ -48,7 +53,7 @@ class Declaration(Protocol):
 
 @dataclass(frozen=True)
 class InterpolationPlan:
-    """`used`: "none", "fallback" or the requested word. `note`: tells page and result if it differs."""
+    """`used`: "none", "fallback" or a model. `note`: tells page and result if it is not the requested one."""
 
     used: str
     note: str = ""
@@ -81,22 +86,38 @@ def seconds_per_pixel(model: str, device: str) -> float:
     return seconds.get(device, seconds["cpu"])
 
 
-def plan_interpolation(model: str, count: int, folder: Path, hub: Hub | None = None) -> InterpolationPlan:
+def expected_interpolator(model: str, *, has_card: bool, any_runs: bool, hub: Hub | None = None) -> str:
+    """What will carry `model` out: on a card itself, on a CPU what `plan_interpolation` chooses without a download."""
+    if model == "none" or has_card:
+        return model
+    used = model if any_runs else WITHOUT_CARD.get(model, model)
+    pin = find_declaration(used).WEIGHTS
+    return used if pin is None or find_cached(pin, hub) else "fallback"
+
+
+def plan_interpolation(
+    model: str, count: int, folder: Path, hub: Hub | None = None, *, any_runs: bool = True
+) -> InterpolationPlan:
     """Choose the interpolator for `count` new frames; download missing weights (no torch).
 
-    Present weights are used on a CPU too; without weights the fallback runs. `folder` keeps failures and checksums.
+    `any_runs`: this machine has a card, or its host wants slow models too; else `WITHOUT_CARD` says what carries them
+    out. Without weights the fallback runs. `folder` keeps failures and checksums.
     """
     if model == "none" or count == 0:
         return InterpolationPlan("none")
-    found = find_declaration(model)
+    used = model if any_runs else WITHOUT_CARD.get(model, model)
+    found = find_declaration(used)
     if found.WEIGHTS is None:
-        return InterpolationPlan(model)
+        return InterpolationPlan(used)
     (file,) = found.WEIGHTS.files
+    slow = f"{find_declaration(model).TITLE} takes seconds a frame without a CUDA card" if used != model else ""
     try:
-        return InterpolationPlan(model, weights=fetch(found.WEIGHTS, notes=Notes(folder / model), hub=hub) / file)
+        weights = fetch(found.WEIGHTS, notes=Notes(folder / used), hub=hub) / file
+        return InterpolationPlan(used, f"{slow}: {found.TITLE} makes the frames between." if slow else "", weights)
     except Unavailable as error:
         missing = f"{found.TITLE}'s weights could not be downloaded ({error})"
-        return InterpolationPlan("fallback", f"{missing}: optical flow makes the frames between.")
+        reason = f"{slow}, and {missing}" if slow else missing
+        return InterpolationPlan("fallback", f"{reason}: optical flow makes the frames between.")
 
 
 def iter_interpolated(

@@ -34,6 +34,9 @@ RESTING, MOVING = 0.3, 0.6  # pixels
 """From blending to warping. At 0.3 pixels blending is still 1 dB better (measured)."""
 
 
+SECONDS_PER_PIXEL = {"cpu": 5e-7}
+
+
 @dataclass(frozen=True)
 class Motion:
     """A pair at half size: flows, trust in them, and where it moves (0…1)."""

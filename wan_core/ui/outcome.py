@@ -32,7 +32,8 @@ def outcome(
     frames = f"{times.generated} → {times.delivered} frames" if added else f"{times.delivered} frames"
     words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
     if size:
-        words.append(_effort(estimator.estimate(request, size, profile), profile, where))
+        expected = estimator.estimate(request, size, profile, picture_detail=picture_detail)
+        words.append(_effort(expected, profile, where))
     notes = [_drawn_small(size, profile, picture_detail)] if size and draws_small(profile, where) else []
     if times.fps > SMOOTHEST_FPS:
         notes.append(f"At {times.fps} fps many players and screens drop frames; {SMOOTHEST_FPS} fps plays everywhere.")
