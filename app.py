@@ -18,6 +18,7 @@ from wan_core.events import JobOptions
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.housekeeping import Housekeeping
+from wan_core.jobs.leftovers import Leftovers
 from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService
 from wan_core.jobs.store import JobStore
@@ -61,6 +62,7 @@ def build_service(host: Settings) -> Service:
         host.limits,
         per_client=per_client_limits,
         on_local_clip=estimator.learn_from,
+        on_end=Leftovers(store, host.files).remove,
         checks_fal_jobs=host.force_safety,
     )
     read_picture = partial(
@@ -123,6 +125,7 @@ def serve(service: Service) -> None:
 def main() -> None:
     host = settings.load()
     logs.set_up(host.log_level)
+    host.files.require_writable()
     serve(build_service(host))
 
 

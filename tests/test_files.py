@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_core.files import FileStore, atomic_write
+from wan_core.files import FileStore, atomic_write, is_unfinished, owner
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -24,8 +24,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
-def test_files_whose_id_nobody_knows_are_found(tmp_path: Path) -> None:
+def test_every_kind_of_file_tells_whose_it_is_also_while_it_is_written(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
-    for path in (files.picture("a"), files.clip("a"), files.frames("b"), files.interpolated_frames("c")):
+    for path in (files.picture("a"), *files.of_job("a")):
         path.write_bytes(b"x")
-    assert sorted(path.name for path in files.unowned_files({"a"})) == ["b.npy", "c.interpolated.npy"]
+        with atomic_write(path) as part:
+            part.write_bytes(b"y")
+            found = files.all_files()
+    assert len(found) == 6 and {owner(path) for path in found} == {"a"}
+    assert [is_unfinished(path) for path in found].count(True) == 1

@@ -1,11 +1,14 @@
 """File ids → paths. Ids are our own uuids, never a visitor's text."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from uuid import uuid4
+
+UNWRITABLE = "{root} cannot be written ({reason}). Make it writable, or set WAN_DATA_DIR to another folder."
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,43 @@ class FileStore:
         """The files of this job alone."""
         return (self.frames(job_id), self.interpolated_frames(job_id), self.preview(job_id), self.clip(job_id))
 
+    def require_writable(self) -> None:
+        """Make the folders. Raises SystemExit, with a sentence, if one of them cannot be written."""
+        try:
+            files = (self.database, self.uploads / "any", self.picture("any"), *self.of_job("any"))
+            for folder in {path.parent for path in files}:
+                TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise SystemExit(UNWRITABLE.format(root=self.root, reason=error.strerror)) from None
+
+    def parts_of(self, job_id: str) -> list[Path]:
+        """What is left of files that were being written when their writer died."""
+        return [
+            part for folder in {path.parent for path in self.of_job(job_id)} for part in folder.glob(f".{job_id}.*")
+        ]
+
+    def is_picture(self, path: Path) -> bool:
+        return path.parent == self.picture("any").parent
+
     def all_files(self) -> list[Path]:
-        """Include forgotten jobs, but no uploads."""
+        """Include forgotten jobs and unfinished files, but no uploads."""
         folders = {path.parent for path in (self.picture("any"), *self.of_job("any"))}
         return [path for folder in folders for path in folder.iterdir() if path.is_file()]
-
-    def unowned_files(self, ids: Collection[str]) -> list[Path]:
-        return [path for path in self.all_files() if path.name.split(".")[0] not in ids]
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def owner(path: Path) -> str:
+    """The id that a file is named by, or will be once it is whole."""
+    return path.name.removeprefix(".").split(".")[0]
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether it is being written, or was when its writer died."""
+    return path.name.startswith(".")
 
 
 @contextmanager

@@ -86,3 +86,8 @@ def test_previews_never_cost_more_than_a_hundredth_of_the_clip(
         written += previews.offer(step, torch.zeros(1, 16, 1, 2, 2), step_s * (steps - step - 1))
     assert previews.spent <= SHARE * steps * step_s + 1e-9 or written == 1
     assert written == {0.001: 8, 0.1: 4, 3.0: 1}[cost]
+
+
+def test_a_preview_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) -> None:
+    previews = Previews(tmp_path / "missing" / "preview.webp", WAN, steps=1)
+    assert previews.offer(0, torch.zeros(1, 16, 1, 4, 4), seconds_left=1e9) is False

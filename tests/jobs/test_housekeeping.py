@@ -88,6 +88,36 @@ def test_a_file_that_belongs_to_no_job_is_removed_once_it_is_an_hour_old(house: 
     assert not stray.exists()
 
 
+def test_a_huge_stray_file_costs_nobody_a_clip(house: House) -> None:
+    record, files = finished(house), house.jobs.files
+    room = sum(path.stat().st_size for path in files.all_files())
+    stray = files.clip("stray")
+    with stray.open("wb") as sparse:
+        sparse.truncate(100 * 10**9)
+    with files.picture("accepted-just-now").open("wb") as sparse:
+        sparse.truncate(100 * 10**9)
+    tidy(house, replace(NO_FLOOR, keep_bytes=room))
+    assert files_left(house, record) == [".png", ".npy", ".mp4"] and not stray.exists()
+    assert files.picture("accepted-just-now").exists(), "its job may be on the way"
+
+
+def test_what_a_killed_worker_was_writing_goes_once_its_job_is_over(house: House) -> None:
+    record, files = finished(house), house.jobs.files
+    part = files.frames(record.job.id).with_name(f".{record.job.id}.npy.12ab.part")
+    part.write_bytes(b"half")
+    tidy(house, at=part.stat().st_mtime + 3601)
+    assert not part.exists() and files_left(house, record) == [".png", ".npy", ".mp4"]
+
+
+def test_every_kind_of_file_counts_towards_the_quota(house: House) -> None:
+    record, files = finished(house), house.jobs.files
+    room = sum(path.stat().st_size for path in files.all_files())
+    files.interpolated_frames(record.job.id).write_bytes(bytes(1000))
+    tidy(house, replace(NO_FLOOR, keep_bytes=room))
+    assert not files.interpolated_frames(record.job.id).exists() and not files.frames(record.job.id).exists()
+    assert files_left(house, record) == [".png", ".mp4"]
+
+
 def test_the_frames_of_an_old_job_stay_while_another_finishes_them_again(data: FileStore) -> None:
     with a_house(data) as house:
         old = finished(house)

@@ -19,6 +19,7 @@ from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
+from wan_core.jobs.leftovers import Leftovers
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, WorkerPool
@@ -108,7 +109,8 @@ def a_house(
     backend, scripted_fal = backend or FakeBackend(data), FakeBackend(data)
     pools = {"local": WorkerPool(backend, concurrency), "fal": WorkerPool(scripted_fal, 1)}
     store = JobStore(data.database)
-    runner = JobRunner(store, pools, limits, per_client=per_client, checks_fal_jobs=checks_fal_jobs)
+    on_end = Leftovers(store, data).remove
+    runner = JobRunner(store, pools, limits, per_client=per_client, on_end=on_end, checks_fal_jobs=checks_fal_jobs)
     settings = Settings(FAL_KEY="key-of-the-owner")
     fal = {"budget": FalBudget(store, settings, per_client=per_client), "keys": FalKeys(store, settings.fal_key)}
     jobs = JobService(store, runner, data, limits, read_picture, pool_of_place, per_client=per_client, **fal)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from wan_core.api.refusals import Refusal, error_response, http_refusal, refusal_response, unexpected_response
-from wan_core.errors import WanError
+from wan_core.errors import WanError, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,10 @@ class MethodHandlers:
             return error_response(error)
         except ClientDisconnect:
             return Response(status_code=499)
-        except Exception:  # the last line of defence: the visitor gets a sentence, the log the rest
+        except Exception as error:  # the last line of defence: the visitor gets a sentence, the log the rest
             log.exception("%s %.200r failed", request.method, request.url.path)
-            return unexpected_response()
+            full = storage_error(error)
+            return error_response(full) if full else unexpected_response()
 
     def _handler(self, method: str) -> Handler:
         handler = self._handlers.get("GET" if method == "HEAD" else method)

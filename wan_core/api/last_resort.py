@@ -9,7 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wan_core.api.refusals import unexpected_response
+from wan_core.api.refusals import error_response, unexpected_response
+from wan_core.errors import storage_error
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,10 @@ class LastResort:
             await self._app(scope, receive, send_safely)
         except ClientDisconnect:
             return
-        except Exception:
+        except Exception as error:
             log.exception("%s %.200r failed", scope["method"], scope["path"])
             if began:
                 raise  # half an answer must not look like a whole one
-            await unexpected_response()(scope, receive, send_safely)
+            full = storage_error(error)
+            answer = error_response(full) if full else unexpected_response()
+            await answer(scope, receive, send_safely)

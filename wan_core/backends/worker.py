@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from wan_core import settings
+from wan_core import logs, settings
 from wan_core.backends.messages import (
     Answer,
     Cancel,
@@ -28,7 +28,7 @@ from wan_core.backends.messages import (
     read_command,
 )
 from wan_core.clips import ClipWorker
-from wan_core.errors import ENGINE_FAILED, BackendError, WanError, to_plain
+from wan_core.errors import ENGINE_FAILED, BackendError, WanError, storage_error, to_plain
 from wan_core.events import Job
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,10 @@ class WorkerServer:
 
     def _listen(self) -> None:
         for line in self._commands:
-            self._obey(read_command(line))
+            try:
+                self._obey(read_command(line))
+            except ValueError:
+                log.error("a command cannot be read")
         os._exit(0)
 
     def _obey(self, command: Command) -> None:
@@ -95,9 +98,10 @@ class WorkerServer:
             yield
         except WanError as error:
             self._send(Raised(question_id, to_plain(error)))
-        except Exception:  # model code may raise anything; details go to the log only
+        except Exception as error:  # model code may raise anything; details go to the log only
             log.exception("%s failed", question_id)
-            self._send(Raised(question_id, to_plain(BackendError("internal_server_error", ENGINE_FAILED))))
+            fault = storage_error(error) or BackendError("internal_server_error", ENGINE_FAILED)
+            self._send(Raised(question_id, to_plain(fault)))
 
     def _send(self, answer: Answer) -> None:
         with self._mutex:
@@ -106,10 +110,11 @@ class WorkerServer:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="worker %(levelname)s %(name)s: %(message)s")
-    answers = os.fdopen(os.dup(1), "w")
+    host = settings.load()
+    logs.set_up(host.log_level)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints goes to stderr from here on
-    WorkerServer(ClipWorker(settings.load()), sys.stdin, answers).serve()
+    WorkerServer(ClipWorker(host), sys.stdin, answers).serve()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A latent pixel is roughly a linear function of its colour. Once the first one's 
 most one hundredth of its time.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wan_core.files import atomic_write
+
+log = logging.getLogger(__name__)
 
 SHARE = 0.01
 COUNT = 8  # previews of one clip at most
@@ -130,7 +133,11 @@ class Previews:
         budget = SHARE * (now - self.began + seconds_left)
         if (step + 1) % -(-self.steps // COUNT) or self.spent + self.last > budget:
             return False
-        write(self.path, self.colours.pictures(latents.float()))
+        try:
+            write(self.path, self.colours.pictures(latents.float()))
+        except OSError as error:  # a clip needs no preview
+            log.warning("a preview could not be written: %s", error.strerror)
+            return False
         self.last = self.clock() - now
         self.spent += self.last
         return True

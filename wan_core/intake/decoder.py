@@ -7,6 +7,7 @@ before a decoder sees it.
 """
 
 import json
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from wan_core.intake.exif import UPRIGHT, orientation
 from wan_core.intake.jpeg import read_jpeg
 from wan_core.intake.png import read_png
 from wan_core.intake.truncation import Opener, load_rows, mended_jpeg
+
+NO_ROOM: Final = 28  # the exit status of a child whose disk is full
 
 _CLASSES: Final = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -110,8 +113,13 @@ def main() -> None:
     if fault is not None:
         return answer(fault, size)
     upright = upright_rgb(source, limits.kept_pixels)
-    answer("picture", upright.size)
-    sys.stdout.buffer.write(upright.tobytes())
+    pixels = upright.tobytes()
+    try:
+        answer("picture", upright.size)
+        sys.stdout.buffer.write(pixels)
+        sys.stdout.flush()
+    except OSError:
+        os._exit(NO_ROOM)
 
 
 def opener(format: str) -> Opener:

@@ -15,16 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, Final, TypeVar
 
 import PIL
 from PIL import Image
 
-from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
+from wan_core.intake.decoder import NO_ROOM, PICTURE_LIMITS, PictureLimits
 from wan_core.intake.formats import HEAD_BYTES, Format, check_format
 from wan_core.intake.refusals import Refused
-from wan_core.intake.storing import no_room
+from wan_core.intake.storing import no_room, unnamed_file
 
 _DECODER_FOLDER = Path(__file__).parent
 _PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # named, because isolated mode would miss a user's own packages
@@ -66,7 +65,7 @@ def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
     """Blocking `decode`; `file` stays open and must be a real file: the child reads its descriptor."""
     file.flush()
     format = check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
-    with TemporaryFile() as answer:
+    with unnamed_file(buffering=-1) as answer:
         _run_child(file, answer, limits, format)
         answer.seek(0)
         size = _judged_size(answer.readline(64), limits, format)
@@ -89,6 +88,8 @@ def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format
         )
     except subprocess.TimeoutExpired as error:
         raise Refused("image_load_error", "The picture took too long to read. Save it again as JPEG.") from error
+    if child.returncode == NO_ROOM:
+        raise no_room()
     if child.returncode != 0 and os.fstat(answer.fileno()).st_size == 0:
         raise _damaged(limits, (0, 0), format)
 

@@ -20,9 +20,12 @@ def store(content: bytes, into: IO[bytes]) -> None:
         raise no_room() from error
 
 
-def unnamed_file() -> IO[bytes]:
-    """Unbuffered: closing it after a full disk cannot fail again."""
-    return TemporaryFile(buffering=0)
+def unnamed_file(buffering: int = 0) -> IO[bytes]:
+    """Unbuffered: closing it after a full disk cannot fail again. Raises BackendError `storage_full`."""
+    try:
+        return TemporaryFile(buffering=buffering)
+    except OSError as error:
+        raise no_room() from error
 
 
 def stored(content: bytes) -> IO[bytes]:

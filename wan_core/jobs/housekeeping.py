@@ -1,6 +1,7 @@
 """Delete old jobs, orphaned files and, over the quota, the oldest frames and jobs: at start and every ten minutes.
 
-Never touches an unfinished job or the frames it reuses.
+Never touches an unfinished job or the frames it reuses. Only files that may be deleted count towards the quota: one
+that must stay would cost everybody else's clips and gain nothing.
 """
 
 import logging
@@ -11,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wan_core.errors import BackendError
-from wan_core.files import FileStore
+from wan_core.files import FileStore, is_unfinished, owner
 from wan_core.jobs.rows import EndedJob
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
@@ -67,6 +68,13 @@ class Housekeeping:
         needed = {record.job.frames_of for record in self._runner.records.unfinished()}
         return [job for job in self._store.ended() if job.id not in needed]
 
+    def _needed(self) -> set[str | None]:
+        """The ids of what must stay: unfinished jobs, the frames they reuse, their pictures, and what is set aside."""
+        jobs = [record.job for record in self._runner.records.unfinished()]
+        pictures = {picture for job in jobs for picture in job.files.values()}
+        ids = {job.id for job in jobs} | {job.frames_of for job in jobs}
+        return ids | pictures | self._store.set_aside_since(self._limits.keep_results_s)
+
     def _is_old(self, job: EndedJob) -> bool:
         return self._now() - job.finished_at > self._limits.keep_results_s
 
@@ -82,27 +90,50 @@ class Housekeeping:
         return [*map(self._files.picture, self._store.own_pictures(job_id)), *self._files.of_job(job_id)]
 
     def _remove_orphans(self) -> None:
-        known = self._store.picture_ids().union(self._store.ids())
-        known |= self._store.set_aside_since(self._limits.keep_results_s)
-        for path in self._files.unowned_files(known):
+        for path in self._orphans():
             with suppress(FileNotFoundError):  # a temporary file was renamed meanwhile
                 if self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
                     path.unlink()
 
+    def _orphans(self) -> list[Path]:
+        """Files of no job that is known, and unfinished ones of jobs that are over."""
+        files = self._files.all_files()  # before the ids: whose file is there, their row is
+        known = self._store.picture_ids().union(self._store.ids())
+        known |= self._store.set_aside_since(self._limits.keep_results_s)
+        writing = {record.job.id for record in self._runner.records.unfinished()}
+        return [
+            path
+            for path in files
+            if owner(path) not in (writing if is_unfinished(path) and not self._files.is_picture(path) else known)
+        ]
+
     def _make_room(self) -> None:
-        """Delete raw frames first, then whole jobs, oldest first."""
-        excess = sum(_size(path) for path in self._files.all_files()) - self._limits.keep_bytes
-        for job in self._over():
+        """Delete orphans first, then raw frames, then whole jobs, oldest first."""
+        needed = self._needed()
+        orphans = set(self._orphans())
+        bound = {path for path in orphans if self._files.is_picture(path)}  # it may await its job
+        deletable = [path for path in self._files.all_files() if owner(path) not in needed and path not in bound]
+        excess = sum(map(_size, deletable)) - self._limits.keep_bytes
+        if excess > 0:
+            excess -= _remove(*(orphans - bound))
+        over = self._over()
+        for job in over:
             if excess <= 0:
                 return
-            frames = self._files.frames(job.id)
-            excess -= _size(frames)
-            frames.unlink(missing_ok=True)
-        for job in self._over():
+            excess -= _remove(self._files.frames(job.id), self._files.interpolated_frames(job.id))
+        for job in over:
             if excess <= 0:
                 return
             excess -= sum(_size(path) for path in self._own_files(job.id))
             self._forget(job.id)
+
+
+def _remove(*paths: Path) -> int:
+    """Return the bytes that they had."""
+    freed = sum(map(_size, paths))
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return freed
 
 
 def _size(path: Path) -> int:

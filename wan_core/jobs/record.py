@@ -104,6 +104,11 @@ class JobRecord:
         self.status, self.attempts, self.started_at = "running", attempt, time.time()
         self._stages.clear()
 
+    @property
+    def last_stage(self) -> str | None:
+        """Of this attempt."""
+        return self._stages[-1][0] if self._stages else None
+
     def stage_seconds(self) -> dict[str, float]:
         """Of this attempt, up to now."""
         ends = [began for _, began in self._stages[1:]] + [time.monotonic()] * bool(self._stages)

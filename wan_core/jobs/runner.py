@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wan_core.backends import Backend
-from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError
+from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError, storage_error
 from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Queued, Stage, Stopped
 from wan_core.jobs.limits import may_run, turn_order
 from wan_core.jobs.record import JobRecord
@@ -38,10 +38,15 @@ def _ignore(job: Job, stage_seconds: Mapping[str, float]) -> None:
     """The default `on_local_clip`."""
 
 
+def _ignore_end(job_id: str, outcome: Outcome, last_stage: str | None) -> None:
+    """The default `on_end`."""
+
+
 class JobRunner:
     """`pools` by name ("local", "fal"). `per_client`: apply limits to each client.
 
-    `on_local_clip` gets each clip's stage seconds. `checks_fal_jobs`: check safety here before fal.
+    `on_local_clip` gets each clip's stage seconds; `on_end` each saved outcome, before anybody is told of it.
+    `checks_fal_jobs`: check safety here before fal.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class JobRunner:
         *,
         per_client: bool,
         on_local_clip: Callable[[Job, Mapping[str, float]], None] = _ignore,
+        on_end: Callable[[str, Outcome, str | None], None] = _ignore_end,
         checks_fal_jobs: bool = False,
     ) -> None:
         self.records = Records(store)
@@ -61,6 +67,7 @@ class JobRunner:
         self._limits = limits
         self._per_client = per_client
         self._on_local_clip = on_local_clip
+        self._on_end = on_end
         self._checks_fal_jobs = checks_fal_jobs
         self._changed = threading.Condition(threading.RLock())
         self._closing = False
@@ -184,9 +191,10 @@ class JobRunner:
     def _drive(self, record: JobRecord) -> None:
         try:
             self._attempt(record)
-        except Exception:  # a job always ends, and the next one runs
+        except Exception as error:  # a job always ends, and the next one runs
             log.exception("job %s failed", record.job.id)
-            self._finish(record, Failed("internal_server_error", JOB_FAILED))
+            fault = storage_error(error) or BackendError("internal_server_error", JOB_FAILED)
+            self._finish(record, Failed(fault.type, fault.message))
 
     def _attempt(self, record: JobRecord) -> None:
         if record.attempts > self._limits.attempts and not self._store.remote(record.job.id):
@@ -252,6 +260,8 @@ class JobRunner:
                 return
             outcome = record.with_notes(outcome)
             is_saved = self._save_end(record, outcome)
+            if is_saved:
+                self._on_end(record.job.id, outcome, record.last_stage)
             record.mark_over(outcome)
             self.records.end(record, is_saved=is_saved)
             self._publish_positions(record.pool)

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from wan_core import geometry
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError, writing_to_disk
-from wan_core.events import Event, Finished, Group, Job, JobOptions, Result, Where
+from wan_core.events import Event, Failed, Finished, Group, Job, JobOptions, Result, Where
 from wan_core.explore.effects import FINISHING_FIELDS, effective
 from wan_core.files import FileStore, atomic_write
 from wan_core.geometry import Size
@@ -43,6 +43,7 @@ MAX_PREVIEWS = 8
 MAX_PREVIEWS_PER_CLIENT = 2
 PREVIEW_SIDE = 640
 SEARCHED_CLIPS = 300  # of a client, for one that a sweep need not make again
+ENCODING_FAULTS = ("storage_full", "internal_server_error")  # never a refusal: its frames were not to be seen
 
 T = TypeVar("T")
 
@@ -218,8 +219,8 @@ class JobService:
         if not self.has_frames(source):
             raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
         job = source.job
-        assert isinstance(source.outcome, Finished)
-        kept = {name: getattr(job.inputs, name) for name in job.files} | {"prompt": source.outcome.result.prompt}
+        used = source.outcome.result.prompt if isinstance(source.outcome, Finished) else job.inputs.prompt
+        kept = {name: getattr(job.inputs, name) for name in job.files} | {"prompt": used}
         judged = IMAGE_TO_VIDEO.parse(job.inputs.model_dump() | dict.fromkeys(job.files, "kept") | dict(changes))
         again = replace(
             job,
@@ -282,7 +283,9 @@ class JobService:
         return record.outcome.result if self.files.clip(record.job.id).is_file() else None
 
     def has_frames(self, record: JobRecord) -> bool:
-        over = isinstance(record.outcome, Finished)
+        """Whether `finish_again` can use them: the job is done, or failed while its clip was written."""
+        outcome = record.outcome
+        over = isinstance(outcome, Finished) or (isinstance(outcome, Failed) and outcome.type in ENCODING_FAULTS)
         return over and self.files.frames(record.job.frames_of or record.job.id).is_file()
 
     async def watch(self, record: JobRecord) -> AsyncIterator[Event]:

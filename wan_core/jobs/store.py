@@ -34,6 +34,12 @@ SELECT picture FROM job_pictures AS own WHERE job_id = ? AND NOT EXISTS (
     SELECT 1 FROM job_pictures AS other WHERE other.picture = own.picture AND other.job_id <> ?
 )
 """
+UNUSED_PICTURES = """
+SELECT picture FROM job_pictures AS own WHERE job_id = ? AND NOT EXISTS (
+    SELECT 1 FROM job_pictures AS other JOIN jobs ON jobs.id = other.job_id
+    WHERE other.picture = own.picture AND other.job_id <> ? AND jobs.status IN ('queued', 'running', 'done')
+)
+"""
 UNFINISHED = """
 SELECT * FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_by_status WHERE status NOT IN (?, ?, ?))
 ORDER BY created_at, rowid
@@ -168,6 +174,10 @@ class JobStore:
         """Oldest first."""
         found = self._read("SELECT id, finished_at FROM jobs WHERE status IN (?, ?, ?) ORDER BY finished_at", *OVER)
         return [EndedJob(row["id"], row["finished_at"] or 0) for row in found]
+
+    def unused_pictures(self, job_id: str) -> list[str]:
+        """Ids of the job's pictures that no job needs which has a clip or will have one."""
+        return [row["picture"] for row in self._read(UNUSED_PICTURES, job_id, job_id)]
 
     def own_pictures(self, job_id: str) -> list[str]:
         """Ids of the job's pictures that no other job shares."""

@@ -8,7 +8,7 @@ from html import escape
 import gradio as gr
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
-from wan_core.errors import UNEXPECTED, InputError, WanError
+from wan_core.errors import UNEXPECTED, InputError, WanError, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,10 @@ def as_gradio_error(written: Callable[[str], str] = as_html) -> Iterator[None]:
         raise gr.Error(written(error.message), title="Not done", print_exception=False) from None
     except gr.Error:
         raise
-    except Exception:  # the edge of the process
+    except Exception as error:  # the edge of the process
         log.exception("an event of the page failed")
-        raise gr.Error(UNEXPECTED, print_exception=False) from None
+        full = storage_error(error)
+        raise gr.Error(full.message if full else UNEXPECTED, print_exception=False) from None
 
 
 def _title(field: str) -> str:

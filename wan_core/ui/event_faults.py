@@ -15,7 +15,7 @@ from gradio import queueing, route_utils, routes
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from wan_core.errors import UNEXPECTED
+from wan_core.errors import UNEXPECTED, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,10 @@ class Page(gr.Blocks):
         except gr.Error as error:
             error.print_exception = False
             raise
-        except Exception:
+        except Exception as error:
             log.exception("an event of the page failed")
-            raise gr.Error(UNEXPECTED, print_exception=False) from None
+            full = storage_error(error)
+            raise gr.Error(full.message if full else UNEXPECTED, print_exception=False) from None
 
 
 def unreadable() -> gr.Error:

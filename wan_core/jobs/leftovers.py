@@ -1,0 +1,41 @@
+"""What an ended job leaves behind and nobody can use.
+
+A cancelled or failed job leaves nothing, with one exception: frames whose encoding failed can be finished again.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from wan_core.events import Failed, Finished, Outcome
+from wan_core.files import FileStore
+from wan_core.jobs.store import JobStore
+
+
+def keeps_frames(outcome: Outcome, last_stage: str | None) -> bool:
+    """Whether an ended job's frames can be used: they are checked before they are encoded, never later."""
+    return isinstance(outcome, Finished) or (isinstance(outcome, Failed) and last_stage == "encoding")
+
+
+class Leftovers:
+    """`store` knows which pictures other jobs need."""
+
+    def __init__(self, store: JobStore, files: FileStore) -> None:
+        self._store, self._files = store, files
+
+    def remove(self, job_id: str, outcome: Outcome, last_stage: str | None) -> None:
+        """Call once nothing writes for the job any more and the store knows its end."""
+        files = self._files
+        useless = [files.preview(job_id), files.interpolated_frames(job_id)]
+        if not isinstance(outcome, Finished):
+            useless += [files.clip(job_id), *files.parts_of(job_id)]
+        if not keeps_frames(outcome, last_stage) or not files.frames(job_id).exists():
+            useless += [files.frames(job_id), *self.pictures(job_id, outcome)]
+        for path in useless:
+            with suppress(OSError):  # the next round of housekeeping tries again
+                path.unlink(missing_ok=True)
+
+    def pictures(self, job_id: str, outcome: Outcome) -> list[Path]:
+        """Those of a job without a clip that no other job needs."""
+        if isinstance(outcome, Finished):
+            return []
+        return [self._files.picture(picture) for picture in self._store.unused_pictures(job_id)]
