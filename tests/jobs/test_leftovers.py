@@ -40,13 +40,13 @@ def ending(data: FileStore, stage: StageName, error: Exception | None) -> Script
     return script
 
 
-def run(house: House, script: Script) -> Job:
+def run(house: House, script: Script, *, cancels: bool = False) -> Job:
     backend = house.backend
     assert isinstance(backend, FakeBackend)
     backend.scripts["bad"] = script
     record = house.submit(prompt="bad")
     house.wait_until_running(record)
-    if not record.is_over:
+    if cancels:
         house.jobs.cancel(record)
     house.outcome(record)
     return record.job
@@ -72,7 +72,7 @@ def test_nothing_is_left_of_a_cancelled_or_failed_job(
     data: FileStore, stage: StageName, error: Exception | None
 ) -> None:
     with a_house(data) as house:
-        run(house, ending(data, stage, error))
+        run(house, ending(data, stage, error), cancels=error is None)
         assert left(data) == []
 
 
@@ -96,14 +96,17 @@ def test_frames_whose_encoding_failed_can_be_finished_again(data: FileStore) -> 
         assert again.job.frames_of == job.id and isinstance(house.outcome(again), Finished)
 
 
-def test_a_picture_that_another_job_of_the_group_needs_stays(data: FileStore) -> None:
+def test_the_picture_of_a_group_stays_for_making_its_jobs_again(data: FileStore) -> None:
     with a_house(data) as house:
         house.backend.scripts["bad"] = ending(data, "sampling", DISK_FULL)
-        both = [Submission(a_request(prompt=prompt), OPTIONS) for prompt in ("bad", "good", "bad")]
+        both = [Submission(a_request(prompt="bad", seed=seed), OPTIONS) for seed in (1, 2)]
         records = asyncio.run(house.jobs.submit_many(both, Client.by_key("a"), group="sweep"))
         for record in records:
             house.outcome(record)
-        assert left(data) == [".mp4", ".png"]
+        assert left(data) == [".png"]
+        house.backend.scripts.clear()
+        (again,) = house.jobs.make_again(records[:1], Client.by_key("a"))
+        assert isinstance(house.outcome(again), Finished)
 
 
 def test_a_finished_job_keeps_no_preview(data: FileStore) -> None:

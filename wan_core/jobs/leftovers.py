@@ -1,12 +1,13 @@
 """What an ended job leaves behind and nobody can use.
 
-A cancelled or failed job leaves nothing, with one exception: frames whose encoding failed can be finished again.
+A cancelled or failed job leaves nothing, with two exceptions: frames whose encoding failed can be finished again, and
+the jobs of a group can be made again with its picture.
 """
 
 from contextlib import suppress
 from pathlib import Path
 
-from wan_core.events import Failed, Finished, Outcome
+from wan_core.events import Failed, Finished, Job, Outcome
 from wan_core.files import FileStore
 from wan_core.jobs.store import JobStore
 
@@ -22,20 +23,20 @@ class Leftovers:
     def __init__(self, store: JobStore, files: FileStore) -> None:
         self._store, self._files = store, files
 
-    def remove(self, job_id: str, outcome: Outcome, last_stage: str | None) -> None:
+    def remove(self, job: Job, outcome: Outcome, last_stage: str | None) -> None:
         """Call once nothing writes for the job any more and the store knows its end."""
-        files = self._files
+        files, job_id = self._files, job.id
         useless = [files.preview(job_id), files.interpolated_frames(job_id)]
         if not isinstance(outcome, Finished):
             useless += [files.clip(job_id), *files.parts_of(job_id)]
         if not keeps_frames(outcome, last_stage) or not files.frames(job_id).exists():
-            useless += [files.frames(job_id), *self.pictures(job_id, outcome)]
+            useless += [files.frames(job_id), *self._pictures(job, outcome)]
         for path in useless:
             with suppress(OSError):  # the next round of housekeeping tries again
                 path.unlink(missing_ok=True)
 
-    def pictures(self, job_id: str, outcome: Outcome) -> list[Path]:
+    def _pictures(self, job: Job, outcome: Outcome) -> list[Path]:
         """Those of a job without a clip that no other job needs."""
-        if isinstance(outcome, Finished):
+        if isinstance(outcome, Finished) or job.group is not None:
             return []
-        return [self._files.picture(picture) for picture in self._store.unused_pictures(job_id)]
+        return [self._files.picture(picture) for picture in self._store.unused_pictures(job.id)]

@@ -38,7 +38,7 @@ def _ignore(job: Job, stage_seconds: Mapping[str, float]) -> None:
     """The default `on_local_clip`."""
 
 
-def _ignore_end(job_id: str, outcome: Outcome, last_stage: str | None) -> None:
+def _ignore_end(job: Job, outcome: Outcome, last_stage: str | None) -> None:
     """The default `on_end`."""
 
 
@@ -57,7 +57,7 @@ class JobRunner:
         *,
         per_client: bool,
         on_local_clip: Callable[[Job, Mapping[str, float]], None] = _ignore,
-        on_end: Callable[[str, Outcome, str | None], None] = _ignore_end,
+        on_end: Callable[[Job, Outcome, str | None], None] = _ignore_end,
         checks_fal_jobs: bool = False,
     ) -> None:
         self.records = Records(store)
@@ -261,7 +261,7 @@ class JobRunner:
             outcome = record.with_notes(outcome)
             is_saved = self._save_end(record, outcome)
             if is_saved:
-                self._on_end(record.job.id, outcome, record.last_stage)
+                self._on_end(record.job, outcome, record.last_stage)
             record.mark_over(outcome)
             self.records.end(record, is_saved=is_saved)
             self._publish_positions(record.pool)
