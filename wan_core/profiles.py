@@ -115,6 +115,7 @@ def profiles() -> dict[str, EngineProfile]:
         title="Wan 2.2 A14B turbo",
         description="The full model with the Lightning LoRAs: 4 steps without guidance. Fast, with calmer motion.",
         lora="lightning",
+        opening_preset="turbo",
     )
     return {profile.name: profile for profile in (full, turbo, _miniature())}
 

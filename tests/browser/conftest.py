@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,7 +19,9 @@ from starlette.staticfiles import StaticFiles
 from tests.browser.grids import CLIPS
 from tests.support.app import running_app
 from tests.support.grid_page import counted_clip
+from tests.support.scripted_page import ScriptedPage, scripted_page
 from tests.support.serving import serving
+from wan_core.files import FileStore
 
 ARGUMENTS = (
     "--headless",
@@ -30,6 +35,7 @@ ARGUMENTS = (
 )
 RUN_MS = 240_000  # a clip of the miniature on a busy machine
 SOON_MS = 20_000
+expect.set_options(timeout=SOON_MS)
 
 
 def chromium() -> str:
@@ -58,6 +64,25 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedPage]:
+    """The page of a laptop with a fal key, over a scripted engine: clips at once, or as slow as the prompt says."""
+    with served(tmp_path_factory, fal="open") as page:
+        yield page
+
+
+@contextmanager
+def served(tmp_path_factory: pytest.TempPathFactory, **options: Any) -> Iterator[ScriptedPage]:
+    folder = tmp_path_factory.mktemp("scripted")
+    data = FileStore(folder / "data")
+    data.root.mkdir()
+    with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Gradio and its loops, in a thread of their own
+        patched.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
+        with scripted_page(data, **options) as page:
+            yield page
+
+
 @dataclass
 class Watched:
     """A context whose pages' errors and stray requests are written down."""
@@ -82,7 +107,7 @@ class Watched:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.faults.append(f"console: {message.text}")
+            self.faults.append(f"console: {message.text} {message.location.get('url', '')}")
 
     def _request(self, request: Request) -> None:
         if not request.url.startswith((self.home, "data:", "blob:", *self.friends)):
@@ -92,13 +117,33 @@ class Watched:
 @pytest.fixture
 def watched(browser: Browser, app: str) -> Iterator[Watched]:
     """A fresh visitor at a desktop; no page of theirs may report an error or ask another host."""
+    with visiting(browser, app) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def guest(browser: Browser, scripted: ScriptedPage) -> Iterator[Watched]:
+    """As `watched`, at the scripted page, whose earlier jobs are forgotten."""
+    scripted.forget()
+    with visiting(browser, scripted.home) as fresh:
+        yield fresh
+
+
+@contextmanager
+def visiting(browser: Browser, home: str, **options: Any) -> Iterator[Watched]:
     context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+        **{"viewport": {"width": 1280, "height": 900}, "permissions": ["clipboard-read", "clipboard-write"]} | options
     )
-    visitor = Watched(context, app, [], [])
-    yield visitor
+    fresh = Watched(context, home, [], [])
+    yield fresh
     context.close()
-    assert visitor.faults == []
+    assert fresh.faults == []
+
+
+def filled(page: Page, photo: Path, prompt: str = "The camera pans left.") -> None:
+    """A picture and a prompt."""
+    upload(page, photo)
+    page.locator("#prompt textarea").fill(prompt)
 
 
 @pytest.fixture

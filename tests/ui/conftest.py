@@ -21,6 +21,7 @@ from wan_core.profiles import Choice, Machine, profiles
 from wan_core.settings import Settings
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.page import FormColumn
+from wan_core.ui.retuning import Notices, Retuning, RetuningParts
 from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
 from wan_core.ui.summary import SettingsSummary, SummaryParts, build_snippets
@@ -47,6 +48,7 @@ class Desk:
     screen: Screen
     run_events: RunEvents
     form_events: FormEvents
+    retuning: Retuning
     summary: SettingsSummary
 
     def values(self, **changed: Any) -> list[Any]:
@@ -99,11 +101,14 @@ def desk(house: House) -> Desk:
     with gr.Blocks():
         left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
         screen = build_screen(browser_state(), left.generate, left.cancel)
-        parts = SummaryParts(left.outcome, left.faults, left.link, left.file, *build_snippets())
-    run_events = RunEvents(house.jobs, Settings(), left.form, screen)
-    form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE)
+        parts = SummaryParts(left.presets, left.outcome, left.faults, left.link, left.file, *build_snippets())
+        header = gr.HTML()
+    parts_of_retuning = RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips)
+    run_events = RunEvents(house.jobs, Settings(), left.form, screen, left.faults)
+    retuning = Retuning(left.form, parts_of_retuning, Notices("Wan", is_own_machine=True))
+    form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE, retuning.parts)
     summary = SettingsSummary(left.form, parts, Estimator(MACHINE), CHOICE.profile)
-    return Desk(house, left, screen, run_events, form_events, summary)
+    return Desk(house, left, screen, run_events, form_events, retuning, summary)
 
 
 @pytest.fixture

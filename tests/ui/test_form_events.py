@@ -20,7 +20,10 @@ from wan_core.profiles import draws_small, profiles
 from wan_core.ui.examples import EXAMPLES
 from wan_core.ui.links import link_query
 from wan_core.ui.picture_check import SeenPicture, picture_key
+from wan_core.ui.tuning import Tuned
 from wan_core.ui.visit import Visit
+
+OPENED = Tuned("miniature", "miniature")
 
 
 def event(**data: str) -> Any:
@@ -34,7 +37,7 @@ def filled(desk: Desk, shown: dict[Any, Any]) -> dict[str, Any]:
 
 
 def a_clip(desk: Desk, caller: gr.Request, **changed: Any) -> Visit:
-    plain = asyncio.run(desk.run_events.submit(caller, {}, "", *desk.values(**changed)))
+    plain = asyncio.run(desk.run_events.submit(caller, "", {}, "", *desk.values(**changed)))[desk.screen.visit]
 
     async def to_its_end() -> Any:
         async for shown in desk.run_events.watch(plain):
@@ -46,18 +49,19 @@ def a_clip(desk: Desk, caller: gr.Request, **changed: Any) -> Visit:
 
 @pytest.mark.parametrize("name", ["fal_defaults", "draft", "portrait", "smooth", "smallest", "miniature"])
 def test_a_preset_sets_all_it_decides_and_leaves_picture_prompt_and_seed(desk: Desk, name: str) -> None:
-    values = filled(desk, desk.form_events.preset(event(preset=name)))
-    assert values == {**presets()[name].complete, "engine": "miniature", "picture_detail": True}
+    values = filled(desk, desk.form_events.preset(event(preset=name), OPENED, *desk.values()))
+    where = {"where": "local"} if name == "miniature" else {}
+    assert values == {**presets()[name].complete, "engine": "miniature", "picture_detail": True, **where}
     assert not {"picture", "image_url", "prompt", "seed"} & set(values)
 
 
 def test_a_disabled_preset_changes_nothing(desk: Desk) -> None:
-    assert filled(desk, desk.form_events.preset(event(preset="turbo"))) == {}
+    assert filled(desk, desk.form_events.preset(event(preset="turbo"), OPENED, *desk.values())) == {}
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_an_example_sets_picture_prompt_and_preset(desk: Desk, number: int) -> None:
-    values, example = filled(desk, desk.form_events.example(event(example=str(number)))), EXAMPLES[number]
+    values, example = filled(desk, desk.form_events.example(event(example=str(number)), "local")), EXAMPLES[number]
     assert values["prompt"] == example.prompt and values["num_inference_steps"] == 8
     if example.path:
         assert values["picture"].startswith(str(ui.uploads_folder())) and values["image_url"] == ""
@@ -80,7 +84,9 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
     options = JobOptions("miniature", "fal", prompt_in_file=False)
     private = replace(job, options=options, inputs=job.inputs.model_copy(update={"image_url": ""}))
     comments = [recipe.to_comment(recipe.from_job(each), each.id) for each in (job, private)]
-    values, less = [filled(desk, desk.form_events.restore_settings(event(settings=comment))) for comment in comments]
+    values, less = [
+        filled(desk, desk.form_events.restore_settings(event(settings=comment), "local")) for comment in comments
+    ]
     assert (values["num_frames"], values["shift"], values["prompt"], values["seed"]) == (49, 6.5, "a walk", "1")
     assert (values["image_url"], values["picture"], values["engine"]) == (
         "https://example.com/a.png",
@@ -93,7 +99,7 @@ def test_a_saved_clip_brings_its_settings_back_and_leaves_what_it_does_not_say(d
 def test_a_file_without_our_settings_says_so(desk: Desk) -> None:
     for said in ({}, {"settings": "Lavf60"}):
         with pytest.raises(gr.Error, match="carries no settings of this app"):
-            desk.form_events.restore_settings(event(**said))
+            desk.form_events.restore_settings(event(**said), "local")
 
 
 def test_a_reload_brings_the_form_back_as_it_was_sent(desk: Desk, caller: gr.Request) -> None:
@@ -117,11 +123,13 @@ def test_the_models_own_pixels_come_back_from_clip_file_and_address(desk: Desk, 
     caller.request.query_params = dict(parse_qsl(link_query(kept) or ""))
     for shown in (
         desk.form_events.clip(visit.plain, event(clip=visit.clip)),
-        desk.form_events.restore_settings(event(settings=recipe.to_comment(kept, "any"))),
+        desk.form_events.restore_settings(event(settings=recipe.to_comment(kept, "any")), "local"),
         desk.form_events.address(caller, {}),
     ):
         assert filled(desk, shown)["picture_detail"] is False
-    assert filled(desk, desk.form_events.preset(event(preset="draft")))["picture_detail"] is True
+    assert (
+        filled(desk, desk.form_events.preset(event(preset="draft"), OPENED, *desk.values()))["picture_detail"] is True
+    )
 
 
 def test_the_switch_for_detail_is_there_only_where_frames_are_drawn_small(desk: Desk) -> None:
@@ -137,7 +145,9 @@ def test_a_clip_that_is_gone_says_so(desk: Desk) -> None:
 
 def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
     first = a_clip(desk, caller, seed="1")
-    plain = asyncio.run(desk.run_events.submit(caller, first.plain, "", *desk.values(seed="2", num_frames=33)))
+    plain = asyncio.run(desk.run_events.submit(caller, "", first.plain, "", *desk.values(seed="2", num_frames=33)))[
+        desk.screen.visit
+    ]
 
     async def to_its_end() -> Any:
         async for shown in desk.run_events.watch(plain):
@@ -150,9 +160,14 @@ def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
     assert "a walk" in oldest
 
 
-def test_the_chips_follow_engine_and_place(desk: Desk) -> None:
-    small, full = desk.form_events.chips("miniature", "local"), desk.form_events.chips("miniature", "fal")
-    assert "Glass breaks" not in small and "Glass breaks" in full
+def test_a_preset_names_what_it_replaced_of_the_visitors_own_and_undo_brings_it_back(desk: Desk) -> None:
+    parts, own = desk.retuning.parts, presets()["miniature"].complete | {"num_inference_steps": 12}
+    shown = desk.form_events.preset(event(preset="draft"), OPENED, *desk.values(**own))
+    assert "(12)" in shown[parts.note] and "Undo" in shown[parts.note]
+    undone = desk.retuning.take_back(shown[parts.undo])
+    assert undone[desk.left.form["num_inference_steps"]] == 12 and undone[parts.tuned] == OPENED
+    untouched = desk.form_events.preset(event(preset="draft"), OPENED, *desk.values(**presets()["miniature"].complete))
+    assert untouched[parts.note] == ""
 
 
 def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
@@ -162,7 +177,7 @@ def test_a_chip_adds_to_the_prompt(desk: Desk) -> None:
 
 def test_the_summary_follows_the_form(desk: Desk) -> None:
     shown = desk.summary.refresh(
-        SeenPicture(picture_key(desk.picture()), Size(1600, 900)), *desk.values(num_frames=49, prompt="a walk")
+        SeenPicture(picture_key(desk.picture()), Size(1600, 900)), OPENED, *desk.values(num_frames=49, prompt="a walk")
     )
     assert "1280×720" in shown[desk.summary.parts.outcome]
     assert "num_frames=49" in shown[desk.summary.parts.link] and '"num_frames": 49' in shown[desk.summary.parts.python]
@@ -171,18 +186,18 @@ def test_the_summary_follows_the_form(desk: Desk) -> None:
 
 
 def test_an_empty_prompt_is_not_in_the_link(desk: Desk) -> None:
-    assert "prompt" not in desk.summary.refresh(None, *desk.values(prompt=""))[desk.summary.parts.link]
+    assert "prompt" not in desk.summary.refresh(None, OPENED, *desk.values(prompt=""))[desk.summary.parts.link]
 
 
 def test_settings_that_fit_no_link_are_offered_as_a_file(desk: Desk) -> None:
     prompt = "".join(chr(0x4E00 + (number * 7919) % 20_000) for number in range(4_000))
-    shown = desk.summary.refresh(None, *desk.values(prompt=prompt, num_frames=49))
+    shown = desk.summary.refresh(None, OPENED, *desk.values(prompt=prompt, num_frames=49))
     assert shown[desk.summary.parts.link] == ""
-    restored = filled(desk, desk.form_events.restore_settings(event(settings=shown[desk.summary.parts.file])))
+    restored = filled(desk, desk.form_events.restore_settings(event(settings=shown[desk.summary.parts.file]), "local"))
     assert (restored["prompt"], restored["num_frames"]) == (prompt, 49)
 
 
 def test_a_fault_is_told_as_it_is_typed(desk: Desk) -> None:
-    shown = desk.summary.refresh(None, *desk.values(seed="soon"))
+    shown = desk.summary.refresh(None, OPENED, *desk.values(seed="soon"))
     assert "seed must be a whole number" in shown[desk.summary.parts.faults]
     assert desk.summary.parts.outcome not in shown, "the last estimate stays"

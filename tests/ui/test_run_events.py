@@ -1,6 +1,7 @@
 """Submit, watch, reattach, cancel, finish again: the events of a run over a real desk."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,11 +14,22 @@ from tests.support.jobs import MOST_FRAMES
 from tests.ui.conftest import Desk
 from wan_core.errors import UNEXPECTED, BackendError, InputError
 from wan_core.events import Event, Job, Note, Preview, Stage, Step
+from wan_core.ui.run_events import NO_PICTURE
 from wan_core.ui.visit import Visit
 
 
+def press(desk: Desk, caller: gr.Request, name: str = "", visit: object = None, **changed: Any) -> dict[Any, Any]:
+    """What the page is shown after a press of Generate."""
+    return asyncio.run(desk.run_events.submit(caller, name, visit, "", *desk.values(**changed)))
+
+
 def submit(desk: Desk, caller: gr.Request, visit: Visit = Visit(), key: str = "", **changed: Any) -> Visit:  # noqa: B008
-    return Visit.of(asyncio.run(desk.run_events.submit(caller, visit.plain, key, *desk.values(**changed))))
+    shown = asyncio.run(desk.run_events.submit(caller, "", visit.plain, key, *desk.values(**changed)))
+    return Visit.of(shown[desk.screen.visit])
+
+
+def finish_again(desk: Desk, caller: gr.Request, visit: object, *values: Any) -> Visit:
+    return Visit.of(asyncio.run(desk.run_events.finish_again(caller, "", visit, *values)))
 
 
 def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
@@ -152,24 +164,26 @@ def test_notes_of_a_run_end_up_beside_the_clip(desk: Desk, caller: gr.Request) -
 def test_a_fault_of_the_form_is_our_sentence(
     desk: Desk, caller: gr.Request, changed: dict[str, Any], sentence: str
 ) -> None:
-    with pytest.raises(gr.Error) as caught:
-        submit(desk, caller, **changed)
-    assert sentence in caught.value.message
+    shown = press(desk, caller, **changed)
+    assert sentence in shown[desk.left.faults] and desk.screen.visit not in shown
+    assert not desk.house.runner.records.unfinished()
     submit(desk, caller)
 
 
-def test_each_fault_is_shown_at_its_own_field(desk: Desk) -> None:
-    judged = desk.run_events.check({}, "", *desk.values(seed="x", num_frames=3))
-    named = dict(zip(["visit", "fal_key", *desk.left.form.names], judged, strict=True))
-    faulty = {name: verdict["message"] for name, verdict in named.items() if not verdict["is_valid"]}
-    assert set(faulty) == {"seed", "num_frames"}
-    assert faulty["num_frames"].startswith("num_frames must be")
+def test_all_faults_are_listed_with_their_fields_and_sections(desk: Desk, caller: gr.Request) -> None:
+    listed = press(desk, caller, seed="x", num_frames=3, picture=None)[desk.left.faults]
+    found = re.findall(r'data-field="(\w+)" data-section="(\w*)"', listed)
+    assert sorted(found) == [("num_frames", "frames"), ("picture", ""), ("seed", "sampling")]
+    assert "num_frames must be" in listed and NO_PICTURE in listed
 
 
-def test_an_empty_prompt_is_told_at_the_prompt_even_before_there_is_a_picture(desk: Desk) -> None:
-    judged = desk.run_events.check({}, "", *desk.values(prompt=" ", picture=None))
-    named = dict(zip(["visit", "fal_key", *desk.left.form.names], judged, strict=True))
-    assert [name for name, verdict in named.items() if not verdict["is_valid"]] == ["prompt"]
+def test_an_empty_form_is_told_picture_and_prompt_at_once(desk: Desk, caller: gr.Request) -> None:
+    listed = press(desk, caller, prompt=" ", picture=None)[desk.left.faults]
+    assert re.findall(r'data-field="(\w+)"', listed) == ["picture", "prompt"]
+
+
+def test_an_accepted_form_takes_the_faults_away(desk: Desk, caller: gr.Request) -> None:
+    assert press(desk, caller)[desk.left.faults] == ""
 
 
 def test_anything_unexpected_is_one_fixed_sentence(
@@ -208,7 +222,7 @@ def test_finishing_again_needs_kept_frames(desk: Desk, caller: gr.Request) -> No
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"] is False and "no longer kept" in last["again"]["value"]
     with pytest.raises(gr.Error, match="not kept"):
-        desk.run_events.finish_again(caller, last["visit"], *desk.values())
+        finish_again(desk, caller, last["visit"], *desk.values())
 
 
 def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Desk, caller: gr.Request) -> None:
@@ -218,11 +232,26 @@ def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Des
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"]
     values = desk.values(video_quality="low", num_frames=99, picture_detail=False)
-    again = Visit.of(desk.run_events.finish_again(caller, last["visit"], *values))
+    again = finish_again(desk, caller, last["visit"], *values)
     job = desk.house.jobs.get(again.job or "")
     assert job is not None and job.job.frames_of == visit.job
     assert job.job.inputs.video_quality == "low" and job.job.inputs.num_frames == 17
     assert job.job.options.picture_detail is False
+
+
+def test_one_press_sent_twice_is_one_job(desk: Desk, caller: gr.Request) -> None:
+    async def send(*names: str) -> list[Any]:
+        sent = (desk.run_events.submit(caller, name, {}, "", *desk.values()) for name in names)
+        return [Visit.of(each[desk.screen.visit]).job for each in await asyncio.gather(*sent)]
+
+    first, same, other = asyncio.run(send("a", "a", "b"))
+    assert first == same != other
+    assert asyncio.run(send("a")) == [first]
+
+
+def test_a_press_that_was_refused_may_be_sent_again(desk: Desk, caller: gr.Request) -> None:
+    press(desk, caller, "a", picture=None)
+    assert Visit.of(press(desk, caller, "a")[desk.screen.visit]).job
 
 
 def test_the_seed_of_the_clip_on_show_goes_into_the_form(desk: Desk, caller: gr.Request) -> None:
@@ -238,6 +267,6 @@ def test_an_input_error_of_the_picture_gate_names_the_picture(
         raise InputError("image_url", "image_load_error", "image_url is no picture.")
 
     monkeypatch.setattr(desk.house.jobs, "_read_picture", refuse)
-    with pytest.raises(gr.Error) as caught:
-        submit(desk, caller)
-    assert caught.value.message == "image_url is no picture."
+    shown = press(desk, caller)
+    assert 'data-field="picture"' in shown[desk.left.faults]
+    assert "image_url is no picture." in shown[desk.left.faults]

@@ -7,18 +7,21 @@ import gradio as gr
 from gradio.components import Component
 
 from wan_core import prompting
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.events import Where
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
-from wan_core.profiles import Choice, Machine, draws_small, profiles, why_not
+from wan_core.profiles import FULL_MODEL, Choice, Machine, draws_small, profiles, why_not
 from wan_core.ui import chips, examples, picker, saved, strip
 from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import ParsedLink, parse_link
 from wan_core.ui.pictures import copy_to_uploads
+from wan_core.ui.retuning import RetuningParts, Undo, sentence
 from wan_core.ui.run_events import GONE
 from wan_core.ui.screen import Screen
+from wan_core.ui.tuning import Tuned, running_engine
 from wan_core.ui.visit import Visit
 
 Filled = dict[Component, Any]
@@ -26,7 +29,14 @@ Filled = dict[Component, Any]
 
 class FormEvents:
     def __init__(
-        self, jobs: JobService, form: Form, presets_row: gr.HTML, screen: Screen, choice: Choice, machine: Machine
+        self,
+        jobs: JobService,
+        form: Form,
+        presets_row: gr.HTML,
+        screen: Screen,
+        choice: Choice,
+        machine: Machine,
+        retuning: RetuningParts,
     ) -> None:
         self._jobs = jobs
         self._form = form
@@ -34,28 +44,33 @@ class FormEvents:
         self._screen = screen
         self._choice = choice
         self._machine = machine
+        self._retuning = retuning
 
     @property
     def outputs(self) -> list[Component]:
-        return [*self._form.inputs, self._row]
+        parts = self._retuning
+        return [*self._form.inputs, self._row, parts.tuned, parts.undo, parts.note]
 
     @property
     def outputs_with_screen(self) -> list[Component]:
         return [*self.outputs, *self._screen.outputs]
 
-    def preset(self, event: gr.EventData) -> Filled:
-        """Set all that a preset decides; picture, prompt and seed stay."""
+    def preset(self, event: gr.EventData, tuned: Tuned, *values: object) -> Filled:
+        """Set all that a preset decides; picture, prompt and seed stay. What it replaced is named, with Undo."""
         with as_gradio_error():
             preset = picker.chosen_preset(event, self._choice.profile, self._machine)
-            return self._preset(preset) if preset else {self._row: gr.skip()}
+            if preset is None:
+                return {self._row: gr.skip()}
+            given = self._form.read(values)
+            return self._preset(preset, given["where"]) | self._replaced(preset, tuned, given)
 
-    def example(self, event: gr.EventData) -> Filled:
+    def example(self, event: gr.EventData, where: Where) -> Filled:
         with as_gradio_error():
             example = examples.chosen_example(event)
             if example is None:
                 return {self._row: gr.skip()}
             own = {"picture": example.path and copy_to_uploads(example.path), "image_url": example.image_url}
-            return self._preset(presets()[example.preset]) | self._form.show(own | {"prompt": example.prompt})
+            return self._preset(presets()[example.preset], where) | self._form.show(own | {"prompt": example.prompt})
 
     def clip(self, visit: object, event: gr.EventData) -> Filled:
         """Show a clip of the strip and its settings."""
@@ -66,14 +81,14 @@ class FormEvents:
                 raise gr.Error(GONE, print_exception=False)
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
-    def restore_settings(self, event: gr.EventData) -> Filled:
+    def restore_settings(self, event: gr.EventData, where: Where) -> Filled:
         """Set the form as it was for a saved clip, except where it ran."""
         with as_gradio_error():
             kept = saved.recipe_in(event)
             picture = {"picture": None} if "image_url" in kept.values else {}
             detail = {} if kept.picture_detail is None else {"picture_detail": kept.picture_detail}
             fields = {**kept.values, **picture, **detail, "engine": self._runnable(kept.engine)}
-            return self._form.show(fields) | {self._row: self._no_preset()}
+            return self._fill(fields, None, where)
 
     def address(self, request: gr.Request, visit: object) -> Filled:
         """The settings in the page's address, else those of the last job; and this visit's clips."""
@@ -81,9 +96,6 @@ class FormEvents:
             seen = Visit.of(visit)
             asked = self._from_address(dict(request.query_params)) or self._last_settings(seen)
             return asked | self._screen.clip(self._jobs, seen)
-
-    def chips(self, engine: str, where: Where) -> str:
-        return chips.chips(profiles()[self._runnable(engine)], where)
 
     def detail_switch(self, engine: str, where: Where) -> Any:
         """Visible only where frames are enlarged."""
@@ -98,20 +110,42 @@ class FormEvents:
         wanted = parse_link(query)
         if wanted == ParsedLink({}, None, None):
             return {}
-        engine = self._runnable(wanted.engine)
-        row = picker.picker(wanted.preset.name if wanted.preset else None, self._choice.profile, self._machine)
-        page = {"engine": engine, "picture_detail": wanted.picture_detail}
-        return self._form.show({**wanted.values, **page}) | {self._row: row}
+        page = {"engine": self._runnable(wanted.engine), "picture_detail": wanted.picture_detail}
+        return self._fill({**wanted.values, **page}, wanted.preset, "local")
 
     def _last_settings(self, visit: Visit) -> Filled:
         """The settings of the followed job, else of the clip on show."""
         record = self._jobs.get(visit.job or visit.clip or "")
         return self._settings_of(record) if record else {}
 
-    def _preset(self, preset: Preset) -> Filled:
-        page = {"engine": self._runnable(preset.engine), "picture_detail": preset.picture_detail}
-        return self._form.show({**preset.complete, **page}) | {
-            self._row: picker.picker(preset.name, self._choice.profile, self._machine)
+    def _preset(self, preset: Preset, where: Where) -> Filled:
+        """A preset for an engine that fal does not have runs on this machine."""
+        page: dict[str, Any] = {"engine": self._runnable(preset.engine), "picture_detail": preset.picture_detail}
+        if preset.engine not in (None, FULL_MODEL):
+            page["where"] = "local"
+        return self._fill({**preset.complete, **page}, preset, where)
+
+    def _replaced(self, preset: Preset, tuned: Tuned, given: Mapping[str, Any]) -> Filled:
+        """What the visitor had changed from the preset before, and is different now."""
+        earlier = presets().get(tuned.preset or "")
+        own = {name for name in preset.complete if earlier is None or given[name] != earlier.complete[name]}
+        lost = [name for name in preset.complete if name in own and given[name] != preset.complete[name]]
+        if not lost:
+            return {}
+        named = ", ".join(f"{IMAGE_TO_VIDEO.fields[name].title} ({short(given[name])})" for name in lost)
+        before = {name: given[name] for name in (*preset.complete, "engine", "where", "picture_detail")}
+        said = f"{preset.title} took the place of your own {named}."
+        return {self._retuning.undo: Undo(before, tuned), self._retuning.note: sentence(said)}
+
+    def _fill(self, fields: Mapping[str, Any], preset: Preset | None, where: Where) -> Filled:
+        """Set these inputs; `where` is the place if they name none."""
+        engine = running_engine(fields["engine"], fields.get("where", where))
+        parts, name = self._retuning, preset.name if preset else None
+        return self._form.show(fields) | {
+            self._row: picker.picker(name, self._choice.profile, self._machine),
+            parts.tuned: Tuned(engine.name, name),
+            parts.undo: None,
+            parts.note: "",
         }
 
     def _settings_of(self, record: JobRecord) -> Filled:
@@ -121,14 +155,11 @@ class FormEvents:
         page = {**pictures, "engine": self._runnable(options.engine), "where": options.where}
         switches = {"prompt_in_file": options.prompt_in_file, "picture_detail": options.picture_detail}
         fields = job.inputs.model_dump() | page | switches
-        return self._form.show(fields) | {self._row: self._no_preset()}
+        return self._fill(fields, None, options.where)
 
     def _picture(self, file_id: str) -> str | None:
         path = self._jobs.files.picture(file_id)
         return copy_to_uploads(path) if path.is_file() else None
-
-    def _no_preset(self) -> str:
-        return picker.picker(None, self._choice.profile, self._machine)
 
     def _runnable(self, engine: str | None) -> str:
         """`engine` if it can run here, else the machine's default."""
@@ -136,3 +167,9 @@ class FormEvents:
         if profile is None or why_not(profile, self._machine):
             return self._choice.profile.name
         return profile.name
+
+
+def short(value: object) -> str:
+    """A value in a sentence."""
+    text = str(value)
+    return f"“{text[:20]}…”" if len(text) > 24 else text or "empty"

@@ -3,7 +3,6 @@
 from html import escape
 
 from wan_core import geometry
-from wan_core.errors import InputError
 from wan_core.estimator import Estimate, Estimator
 from wan_core.events import Where
 from wan_core.geometry import Size
@@ -46,14 +45,6 @@ def drawn_at(size: Size, profile: EngineProfile, picture_detail: bool) -> str:
     """What becomes of an engine's small frames, after "it is"."""
     small = geometry.rendered_size(size, profile.render_divisor)
     return f"drawn at {small}; {DETAIL_WORDS if picture_detail else f'it is enlarged to {size} without more detail'}"
-
-
-def faults(error: InputError) -> str:
-    """The sentences for values that cannot be used; `page.js` repeats each at its field."""
-    return "".join(
-        f'<p class="fault" data-field="{escape(fault.field, quote=True)}">{escape(fault.message)}</p>'
-        for fault in (error, *error.others)
-    )
 
 
 def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:

@@ -59,7 +59,7 @@ window.wan = (() => {
     };
   }
 
-  // ---- number boxes and faults
+  // ---- number boxes
 
   // Gradio's number box drops a comma ("4,5" becomes 45) and moves what is being typed into its bounds: make it a text
   // box, and let the server judge what was typed.
@@ -92,20 +92,6 @@ window.wan = (() => {
     const next = Math.min(Math.max(number + direction * size, box.min), box.max);
     box.value = Number(next.toFixed(4));
     box.dispatchEvent(new Event('input', {bubbles: true}));
-  }
-
-  function showFaults() {
-    document.querySelectorAll('.at-field').forEach(old => old.remove());
-    document.querySelectorAll('[aria-invalid]').forEach(box => box.removeAttribute('aria-invalid'));
-    for (const fault of document.querySelectorAll('#faults [data-field]')) {
-      const field = document.getElementById(fault.dataset.field);
-      if (!field) continue;  // its section is closed
-      const sentence = document.createElement('p');
-      sentence.className = 'fault at-field';
-      sentence.textContent = fault.textContent;
-      field.querySelector('input, textarea')?.setAttribute('aria-invalid', 'true');
-      field.append(sentence);
-    }
   }
 
   // ---- the player
@@ -310,5 +296,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {settle, crop, showFaults, play, strip, stripClick, settingsIn, copyLink, copyEmbed, leaveLink};
+  return {settle, crop, play, strip, stripClick, settingsIn, copyLink, copyEmbed, leaveLink};
 })();

@@ -1,6 +1,5 @@
 """Lays the page out and connects its events."""
 
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -10,7 +9,7 @@ from wan_core import prompting
 from wan_core.estimator import Estimator
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, opening
-from wan_core.profiles import Choice, Machine
+from wan_core.profiles import Choice, EngineProfile, Machine
 from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.buttons import click_js
@@ -21,9 +20,11 @@ from wan_core.ui.form_events import FormEvents
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
+from wan_core.ui.retuning import Notices, Retuning, RetuningParts, build_note
 from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
 from wan_core.ui.summary import SettingsSummary, SummaryParts, build_outcome, build_snippets
+from wan_core.ui.tuning import Tuned
 from wan_core.ui.visit import browser_state
 
 TITLE = "Wan 2.2 image to video"
@@ -31,6 +32,7 @@ SWEEP_S = (3600, 24 * 3600)  # Gradio's copies of uploads: looked at each hour, 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
 AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}  # for what cannot be refused: Gradio shows no error of these
+NAMED_PRESS = "(press, ...rest) => [wanPresses.name(), ...rest]"
 BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 
 
@@ -50,20 +52,24 @@ def build(
     page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
         visit = browser_state()
-        gr.HTML(_header(choice), elem_id="header", elem_classes="not-in-embed")
+        notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
+        head = notices.header(first_engine(first, choice, machine))
+        header = gr.HTML(head, elem_id="header", elem_classes="not-in-embed")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=5, min_width=320, elem_id="left"):
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 screen = build_screen(visit, left.generate, left.cancel)
-                parts = SummaryParts(left.outcome, left.faults, left.link, left.file, *build_snippets())
-        run_events = RunEvents(jobs, settings, left.form, screen)
-        form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine)
+                parts = SummaryParts(left.presets, left.outcome, left.faults, left.link, left.file, *build_snippets())
+        run_events = RunEvents(jobs, settings, left.form, screen, left.faults)
+        retuning = Retuning(left.form, RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips), notices)
+        form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine, retuning.parts)
         _connect_run(left, screen, run_events)
         summary = SettingsSummary(left.form, parts, estimator, choice.profile)
         refresh = _connect_summary(left, summary)
         _connect_picture(left, PictureCheck(jobs, settings, left.seen_picture, left.picture_check), refresh)
         _connect_choices(left, screen, form_events)
+        _connect_retuning(left, retuning)
         _connect_copies(left)
         if expand is not None:
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
@@ -81,7 +87,8 @@ class FormColumn:
 
     def __init__(self, first: Preset, choice: Choice, machine: Machine, fal: sections.Fal, *, expands: bool) -> None:
         self.form = Form()
-        engine = first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile
+        engine = first_engine(first, choice, machine)
+        self.tuned, self.undo = gr.State(Tuned(engine.name, first.name)), gr.State(None)
         sections.picture_section(self.form)
         self.settled_address = gr.Textbox(label="Settled address", elem_id="settled-address", visible="hidden")
         self.seen_picture = gr.State(None)
@@ -92,6 +99,7 @@ class FormColumn:
         )
         self.prompt_expansion = build_prompt_expansion(visible=expands)
         with gr.Row(elem_id="go"):
+            self.press = gr.Textbox(label="Press", elem_id="press", visible="hidden")
             self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
             self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
         self.outcome, self.faults, self.link, self.file = build_outcome()
@@ -104,6 +112,7 @@ class FormColumn:
             elem_classes="not-in-embed",
             js_on_load=click_js("preset"),
         )
+        self.retuned = build_note()
         sections.size_section(self.form, first)
         sections.sampling_section(self.form, first, engine)
         sections.frames_section(self.form, first)
@@ -118,11 +127,14 @@ class FormColumn:
 
 
 def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> None:
-    inputs = [screen.visit, left.fal_key, *left.form.inputs]
-    sent = left.generate.click(run_events.submit, inputs, [screen.visit], validator=run_events.check, **RUN)
-    again = screen.again.click(run_events.finish_again, [screen.visit, *left.form.inputs], [screen.visit], **RUN)
-    sent.success(js="() => { wan.leaveLink(); }", **BROWSER)
+    inputs = [left.press, screen.visit, left.fal_key, *left.form.inputs]
+    press: dict[str, Any] = {"js": NAMED_PRESS, **RUN}
+    sent = left.generate.click(run_events.submit, inputs, [screen.visit, left.faults], **press)
+    inputs = [left.press, screen.visit, *left.form.inputs]
+    again = screen.again.click(run_events.finish_again, inputs, [screen.visit], **press)
+    sent.success(inputs=[left.faults], js="faults => { if (!faults) wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
+        accepted.then(js="() => { wanPresses.answered(); }", **BROWSER)
         accepted.success(run_events.watch, [screen.visit], screen.outputs, **RUN)
     screen.keep_seed.click(run_events.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
     left.cancel.click(run_events.cancel, [screen.visit], None, **AT_ONCE)
@@ -132,7 +144,7 @@ def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, An
     """Refresh the summary whenever an input changes. Returns the arguments of that event."""
     refresh: dict[str, Any] = {
         "fn": summary.refresh,
-        "inputs": [left.seen_picture, *left.form.inputs],
+        "inputs": [left.seen_picture, left.tuned, *left.form.inputs],
         "outputs": summary.parts.outputs,
         **AT_ONCE,
     }
@@ -160,13 +172,13 @@ def _connect_picture(left: FormColumn, check: PictureCheck, refresh: dict[str, A
 
 def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) -> None:
     picture, image_url = left.form["picture"], left.form["image_url"]
-    left.presets.click(form_events.preset, None, form_events.outputs, **RUN)
-    left.examples.click(form_events.example, None, form_events.outputs, **RUN)
+    form, where = [left.tuned, *left.form.inputs], [left.form["where"]]
+    left.presets.click(form_events.preset, form, form_events.outputs, **RUN)
+    left.examples.click(form_events.example, where, form_events.outputs, **RUN)
     screen.strip.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, **RUN)
-    left.saved.upload(form_events.restore_settings, None, form_events.outputs, **RUN)
+    left.saved.upload(form_events.restore_settings, where, form_events.outputs, **RUN)
     left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]
-    gr.on([each.change for each in runs], form_events.chips, runs, [left.chips], **AT_ONCE)
     detail = left.form["picture_detail"]
     gr.on([each.change for each in runs], form_events.detail_switch, runs, [detail], **AT_ONCE)
     left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
@@ -174,15 +186,18 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     image_url.input(outputs=[picture], js="() => null", **BROWSER)
 
 
+def _connect_retuning(left: FormColumn, retuning: Retuning) -> None:
+    runs = [left.form["engine"].change, left.form["where"].change]
+    inputs = [left.tuned, *left.form.inputs]
+    gr.on(runs, retuning.follow, inputs, retuning.outputs, trigger_mode="always_last", **AT_ONCE)
+    left.retuned.click(retuning.take_back, [left.undo], retuning.outputs, **AT_ONCE)
+
+
 def _connect_copies(left: FormColumn) -> None:
     left.copy_link.click(inputs=[left.link, left.file], js="wan.copyLink", **BROWSER)
     left.copy_embed.click(inputs=[left.link, left.file], js="wan.copyEmbed", **BROWSER)
 
 
-def _header(choice: Choice) -> str:
-    said = choice.profile.notice
-    notice = f'<p class="notice" id="notice">{escape(said)}</p>' if said else ""
-    return (
-        f"<h1>{TITLE}</h1><p>One picture and one sentence become a short video. "
-        "Every parameter of fal's endpoint, on your own machine.</p>" + notice
-    )
+def first_engine(first: Preset, choice: Choice, machine: Machine) -> EngineProfile:
+    """The engine that the page opens with: the preset's, where it can run."""
+    return first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile

@@ -1,5 +1,6 @@
-"""The row of presets. One that cannot run here is disabled, with the reason below."""
+"""The row of presets. Those that cannot run here collapse into one line with the reasons."""
 
+from collections.abc import Sequence
 from html import escape
 
 import gradio as gr
@@ -9,14 +10,22 @@ from wan_core.profiles import EngineProfile, Machine
 from wan_core.ui.buttons import clicked
 
 
-def picker(chosen: str | None, machine_default: EngineProfile, machine: Machine) -> str:
+def picker(chosen: str | None, machine_default: EngineProfile, machine: Machine, changed: Sequence[str] = ()) -> str:
+    """`changed`: titles of the fields that differ from the chosen preset's; it is no longer pressed then."""
     refusals = {preset.name: preset.why_not(machine_default, machine) for preset in presets().values()}
-    buttons = "".join(_button(preset, chosen, refusals[preset.name]) for preset in presets().values())
-    said = presets()[chosen].description if chosen else "Your own settings."
+    pressed = None if changed else chosen
+    buttons = "".join(_button(preset, pressed) for preset in presets().values() if not refusals[preset.name])
     return (
         f'<div class="chips" role="group" aria-label="Presets">{buttons}</div>'
-        f'<p class="small" id="preset-description" aria-live="polite">{escape(said)}</p>{_reasons(refusals)}'
+        f'<p class="small" id="preset-description">{escape(_description(chosen, changed))}</p>{_reasons(refusals)}'
     )
+
+
+def _description(chosen: str | None, changed: Sequence[str]) -> str:
+    if chosen is None:
+        return "Your own settings."
+    preset = presets()[chosen]
+    return f"{preset.title}, changed: {', '.join(changed)}." if changed else preset.description
 
 
 def chosen_preset(event: gr.EventData, machine_default: EngineProfile, machine: Machine) -> Preset | None:
@@ -25,18 +34,19 @@ def chosen_preset(event: gr.EventData, machine_default: EngineProfile, machine: 
     return preset if preset and preset.why_not(machine_default, machine) is None else None
 
 
-def _button(preset: Preset, chosen: str | None, refusal: str | None) -> str:
-    state = f'aria-pressed="{str(preset.name == chosen).lower()}"' + (" disabled" if refusal else "")
-    hint = escape(refusal or preset.description, quote=True)
+def _button(preset: Preset, pressed: str | None) -> str:
+    state = f'aria-pressed="{str(preset.name == pressed).lower()}"'
+    hint = escape(preset.description, quote=True)
     return f'<button type="button" data-preset="{preset.name}" {state} title="{hint}">{escape(preset.title)}</button>'
 
 
 def _reasons(refusals: dict[str, str | None]) -> str:
-    held_back: dict[str, list[str]] = {}
-    for name, refusal in refusals.items():
-        if refusal:
-            held_back.setdefault(refusal, []).append(presets()[name].title)
-    return "".join(
-        f'<p class="small refusal">{escape(" and ".join(titles))}: {escape(refusal)}</p>'
-        for refusal, titles in held_back.items()
+    """One line for all that cannot run here; the reasons behind it."""
+    held_back = {presets()[name].title: refusal for name, refusal in refusals.items() if refusal}
+    if not held_back:
+        return ""
+    reasons = "".join(f"<li>{escape(title)}: {escape(refusal)}</li>" for title, refusal in held_back.items())
+    titles = escape(" and ".join(held_back))
+    return (
+        f'<details class="small refusal"><summary>Not on this machine: {titles}</summary><ul>{reasons}</ul></details>'
     )

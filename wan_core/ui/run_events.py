@@ -4,24 +4,28 @@ Submitting ends once the job has its id. Watching is an event of its own, so tha
 it; closing the page does not stop the job.
 """
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from pydantic import SecretStr
 
-from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, JobOptions, Preview
 from wan_core.explore.effects import FINISHING_FIELDS
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService, Submission
+from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
+from wan_core.ui import faults
 from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.presses import Presses
 from wan_core.ui.progress import Progress, panel
 from wan_core.ui.screen import Screen
 from wan_core.ui.visit import Visit
@@ -31,43 +35,52 @@ GONE = "This clip is no longer kept here."
 
 
 class RunEvents:
-    def __init__(self, jobs: JobService, settings: Settings, form: Form, screen: Screen) -> None:
+    """`faults` is the place at the button that lists what cannot be used."""
+
+    def __init__(self, jobs: JobService, settings: Settings, form: Form, screen: Screen, faults: gr.HTML) -> None:
         self._jobs = jobs
         self._settings = settings
         self._form = form
         self._screen = screen
+        self._faults = faults
+        self._presses = Presses()
 
-    def check(self, visit: object, fal_key: str, *values: object) -> list[dict[str, Any]]:
-        """One verdict for each input of `submit`: Gradio shows a fault at its own field."""
-        errors = _faults(self._form.read(values))
-        judged = [gr.validate(name not in errors, errors.get(name, "")) for name in self._form.names]
-        return [gr.validate(True, ""), gr.validate(True, ""), *judged]
+    async def submit(
+        self, request: gr.Request, press: object, visit: object, fal_key: str, *values: object
+    ) -> dict[Component, Any]:
+        """Accept the form as a job, once for each `press`; return the visit that follows it, or the form's faults.
 
-    async def submit(self, request: gr.Request, visit: object, fal_key: str, *values: object) -> dict[str, Any]:
-        """Accept the form as a job; return the visit that follows it. `fal_key` is for this job alone."""
+        `fal_key` is for this job alone.
+        """
         with as_gradio_error():
-            given = self._form.read(values)
-            if not given["picture"] and not str(given["image_url"] or "").strip():
-                raise InputError("image_url", "missing", NO_PICTURE)
-            own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
-            switches = {name: bool(given[name]) for name in ("prompt_in_file", "picture_detail")}
-            options = JobOptions(str(given["engine"]), given["where"], **switches)
-            submission = Submission(request_of(given), options, uploads_of(given))
-            record = await self._jobs.submit(submission, self._client(request), own_key)
-            return Visit.of(visit).with_job(record.job.id).plain
+            client = self._client(request)
+            try:
+                record = await self._presses.once(client.id, press, lambda: self._accept(client, fal_key, values))
+            except InputError as error:
+                return {self._faults: faults.pressed(error)}
+            return {self._screen.visit: Visit.of(visit).with_job(record.job.id).plain, self._faults: ""}
 
-    def finish_again(self, request: gr.Request, visit: object, *values: object) -> dict[str, Any]:
-        """Interpolate and encode the clip on show with the form's settings."""
+    async def _accept(self, client: Client, fal_key: str, values: Sequence[object]) -> JobRecord:
+        given = self._form.read(values)
+        request = _complete_request(given)
+        own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
+        switches = {name: bool(given[name]) for name in ("prompt_in_file", "picture_detail")}
+        options = JobOptions(str(given["engine"]), given["where"], **switches)
+        submission = Submission(request, options, uploads_of(given))
+        return await self._jobs.submit(submission, client, own_key)
+
+    async def finish_again(self, request: gr.Request, press: object, visit: object, *values: object) -> dict[str, Any]:
+        """Interpolate and encode the clip on show with the form's settings, once for each `press`."""
         with as_gradio_error():
-            seen = Visit.of(visit)
+            seen, given, client = Visit.of(visit), self._form.read(values), self._client(request)
             source = self._jobs.get(seen.clip) if seen.clip else None
             if source is None:
                 raise BackendError("frames_not_kept", GONE)
-            given = self._form.read(values)
             changes = {name: given[name] for name in FINISHING_FIELDS}
-            detail, client = bool(given["picture_detail"]), self._client(request)
-            again = self._jobs.finish_again(source, changes, client, picture_detail=detail)
-            return seen.with_job(again.job.id).plain
+            detail = bool(given["picture_detail"])
+            finish = partial(asyncio.to_thread, self._jobs.finish_again, source, changes, client, picture_detail=detail)
+            record = await self._presses.once(client.id, press, finish)
+            return seen.with_job(record.job.id).plain
 
     def seed_of(self, visit: object) -> str:
         seen = Visit.of(visit)
@@ -122,11 +135,23 @@ class RunEvents:
         return client_of(dict(request.headers), peer, self._settings, request.username)
 
 
-def _faults(values: dict[str, Any]) -> dict[str, str]:
-    """Sentences by field; a missing picture is left to `submit`."""
-    given = values if values["picture"] or values["image_url"] else values | {"picture": "none yet"}
+def _complete_request(given: dict[str, Any]) -> ImageToVideoInput:
+    """The request of the form.
+
+    Raises:
+        InputError: the first fault, with a missing picture; the rest in `.others`.
+    """
+    missing = [] if given["picture"] or str(given["image_url"] or "").strip() else [no_picture()]
     try:
-        request_of(given)
+        request = request_of(given | {"image_url": "none yet"} if missing else given)
     except InputError as error:
-        return {fault.field: fault.message for fault in (error, *error.others) if fault.field in IMAGE_TO_VIDEO.fields}
-    return {}
+        missing += [error, *error.others]
+    if not missing:
+        return request
+    first, *others = missing
+    first.others = tuple(others)
+    raise first
+
+
+def no_picture() -> InputError:
+    return InputError("image_url", "missing", NO_PICTURE)

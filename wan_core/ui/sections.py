@@ -22,6 +22,12 @@ FRAMES = (
 )
 ENCODING = ("video_quality", "video_write_mode")
 CHECKS = ("enable_safety_checker", "enable_prompt_expansion")
+SECTIONS = {
+    **dict.fromkeys(SAMPLING, "sampling"),
+    **dict.fromkeys(FRAMES, "frames"),
+    **dict.fromkeys(ENCODING, "encoding"),
+    **dict.fromkeys((*CHECKS, "negative_prompt"), "checks"),
+}
 Fal = Literal["closed", "own_key", "open"]
 """Whether jobs may run on fal: no, with the visitor's own key, or on the host's key too."""
 KEY_HELP: dict[Fal, str] = {
@@ -34,6 +40,11 @@ PLACES: dict[Where, str] = {
     "fal": "fal",
     "fal_when_needed": "fal when this machine cannot",
 }
+
+
+def section_of(field: str) -> str:
+    """The id of the accordion that holds the field; empty for one that is always in sight."""
+    return SECTIONS.get(field, "")
 
 
 def picture_section(form: Form) -> None:

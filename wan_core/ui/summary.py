@@ -8,10 +8,11 @@ from gradio.components import Component
 
 from wan_core.errors import InputError
 from wan_core.estimator import Estimator
+from wan_core.presets import presets
 from wan_core.profiles import EngineProfile, profiles
 from wan_core.recipe import Recipe
 from wan_core.schema import ImageToVideoInput
-from wan_core.ui import outcome
+from wan_core.ui import faults, outcome, picker
 from wan_core.ui.controls import Form, draft_of
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import link_query
@@ -19,15 +20,15 @@ from wan_core.ui.picture_check import SeenPicture, size_of
 from wan_core.ui.pictures import picture_source
 from wan_core.ui.saved import settings_file
 from wan_core.ui.snippets import snippets
+from wan_core.ui.tuning import Tuned, changed_fields
 
 OUTCOME_JS = "watch('value', () => wan.crop());"
-FAULTS_JS = "watch('value', () => wan.showFaults());"
 
 
 def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:
     return (
         gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
-        gr.HTML(elem_id="faults", js_on_load=FAULTS_JS),
+        gr.HTML(elem_id="faults", js_on_load=faults.FAULTS_JS),
         gr.Textbox(label="Link to these settings", elem_id="link", visible="hidden"),
         gr.Textbox(label="These settings as a file", elem_id="settings-file", visible="hidden"),
     )
@@ -52,6 +53,7 @@ class SummaryParts:
     in its place.
     """
 
+    presets: gr.HTML
     outcome: gr.HTML
     faults: gr.HTML
     link: gr.Textbox
@@ -72,19 +74,27 @@ class SettingsSummary:
         self._estimator = estimator
         self._machine_default = machine_default
 
-    def refresh(self, seen: SeenPicture | None, *values: object) -> dict[Component, Any]:
+    def refresh(self, seen: SeenPicture | None, tuned: Tuned, *values: object) -> dict[Component, Any]:
         """`seen` is what the gate said last; it may be about another picture."""
         with as_gradio_error():
             given = self._form.read(values)
-            try:
-                request = draft_of(given)
-            except InputError as error:
-                return {self.parts.faults: outcome.faults(error)}  # the last estimate stays
-            profile = profiles().get(str(given["engine"]), self._machine_default)
-            size = size_of(seen, picture_source(given["picture"], given["image_url"]))
-            where, detail = given["where"], bool(given["picture_detail"])
-            line = outcome.outcome(request, size, profile, self._estimator, where, picture_detail=detail)
-            return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
+            return {self.parts.presets: self._presets(tuned, given)} | self._judged(seen, given)
+
+    def _presets(self, tuned: Tuned, given: dict[str, Any]) -> str:
+        preset = presets().get(tuned.preset or "")
+        changed = changed_fields(preset, given) if preset else []
+        return picker.picker(preset.name if preset else None, self._machine_default, self._estimator.machine, changed)
+
+    def _judged(self, seen: SeenPicture | None, given: dict[str, Any]) -> dict[Component, Any]:
+        try:
+            request = draft_of(given)
+        except InputError as error:
+            return {self.parts.faults: faults.while_typing(error)}  # the last estimate stays
+        profile = profiles().get(str(given["engine"]), self._machine_default)
+        size = size_of(seen, picture_source(given["picture"], given["image_url"]))
+        where, detail = given["where"], bool(given["picture_detail"])
+        line = outcome.outcome(request, size, profile, self._estimator, where, picture_detail=detail)
+        return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)

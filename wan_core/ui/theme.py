@@ -37,18 +37,22 @@ def theme() -> gr.themes.Base:
 
 def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
     """Serve `page`, with `routes` before Gradio's own, until the process is told to stop."""
-    page.launch(
-        mcp_server=True,
-        ssr_mode=False,  # server-side rendering would lose the routes
-        show_error=False,
-        run_history=False,
-        app_kwargs={
+    page.launch(mcp_server=True, **app_options(routes, middleware))
+
+
+def app_options(routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> dict[str, Any]:
+    """All arguments for `launch()`: the page's own, and the server's."""
+    return {
+        "ssr_mode": False,  # server-side rendering would lose the routes
+        "show_error": False,
+        "run_history": False,
+        "app_kwargs": {
             "routes": list(routes),
             "middleware": [Middleware(RefuseLongLinks), *middleware],
             "exception_handlers": FAULT_HANDLERS,
         },
         **launch_options(),
-    )
+    }
 
 
 def launch_options() -> dict[str, Any]:
@@ -56,7 +60,12 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": (HERE / "page.css").read_text("utf-8") + assets.styles(),
-        "head": f"<script>{(HERE / 'page.js').read_text('utf-8')}\n{assets.scripts()}</script>",
+        "head": f"<script>{scripts()}\n{assets.scripts()}</script>",
         "footer_links": ["api"],
         "max_file_size": Limits().max_upload_bytes,
     }
+
+
+def scripts() -> str:
+    """`page.js` and the small files beside it, in the order of their names."""
+    return "\n".join(file.read_text("utf-8") for file in sorted(HERE.glob("*.js")))

@@ -1,0 +1,30 @@
+// One press of a button that starts or spends is one: a second click within a second, or before the first is answered,
+// is dropped, and each press has a name that the server honours once.
+window.wanPresses = (() => {
+  const BUTTONS = '#generate, #finish-again, #expand, .starts';
+  const APART_MS = 1000, PATIENCE_MS = 10_000;
+  const last = new Map();  // button's id → {at, pending}
+  let name = '';
+
+  const nameOf = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+
+  function isSecond(button, event) {
+    const before = last.get(button.id), now = performance.now();
+    if (before && (now - before.at < APART_MS || (before.pending && now - before.at < PATIENCE_MS))) return true;
+    if (event.detail > 1 && before && now - before.at < 2 * APART_MS) return true;
+    last.set(button.id, {at: now, pending: true});
+    name = nameOf();
+    return false;
+  }
+
+  addEventListener('click', event => {  // in the capturing phase: before Gradio hears of it
+    const button = event.target.closest?.(BUTTONS);
+    if (!button || button.disabled || !isSecond(button, event)) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+  }, true);
+
+  const answered = () => last.forEach(press => { press.pending = false; });
+
+  return {name: () => name, answered};
+})();
