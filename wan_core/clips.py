@@ -109,6 +109,8 @@ class ClipMaker:
             BackendError: the machine failed.
             Cancelled: `cancelled()` became true.
         """
+        if job.frames_of is not None and not raw_frames(job, self.files).is_file():
+            raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
         checking = (self.forced or job.inputs.enable_safety_checker) and job.frames_of is None
         prompt = yield from self._agree_on_prompt(job, checking, cancelled)
         plan = yield from self._plan_interpolation(job, cancelled)

@@ -12,9 +12,17 @@ from wan_core.files import FileStore
 from wan_core.jobs.store import JobStore
 
 
+ENCODING_FAULTS = ("storage_full", "internal_server_error")  # a refusal is none: its frames are not to be seen
+
+
+def may_have_frames(outcome: Outcome | None) -> bool:
+    """Whether frames of a job that ended so, if they are there, can be finished again."""
+    return isinstance(outcome, Finished) or (isinstance(outcome, Failed) and outcome.type in ENCODING_FAULTS)
+
+
 def keeps_frames(outcome: Outcome, last_stage: str | None) -> bool:
-    """Whether an ended job's frames can be used: they are checked before they are encoded, never later."""
-    return isinstance(outcome, Finished) or (isinstance(outcome, Failed) and last_stage == "encoding")
+    """Frames are checked before they are encoded: those of an earlier fault are not kept."""
+    return may_have_frames(outcome) and (isinstance(outcome, Finished) or last_stage == "encoding")
 
 
 class Leftovers:

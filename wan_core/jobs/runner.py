@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from wan_core.backends import Backend
 from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError, storage_error
 from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Queued, Stage, Stopped
+from wan_core.jobs.leftovers import may_have_frames
 from wan_core.jobs.limits import may_run, turn_order
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.records import Records
@@ -201,7 +202,7 @@ class JobRunner:
             self._finish(record, Failed("worker_lost", "The job was begun twice and its worker died both times."))
             return
         source = self.records.get(record.job.frames_of) if record.job.frames_of else None
-        if source is not None and not isinstance(source.outcome, Finished):
+        if source is not None and not may_have_frames(source.outcome):
             self._finish(record, Failed("frames_not_kept", NO_FRAMES))
             return
         try:

@@ -22,12 +22,13 @@ from pydantic import SecretStr
 from wan_core import geometry
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError, writing_to_disk
-from wan_core.events import Event, Failed, Finished, Group, Job, JobOptions, Result, Where
+from wan_core.events import Event, Finished, Group, Job, JobOptions, Result, Where
 from wan_core.explore.effects import FINISHING_FIELDS, effective
 from wan_core.files import FileStore, atomic_write
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
+from wan_core.jobs.leftovers import may_have_frames
 from wan_core.jobs.limits import Client
 from wan_core.jobs.places import Place, Places
 from wan_core.jobs.record import JobRecord
@@ -43,7 +44,6 @@ MAX_PREVIEWS = 8
 MAX_PREVIEWS_PER_CLIENT = 2
 PREVIEW_SIDE = 640
 SEARCHED_CLIPS = 300  # of a client, for one that a sweep need not make again
-ENCODING_FAULTS = ("storage_full", "internal_server_error")  # never a refusal: its frames were not to be seen
 
 T = TypeVar("T")
 
@@ -284,9 +284,7 @@ class JobService:
 
     def has_frames(self, record: JobRecord) -> bool:
         """Whether `finish_again` can use them: the job is done, or failed while its clip was written."""
-        outcome = record.outcome
-        over = isinstance(outcome, Finished) or (isinstance(outcome, Failed) and outcome.type in ENCODING_FAULTS)
-        return over and self.files.frames(record.job.frames_of or record.job.id).is_file()
+        return may_have_frames(record.outcome) and self.files.frames(record.job.frames_of or record.job.id).is_file()
 
     async def watch(self, record: JobRecord) -> AsyncIterator[Event]:
         async for event in record.watch():
