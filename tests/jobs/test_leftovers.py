@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_backend import FakeBackend, Script, wait_for_stop
 from tests.support.jobs import OPTIONS, House, a_house, a_request
 from wan_core.errors import BackendError, Cancelled, InputError
-from wan_core.events import Event, Finished, Job, Stage, StageName
+from wan_core.events import Event, Finished, Group, Job, Stage, StageName
 from wan_core.files import FileStore
 from wan_core.jobs.limits import Client
 from wan_core.jobs.service import Submission
@@ -100,7 +100,7 @@ def test_the_picture_of_a_group_stays_for_making_its_jobs_again(data: FileStore)
     with a_house(data) as house:
         house.backend.scripts["bad"] = ending(data, "sampling", DISK_FULL)
         both = [Submission(a_request(prompt="bad", seed=seed), OPTIONS) for seed in (1, 2)]
-        records = asyncio.run(house.jobs.submit_many(both, Client.by_key("a"), group="sweep"))
+        records = asyncio.run(house.jobs.submit_many(both, Client.by_key("a"), group=Group("sweep", 0, 2)))
         for record in records:
             house.outcome(record)
         assert left(data) == [".png"]

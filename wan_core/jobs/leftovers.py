@@ -11,7 +11,6 @@ from wan_core.events import Failed, Finished, Job, Outcome
 from wan_core.files import FileStore
 from wan_core.jobs.store import JobStore
 
-
 ENCODING_FAULTS = ("storage_full", "internal_server_error")  # a refusal is none: its frames are not to be seen
 
 
