@@ -55,7 +55,7 @@ def build_service(host: Settings) -> Service:
     store = JobStore(host.files.database)
     budget, keys = FalBudget(store, host, per_client=per_client_limits), FalKeys(store, host.fal_key)
     local, enter = _local_pool(host, choice, estimator)
-    remote = WorkerPool(FalBackend(store, keys, budget, host.files, host.limits), PARALLEL_FAL_JOBS)
+    remote = WorkerPool(_fal_backend(host, store, keys, budget), PARALLEL_FAL_JOBS)
     runner = JobRunner(
         store,
         {"local": local, "fal": remote},
@@ -80,6 +80,10 @@ def build_service(host: Settings) -> Service:
         keys=keys,
     )
     return Service(host, choice, estimator, store, runner, jobs, budget, enter)
+
+
+def _fal_backend(host: Settings, store: JobStore, keys: FalKeys, budget: FalBudget) -> FalBackend:
+    return FalBackend(store, keys, budget, host.files, host.limits, forces_checks=host.force_safety)
 
 
 def _local_pool(

@@ -95,7 +95,8 @@ def test_without_flags_nothing_is_checked_or_expanded(spy: Spy) -> None:
 
 
 def test_everything_is_checked_in_the_order_that_saves_most(spy: Spy) -> None:
-    events = run(spy, enable_safety_checker=True, enable_prompt_expansion=True)
+    switches = ("enable_safety_checker", "enable_output_safety_checker", "enable_prompt_expansion")
+    events = run(spy, **dict.fromkeys(switches, True))
     assert spy.calls == ["picture", "prompt: a walk", "expand", "prompt: rewritten", "engine: rewritten", "frames"]
     assert result(events).result.prompt == "rewritten"
 
@@ -111,10 +112,40 @@ def test_the_engine_never_runs_after_a_refusal(spy: Spy, refused: str) -> None:
 
 def test_a_refused_result_leaves_no_clip(spy: Spy) -> None:
     spy.refuse = "frames"
-    job = job_with_picture(spy.files, enable_safety_checker=True)
+    job = job_with_picture(spy.files, enable_output_safety_checker=True)
     with pytest.raises(InputError):
         run_job(spy, job)
     assert not spy.files.clip(job.id).exists()
+
+
+@pytest.mark.parametrize(
+    ("switch", "calls"),
+    [
+        ("enable_safety_checker", ["picture", "prompt: a walk", "engine: a walk"]),
+        ("enable_output_safety_checker", ["engine: a walk", "frames"]),
+    ],
+)
+def test_what_goes_in_and_what_comes_out_are_checked_on_their_own_switches(
+    spy: Spy, switch: str, calls: list[str]
+) -> None:
+    run(spy, **{switch: True})
+    assert spy.calls == calls
+
+
+def test_an_end_picture_is_checked_too_and_refused_at_its_own_field(spy: Spy) -> None:
+    job = job_with_picture(spy.files, enable_safety_checker=True)
+    Image.new("RGB", (64, 64)).save(spy.files.picture("end"))
+    job = replace(job, files=job.files | {"end_image_url": "end"})
+
+    def refuse_black(picture: Image.Image) -> str | None:
+        if picture.getbbox() is None:
+            raise InputError("image_url", "content_policy_violation", "The safety check refused the picture.")
+        return None
+
+    spy.picture = refuse_black  # type: ignore[method-assign]
+    with pytest.raises(InputError) as caught:
+        run_job(spy, job)
+    assert caught.value.field == "end_image_url"
 
 
 def test_a_host_that_forces_safety_checks_requests_that_did_not_ask(spy: Spy) -> None:
@@ -124,9 +155,8 @@ def test_a_host_that_forces_safety_checks_requests_that_did_not_ask(spy: Spy) ->
 
 def test_a_check_that_could_not_be_made_is_told(spy: Spy) -> None:
     spy.unavailable = "It was not checked."
-    assert [event.message for event in run(spy, enable_safety_checker=True) if isinstance(event, Note)] == (
-        ["It was not checked."] * 3
-    )
+    events = run(spy, enable_safety_checker=True, enable_output_safety_checker=True)
+    assert [event.message for event in events if isinstance(event, Note)] == ["It was not checked."] * 3
 
 
 def test_a_prompt_that_could_not_be_expanded_is_used_as_it_is_and_the_reason_told(spy: Spy) -> None:

@@ -15,7 +15,8 @@ FP8 = replace(ZERO_GPU, fp8=True)
 
 
 @pytest.mark.parametrize(
-    "resolution, frames, dollars", [("480p", 81, 0.2025), ("580p", 17, 0.06375), ("720p", 121, 0.605)]
+    "resolution, frames, dollars",
+    [("480p", 81, 0.2025), ("580p", 17, 0.06375), ("720p", 121, 0.605)],
 )
 def test_fal_bills_sixteen_frames_as_a_second(resolution: str, frames: int, dollars: float) -> None:
     assert dollars_on_fal(a_request(resolution=resolution, num_frames=frames)) == pytest.approx(dollars)

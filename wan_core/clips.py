@@ -16,7 +16,7 @@ from wan_core import encoding, frames, geometry, interpolation, recipe
 from wan_core.engine import loading, sampling
 from wan_core.engine.loading import Engine
 from wan_core.enlarging import enlarge_with_picture
-from wan_core.errors import BackendError
+from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Finished, FramesMade, Job, Log, Note, Result, Stage, Step
 from wan_core.expansion.expander import Expander, Expansion, expander
 from wan_core.explore import numbers
@@ -109,13 +109,14 @@ class ClipMaker:
             BackendError: the machine failed.
             Cancelled: `cancelled()` became true.
         """
-        if job.frames_of is not None and not raw_frames(job, self.files).is_file():
+        is_new = job.frames_of is None
+        if not is_new and not raw_frames(job, self.files).is_file():
             raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
-        checking = (self.forced or job.inputs.enable_safety_checker) and job.frames_of is None
+        checking = is_new and (self.forced or job.inputs.enable_safety_checker)
         prompt = yield from self._agree_on_prompt(job, checking, cancelled)
         plan = yield from self._plan_interpolation(job, cancelled)
         made = yield from self._make(job, prompt, plan, cancelled)
-        if checking:
+        if is_new and (self.forced or job.inputs.enable_output_safety_checker):
             yield Stage("checking", "Checking the finished frames.")
             raw = self.files.frames(job.id)
             yield from _note_if_unchecked(lambda: self.checks.frames(np.load(raw, mmap_mode="r")), cancelled)
@@ -129,9 +130,8 @@ class ClipMaker:
         prompt = job.inputs.prompt
         if checking:
             yield Stage("checking")
-            for picture in job.files.values():
-                image = read_picture(self.files, picture)
-                yield from _note_if_unchecked(lambda image=image: self.checks.picture(image), cancelled)  # type: ignore[misc]
+            for field in job.files:
+                yield from _note_if_unchecked(partial(self._check_picture, job, field), cancelled)
             yield from _note_if_unchecked(lambda: self.checks.prompt(prompt), cancelled)
         if job.inputs.enable_prompt_expansion and job.frames_of is None:
             yield Stage("expanding")
@@ -143,6 +143,12 @@ class ClipMaker:
                 yield from _note_if_unchecked(lambda: self.checks.prompt(expansion.prompt), cancelled)
             prompt = expansion.prompt
         return prompt
+
+    def _check_picture(self, job: Job, field: str) -> str | None:
+        try:
+            return self.checks.picture(read_picture(self.files, job.files[field]))
+        except InputError as error:
+            raise (error.at(field) if error.field == "image_url" else error) from error
 
     def _plan_interpolation(self, job: Job, cancelled: IsCancelled) -> EventsThen[InterpolationPlan]:
         model, count = job.inputs.interpolator_model, frames_between(job.inputs)

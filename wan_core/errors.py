@@ -25,7 +25,7 @@ class WanError(Exception):
 class InputError(WanError):
     """The value of `field` cannot be used.
 
-    `context` holds the limits fal sends (`{"le": 121}`), `others` further faults of the request.
+    `context` holds the limits fal sends (`{"le": 161}`), `others` further faults of the request.
     """
 
     others: "tuple[InputError, ...]" = ()
@@ -35,6 +35,10 @@ class InputError(WanError):
         self.field = field
         self.type = type
         self.context = dict(context or {})
+
+    def at(self, field: str) -> "InputError":
+        """The same fault, of `field`."""
+        return self if self.field == field else InputError(field, self.type, self.message, self.context)
 
 
 class BackendError(WanError):

@@ -68,6 +68,10 @@ class Job:
     def picture(self) -> str:
         return self.files["image_url"]
 
+    @property
+    def end_picture(self) -> str | None:
+        return self.files.get("end_image_url")
+
 
 @dataclass(frozen=True)
 class Queued:

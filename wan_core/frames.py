@@ -39,6 +39,15 @@ def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
             raise BackendError("internal_server_error", f"Only {written} of {count} frames were made.")
 
 
+def thin_out(pieces: Iterable[Frames], total: int, count: int) -> Iterator[Frames]:
+    """Keep `count` of `total` frames, evenly spread, the first and the last among them."""
+    kept = {round(place * (total - 1) / (count - 1)) for place in range(count)}
+    seen = 0
+    for piece in pieces:
+        yield piece[[place in kept for place in range(seen, seen + len(piece))]]
+        seen += len(piece)
+
+
 def _write(file: IO[bytes], pieces: Iterable[Frames], count: int) -> int:
     written = 0
     for piece in pieces:

@@ -31,6 +31,7 @@ class EngineProfile:
 
     `lora`: the LoRAs that are on. `weights_bytes`: all parts in bf16. `render_divisor`: divides each sampled side; the
     encoder enlarges. `vocabulary`: camera and motion words it knows, `None` for all. `notice`: at the head of the page.
+    `takes_end_picture`: else the clip does not end on it, and says so.
     `knob_help`: a folder with `knobs.md` and `knobs.jpg`, the effect of the sampler's settings.
     """
 
@@ -48,6 +49,7 @@ class EngineProfile:
     render_divisor: int = 1
     is_full_model: bool = True
     vocabulary: tuple[str, ...] | None = None
+    takes_end_picture: bool = True
     notice: str = ""
     opening_preset: str = "fal_defaults"
     knob_help: Path | None = None
@@ -135,6 +137,7 @@ def _miniature() -> EngineProfile:
         render_divisor=4,
         is_full_model=False,
         vocabulary=tuple(card["moves"]),
+        takes_end_picture=False,
         notice=card["sentence"],
         opening_preset="miniature",
         knob_help=MINIATURE_FOLDER,

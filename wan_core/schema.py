@@ -1,8 +1,9 @@
 """Requests and result of fal's Wan 2.2 endpoints, declared once; `endpoints.py` says which endpoint has which.
 
 Pages, routes, OpenAPI, MCP tool, presets, share links, calls to fal, README table and tests derive from it. Added to
-fal's schema: seeds are 0…2^53-1 (exact in JavaScript), prompts at most 4,000 characters (UMT5 reads 512 tokens), web
-addresses at most 2,048; what is longer must be a data URI.
+the document's 20 fields: `end_image_url` and `enable_output_safety_checker` of the endpoint's siblings, and up to 161
+frames, as fal's page says now. Added to fal's schema: seeds are 0…2^53-1 (exact in JavaScript), prompts at most 4,000
+characters (UMT5 reads 512 tokens), web addresses at most 2,048; what is longer must be a data URI.
 
 Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 """
@@ -22,6 +23,9 @@ MAX_PROMPT_CHARS = 4_000
 MAX_SEED = 2**53 - 1
 MAX_IMAGE_URL_CHARS = 35_000_000  # a 25 MB picture as a base64 data URI
 MAX_ADDRESS_CHARS = 2_048  # anything else in its place: it is stored with the job
+
+ADDED = ("end_image_url", "enable_output_safety_checker")
+"""Fields that the endpoint's document lacks; fal is told of them only where they say something."""
 
 Resolution = Literal["480p", "580p", "720p"]
 AspectRatio = Literal["auto", "16:9", "9:16", "1:1"]
@@ -69,7 +73,7 @@ RealNumber = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_
 
 
 class ImageToVideoInput(BaseModel):
-    """The 20 inputs of the endpoint. Unknown fields are ignored, as fal does; presets refuse them themselves."""
+    """The document's 20 inputs, then ours. Unknown ones are ignored, as fal does; presets refuse them themselves."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", title="ImageToVideoInput")
 
@@ -87,9 +91,9 @@ class ImageToVideoInput(BaseModel):
     num_frames: WholeNumber = Field(
         81,
         ge=17,
-        le=121,
+        le=161,
         title="Number of frames",
-        description="Number of frames to generate. Must be between 17 to 121 (inclusive).",
+        description="Number of frames to generate. Must be between 17 to 161 (inclusive).",
         examples=[81],
     )
     frames_per_second: WholeNumber = Field(
@@ -216,6 +220,18 @@ class ImageToVideoInput(BaseModel):
         "balanced write mode is a good compromise between speed and quality, and small write mode is the slowest but "
         "produces the smallest file size.",
         examples=["balanced"],
+    )
+    end_image_url: PictureUrl | None = Field(
+        None,
+        title="End image URL",
+        description="URL of the end image: the clip ends on it. It is resized and center cropped to the frames of the "
+        "input image.",
+    )
+    enable_output_safety_checker: bool = Field(
+        False,
+        title="Enable output safety checker",
+        description="If set to true, output video will be checked for safety after generation.",
+        examples=[False],
     )
 
     @model_validator(mode="after")

@@ -43,6 +43,7 @@ from wan_core.jobs.fal_keys import FalKeys
 from wan_core.jobs.rows import NewJob
 from wan_core.jobs.store import JobStore
 from wan_core.profiles import pool_of
+from wan_core.schema import ADDED
 from wan_core.settings import Limits, Settings
 
 CANARY = "canary-0123456789:abcdef"
@@ -136,9 +137,19 @@ def test_fal_is_asked_for_exactly_the_same_twenty_fields(desk: Desk, fal: Faulty
     desk.finished(job)
     asked = dict(fal.arguments)
     picture = asked.pop("image_url")
-    assert asked == {name: value for name, value in job.inputs.model_dump().items() if name != "image_url"}
+    assert asked == job.inputs.model_dump(exclude={"image_url", *ADDED})
     assert asked["seed"] == 5 and len(asked) == 19
     assert picture == fal_client.encode(desk.files.picture(job.picture).read_bytes(), "image/png")
+
+
+def test_fal_gets_the_end_picture_and_the_check_of_the_frames_where_they_are_asked_for(
+    desk: Desk, fal: FaultyFal
+) -> None:
+    job = desk.job(enable_output_safety_checker=True)
+    Image.new("RGB", (64, 48), "navy").save(desk.files.picture("end"))
+    desk.finished(replace(job, files=job.files | {"end_image_url": "end"}))
+    assert fal.arguments["enable_output_safety_checker"] is True
+    assert fal.arguments["end_image_url"] == fal_client.encode(desk.files.picture("end").read_bytes(), "image/png")
 
 
 def test_a_picture_too_big_for_a_data_uri_as_png_goes_as_a_fine_jpeg(
@@ -241,7 +252,7 @@ def test_what_fal_finds_wrong_is_shown_at_the_field(desk: Desk, fal: FaultyFal) 
             "type": "less_than",
             "ctx": {"lt": 161},
         },
-        {"loc": ["body", "end_image_url"], "msg": "unknown", "type": "WEIRD ONE"},
+        {"loc": ["body", "last_image_url"], "msg": "unknown", "type": "WEIRD ONE"},
         "no object",
     ]
     fal.always("submit", says(422, {"detail": faults}))

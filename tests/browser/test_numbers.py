@@ -25,7 +25,7 @@ def test_out_of_range_and_empty_boxes_get_a_sentence_at_the_field_and_the_estima
     for text, said in (("8", "you sent 8."), ("", "you sent nothing."), ("4,5", "you sent 4.5.")):
         retype(page, "num_frames", text)
         for place in (field, page.locator("#faults")):
-            expect(place).to_contain_text("num_frames must be a whole number from 17 to 121; " + said)
+            expect(place).to_contain_text("num_frames must be a whole number from 17 to 161; " + said)
         assert page.locator("#outcome .outcome").inner_text() == estimate
         box.blur()
         page.wait_for_timeout(300)
@@ -34,7 +34,7 @@ def test_out_of_range_and_empty_boxes_get_a_sentence_at_the_field_and_the_estima
 
     retype(page, "num_frames", "81")
     expect(page.locator("#faults")).to_be_empty()
-    expect(field).not_to_contain_text("must be a whole number from 17 to 121;")
+    expect(field).not_to_contain_text("must be a whole number from 17 to 161;")
     expect(page.locator("#outcome")).to_contain_text("81")
 
 
@@ -54,5 +54,5 @@ def test_arrow_keys_step_within_the_bounds(page: Page) -> None:
     box = page.locator("#num_frames input[data-testid=number-input]")
     for _ in range(3):
         box.press("ArrowUp")
-    expect(box).to_have_value("121")
-    expect(page.locator("#outcome")).to_contain_text("121")
+    expect(box).to_have_value("161")
+    expect(page.locator("#outcome")).to_contain_text("161")

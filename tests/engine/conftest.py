@@ -4,7 +4,7 @@ The sizes are those of diffusers' own tests (tests/pipelines/wan/test_wan_22_ima
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ MakeJob = Callable[..., Job]
 def job(picture: Path) -> MakeJob:
     """A job with fal's defaults except for 17 frames, 4 steps, no acceleration and what the test says."""
 
-    def make(size: Size = SIZE, **values: object) -> Job:
+    def make(size: Size = SIZE, files: Mapping[str, str] | None = None, **values: object) -> Job:
         defaults = {"image_url": "", "prompt": "a cat turns left", "seed": 7, "num_frames": 17}
         request = ImageToVideoInput.model_construct(
             **ImageToVideoInput(image_url="data:", prompt="a cat").model_dump()
@@ -126,7 +126,7 @@ def job(picture: Path) -> MakeJob:
             | defaults
             | values
         )
-        return Job("job", request, size, JobOptions("tiny"), {"image_url": "picture"})
+        return Job("job", request, size, JobOptions("tiny"), files or {"image_url": "picture"})
 
     return make
 
@@ -135,8 +135,10 @@ def plain_call(pipe: Any, job: Job, folder: Path) -> np.ndarray:
     """What a newcomer would write with diffusers alone."""
     request = job.inputs
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
+    last = job.end_picture and geometry.fit(Image.open(FileStore(folder).picture(job.end_picture)), job.size)
     frames = pipe(
         image=geometry.fit(Image.open(FileStore(folder).picture(job.picture)), job.size),
+        last_image=last,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         width=job.size.width,

@@ -31,7 +31,7 @@ def chosen(card: str, size: Size, frames: int = 81, regular: bool = True, fp8: b
     "card, size, frames, expected",
     [
         ("H200", P720, 81, ("bf16", "resident", False)),
-        ("H200", P720, 121, ("bf16", "resident", False)),
+        ("H200", P720, 161, ("bf16", "resident", False)),
         ("RTX PRO 6000", P720, 81, ("bf16", "resident", False)),
         ("H100", P480, 81, ("bf16", "resident", False)),
         ("H100", P720, 81, ("bf16", "resident", True)),

@@ -1,12 +1,14 @@
 """Sampling against diffusers' own call, and what a visitor notices: events, cancel, seeds, exact frames."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.engine.conftest import SIZE, MakeJob, plain_call
 from wan_core.engine.eta import EtaEstimator
@@ -48,6 +50,43 @@ def test_without_acceleration_the_frames_are_those_of_a_plain_diffusers_call(
     asked = job(**values)
     ours = frames_of(engine, asked, tmp_path)
     assert np.array_equal(ours, plain_call(engine.pipe, asked, tmp_path))
+
+
+@pytest.fixture
+def end_picture(tmp_path: Path) -> dict[str, str]:
+    """The files of a job that ends on a picture of another shape."""
+    noise = np.random.default_rng(1).integers(0, 255, (50, 70, 3), np.uint8)
+    Image.fromarray(noise).save(FileStore(tmp_path).picture("end"))
+    return {"image_url": "picture", "end_image_url": "end"}
+
+
+def test_with_an_end_picture_the_frames_are_those_of_diffusers_with_a_last_image(
+    engine: Engine, job: MakeJob, tmp_path: Path, end_picture: dict[str, str]
+) -> None:
+    asked = job(files=end_picture)
+    ours = frames_of(engine, asked, tmp_path)
+    assert np.array_equal(ours, plain_call(engine.pipe, asked, tmp_path))
+    assert not np.array_equal(ours, frames_of(engine, job(), tmp_path))
+
+
+def test_a_count_between_4k_and_1_still_ends_on_the_end_picture(
+    engine: Engine, job: MakeJob, tmp_path: Path, end_picture: dict[str, str]
+) -> None:
+    fewer = frames_of(engine, job(files=end_picture, num_frames=22), tmp_path)
+    whole = frames_of(engine, job(files=end_picture, num_frames=25), tmp_path)
+    assert len(fewer) == 22
+    assert np.array_equal(fewer[[0, -1]], whole[[0, -1]])
+    assert [frame.tobytes() for frame in fewer] == [f.tobytes() for i, f in enumerate(whole) if i not in (4, 12, 20)]
+
+
+def test_an_engine_that_knows_no_end_picture_says_so_and_makes_the_clip_without_it(
+    engine: Engine, job: MakeJob, tmp_path: Path, end_picture: dict[str, str]
+) -> None:
+    engine.profile = replace(engine.profile, takes_end_picture=False)
+    events = run(engine, job(files=end_picture), tmp_path)
+    assert next(e.message for e in events if isinstance(e, Note)).startswith("The tiny only knows camera moves")
+    ours = np.load(FileStore(tmp_path).frames("job"))
+    assert np.array_equal(ours, frames_of(engine, job(), tmp_path))
 
 
 def test_82_frames_are_the_first_82_of_85(engine: Engine, job: MakeJob, tmp_path: Path) -> None:

@@ -79,6 +79,26 @@ def test_a_picture_that_cannot_be_used_makes_no_job(data: FileStore) -> None:
         assert not house.store.ids()
 
 
+def test_a_fault_of_the_end_picture_is_reported_at_its_own_field(data: FileStore) -> None:
+    async def refuse_the_end(source: str | Path, use: Callable[[Image.Image], Any]) -> Any:
+        if "end" in str(source):
+            raise InputError("image_url", "image_load_error", "The picture cannot be read.")
+        return await grey_picture(source, use)
+
+    with a_house(data, read_picture=refuse_the_end) as house:
+        with pytest.raises(InputError) as caught:
+            house.submit(end_image_url="https://example.com/end.png")
+        assert (caught.value.field, caught.value.type) == ("end_image_url", "image_load_error")
+        assert not house.store.ids() and list(data.picture("any").parent.iterdir()) == []
+
+
+def test_a_clip_that_ends_where_it_began_keeps_its_picture_once(data: FileStore) -> None:
+    with a_house(data) as house:
+        job = house.submit(end_image_url="https://example.com/a.png").job
+        assert job.end_picture == job.picture
+        assert house.submit().job.end_picture is None
+
+
 def test_a_running_job_is_cancelled(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["endless"] = wait_for_stop

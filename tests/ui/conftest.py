@@ -19,6 +19,7 @@ from wan_core.files import FileStore
 from wan_core.presets import presets
 from wan_core.profiles import Choice, Machine, profiles
 from wan_core.settings import Settings
+from wan_core.ui import end_picture
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.page import FormColumn
 from wan_core.ui.retuning import Notices, Retuning, RetuningParts
@@ -53,7 +54,9 @@ class Desk:
 
     def values(self, **changed: Any) -> list[Any]:
         """The form as an event would send it: fal's defaults, a picture and a prompt unless told otherwise."""
-        given = {"picture": str(self.picture()), "image_url": "", "seed": ""} | presets()["fal_defaults"].complete
+        given = {"picture": str(self.picture()), "image_url": "", **end_picture.NONE, "seed": ""} | presets()[
+            "fal_defaults"
+        ].complete
         given |= VALUES | changed
         return [given[name] for name in self.left.form.names]
 

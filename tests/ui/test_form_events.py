@@ -201,3 +201,15 @@ def test_a_fault_is_told_as_it_is_typed(desk: Desk) -> None:
     shown = desk.summary.refresh(None, OPENED, *desk.values(seed="soon"))
     assert "seed must be a whole number" in shown[desk.summary.parts.faults]
     assert desk.summary.parts.outcome not in shown, "the last estimate stays"
+
+
+def test_a_clip_without_an_end_picture_takes_the_forms_away(desk: Desk, caller: gr.Request) -> None:
+    visit, ending = a_clip(desk, caller), a_clip(desk, caller, end_image_url="https://example.com/end.png")
+    values = [filled(desk, desk.form_events.clip(each.plain, event(clip=each.clip or ""))) for each in (visit, ending)]
+    assert (values[0]["end_picture"], values[0]["end_image_url"]) == (None, "")
+    assert values[1]["end_picture"].endswith(".png") and values[1]["end_image_url"] == "https://example.com/end.png"
+
+
+def test_the_page_says_where_an_end_picture_is_ignored(desk: Desk) -> None:
+    assert desk.form_events.end_ignored("miniature", "local")["visible"]
+    assert not desk.form_events.end_ignored("miniature", "fal")["visible"]

@@ -20,6 +20,8 @@ from wan_core.settings import Limits
 
 HEAD = re.compile(rb'"data:[^",]{0,200};(?: |%20)*base64,', re.IGNORECASE)  # the label is not trusted, hence not read
 HEAD_CHARS = 300  # at most
+KEY = re.compile(rb'"(\w+)"\s*:\s*\Z')
+KEY_CHARS = 100
 ESCAPED = re.compile(rb"\\([/nrtf])")  # how JSON writers put slashes and line ends
 UNFINISHED = re.compile(rb"(?:\\|%[0-9A-Fa-f]?)\Z")
 MOST_PICTURES = 4
@@ -38,7 +40,7 @@ async def submission(
     """
     refuse_other_kinds(request.headers)
     with ExitStack() as files:
-        body = SplitBody(folder, files, limits)
+        body = SplitBody(folder, files, limits, picture_fields)
         async for chunk in request.stream():
             await body.write(chunk)
         values = parse_object(body.finish())
@@ -52,8 +54,11 @@ class SplitBody:
     `files` closes and removes them at its end.
     """
 
-    def __init__(self, folder: UploadFolder, files: ExitStack, limits: Limits) -> None:
+    def __init__(
+        self, folder: UploadFolder, files: ExitStack, limits: Limits, picture_fields: Sequence[str] = ("image_url",)
+    ) -> None:
         self._folder, self._files, self._limits = folder, files, limits
+        self._fields, self._field = picture_fields, picture_fields[0]
         self._text = bytearray()
         self._pending = bytearray()  # what has come and is not judged yet
         self._picture: Base64File | None = None
@@ -103,6 +108,7 @@ class SplitBody:
     async def _begin_picture(self) -> None:
         if len(self._names) == MOST_PICTURES:
             raise InputError("body", "json_invalid", f"The body holds more than {MOST_PICTURES} pictures.")
+        self._field = self._field_before()
         name = self._folder.new_name("")
         file = await self._folder.create(name)
         self._files.callback(self._folder.remove, name)
@@ -110,13 +116,19 @@ class SplitBody:
         self._names.append(name)
         self._text += f'"{INLINE}{name}'.encode()
 
+    def _field_before(self) -> str:
+        """The picture's field, by the key that stands at the end of the text; the first if it is no picture's."""
+        key = KEY.search(self._text[-KEY_CHARS:])
+        name = key[1].decode() if key else ""
+        return name if name in self._fields else self._fields[0]
+
     def _write_picture(self, picture: Base64File) -> bool:
         """Write what is pending of the picture; true once it has ended."""
         end = self._pending.find(b'"')
         text = bytes(self._pending if end < 0 else self._pending[:end])
         if end < 0:
             text = UNFINISHED.sub(b"", text)  # the rest of an escape has not come yet
-        with reported_at("image_url"):
+        with reported_at(self._field):
             picture.write(_unescape(text))
             del self._pending[: len(text)]
             if end < 0:

@@ -5,7 +5,7 @@ Lack of memory and invalid numbers are each retried once, with a note. Knows not
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from wan_core.engine.preview import Previews
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.files import FileStore
-from wan_core.frames import Frames
+from wan_core.frames import Frames, thin_out
 from wan_core.geometry import Size
 from wan_core.run_in_thread import Emit, run_in_thread
 from wan_core.schedule import StepSchedule, schedule
@@ -45,6 +45,7 @@ ONLY_FP8 = (
     "This card holds the experts in fp8 only, so the clip is not the one of the unaccelerated model. The host can set "
     "WAN_ACCELERATE_FP8=0 to keep them whole and slower."
 )
+NO_END_PICTURE = "The {engine} only knows camera moves: it ignores the end picture, so the clip does not end on it."
 NOT_FINITE = "The model produced invalid numbers for this request. Try another seed or a lower guidance scale."
 NATIVE_AGAIN = "The fast attention of this card gave invalid numbers, so the clip was made again with the plain one."
 FAST_FAILED = "The fast attention of this card failed midway, so the clip was made again with the plain one."
@@ -53,11 +54,12 @@ SMALLER_PLAN = "The clip did not fit the card's memory at first and was made wit
 
 @dataclass(frozen=True)
 class Clip:
-    """`first_frame` has the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept."""
+    """`first_frame` and `last_frame` have the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept."""
 
     request: ImageToVideoInput
     prompt: str
     first_frame: Image.Image
+    last_frame: Image.Image | None
     size: Size
     target: Path
     preview: Path
@@ -84,14 +86,21 @@ def sample(
         BackendError: `out_of_memory`, `storage_full`, or `no_media_generated` if the result is not finite.
     """
     size = geometry.rendered_size(job.size, engine.profile.render_divisor)
-    with Image.open(files.picture(job.picture)) as picture:
-        first_frame = frame_picture(picture.convert("RGB"), job.size, size)
-    clip = Clip(job.inputs, prompt, first_frame, size, files.frames(job.id), files.preview(job.id))
-    return run_in_thread(lambda emit: _make(engine, clip, emit), cancelled)
+
+    def frame(file_id: str) -> Image.Image:
+        with Image.open(files.picture(file_id)) as picture:
+            return frame_picture(picture.convert("RGB"), job.size, size)
+
+    ends_on_picture = job.end_picture is not None and engine.profile.takes_end_picture
+    last_frame = frame(job.end_picture) if job.end_picture is not None and ends_on_picture else None
+    target, preview = files.frames(job.id), files.preview(job.id)
+    clip = Clip(job.inputs, prompt, frame(job.picture), last_frame, size, target, preview)
+    notes = [] if ends_on_picture or job.end_picture is None else [_no_end_picture(engine)]
+    return run_in_thread(lambda emit: _make(engine, clip, [*notes, *_notes(engine, clip)], emit), cancelled)
 
 
-def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
-    for note in _notes(engine, clip):
+def _make(engine: Engine, clip: Clip, notes: Sequence[str], emit: Emit) -> None:
+    for note in notes:
         emit(Note(note))
     try:
         offload.arrange_for(engine, clip.size, clip.frames, emit)
@@ -107,6 +116,10 @@ def _make(engine: Engine, clip: Clip, emit: Emit) -> None:
         raise BackendError("no_media_generated", NOT_FINITE) from error
     finally:
         engine.pipe.maybe_free_model_hooks()
+
+
+def _no_end_picture(engine: Engine) -> str:
+    return NO_END_PICTURE.format(engine=engine.profile.title.lower())
 
 
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
@@ -183,6 +196,7 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     try:
         latents: torch.Tensor = pipe(
             image=clip.first_frame,
+            last_image=clip.last_frame,
             width=clip.size.width,
             height=clip.size.height,
             num_frames=clip.frames,
@@ -269,6 +283,8 @@ def _decode(engine: Engine, clip: Clip, latents: torch.Tensor, emit: Emit) -> No
     emit(Stage("decoding", "Turning latents into frames."))
     began = time.monotonic()
     pieces = _report_steps(iter_decoded(engine.pipe.vae, latents), latents.shape[2], emit)
+    if clip.last_frame is not None:
+        pieces = thin_out(pieces, clip.frames, clip.request.num_frames)
     frame_file.write(clip.target, pieces, clip.request.num_frames)
     engine.decode_s_per_pixel = (time.monotonic() - began) / (clip.frames * clip.size.pixels)
 

@@ -218,7 +218,7 @@ class JobRunner:
         backend = self._pools[record.pool].backend
         if self._checks_fal_jobs and record.pool == "fal" and self._store.remote(record.job.id) is None:
             record.publish(Stage("checking"))
-            self._pools["local"].backend.check(record.job.picture, record.job.inputs.prompt)
+            self._check(record.job)
         for event in backend.run(record.job):
             if isinstance(event, Finished | Failed | Stopped):
                 return event
@@ -227,6 +227,15 @@ class JobRunner:
             if record.cancel_requested:
                 backend.cancel(record.job.id)
         raise BackendError("worker_lost", "The worker stopped without a result.")
+
+    def _check(self, job: Job) -> None:
+        """Raise InputError if a picture or the prompt is refused here."""
+        for field, picture in job.files.items():
+            prompt = job.inputs.prompt if picture == job.picture else ""
+            try:
+                self._pools["local"].backend.check(picture, prompt)
+            except InputError as error:
+                raise (error.at(field) if error.field == "image_url" else error) from error
 
     def _handle_error(self, record: JobRecord, error: BackendError) -> None:
         """Retry, move to fal if allowed, or fail."""

@@ -162,8 +162,9 @@ class JobService:
         holding = nullcontext(place) if place else self.reserve(client, len(submissions) if group is None else 1)
         with holding as place, self._delete_on_error(pictures):
             self._refuse_if_unpaid(submissions if fal_key is None else (), client)
-            for source in dict.fromkeys(s for each in submissions for s in each.picture_sources().values()):
-                pictures[source] = await self._store_picture(source)
+            for field, source in (pair for each in submissions for pair in each.picture_sources().items()):
+                if source not in pictures:
+                    pictures[source] = await self._store_picture(source, field)
             jobs = [_job(submission, pictures) for submission in submissions]
             limits = [submission.start_within_s for submission in submissions]
             if group is None:
@@ -297,14 +298,17 @@ class JobService:
         self._runner.cancel(record)
         return True
 
-    async def _store_picture(self, source: str | Path) -> StoredPicture:
+    async def _store_picture(self, source: str | Path, field: str = "image_url") -> StoredPicture:
+        """Raise InputError at `field`."""
         file_id, abandoned = str(uuid.uuid4()), threading.Event()
         path = self.files.picture(file_id)
         try:
             size = await self._read_picture(source, partial(_save, path, abandoned))
-        except BaseException:
+        except BaseException as error:
             abandoned.set()  # the thread may still be at it
             path.unlink(missing_ok=True)
+            if isinstance(error, InputError) and error.field != field:
+                raise error.at(field) from error
             raise
         return StoredPicture(file_id, size)
 

@@ -17,10 +17,14 @@ from wan_core.ui.numbers import NumberSlider
 
 PICTURE_IS_UPLOADED = "uploaded"  # stands in a picture field where the picture came as a file
 PICTURE_DETAIL = "Detail from the picture"
-UPLOAD_BOXES = {"image_url": "picture"}  # the box beside each picture field, by its name in the form
+UPLOAD_BOXES = {
+    "image_url": "picture",
+    "end_image_url": "end_picture",
+}  # the box beside each picture field, by its name in the form
 PLACEHOLDERS = {
     "seed": "random",
     "image_url": "https://…",
+    "end_image_url": "https://…",
     "prompt": f"What moves, and how the camera moves. {prompting.MOTION_NOTE}",
 }
 
@@ -46,8 +50,8 @@ def control(field: str, value: object = None, **options: Any) -> Component:
 
 
 class Form:
-    """The inputs of the page by name: the 20 fields, and `picture`, `engine`, `where`, `prompt_in_file`,
-    `picture_detail`."""
+    """The inputs of the page by name: the endpoint's fields, and `picture`, `end_picture`, `engine`, `where`,
+    `prompt_in_file`, `picture_detail`."""
 
     def __init__(self) -> None:
         self._inputs: dict[str, Component] = {}
@@ -81,7 +85,9 @@ class Form:
 
 
 def to_component_value(name: str, value: object) -> object:
-    return "" if name == "seed" and value is None else str(value) if name == "seed" else value
+    if value is None and name in IMAGE_TO_VIDEO.fields:
+        return ""
+    return str(value) if name == "seed" else value
 
 
 def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The named endpoint `/image_to_video`, also the MCP tool: fal's 20 inputs by name, with fal's defaults.
+"""The named endpoint `/image_to_video`, also the MCP tool: the endpoint's inputs by name, with fal's defaults.
 
 The signature comes from the schema. Gradio checks nothing here: `parse` judges the values, `jobs.submit` the picture
 (an address, a data URI, or an uploaded file).

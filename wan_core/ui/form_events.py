@@ -13,7 +13,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
 from wan_core.profiles import FULL_MODEL, Choice, Machine, draws_small, profiles, why_not
-from wan_core.ui import chips, examples, picker, saved, strip
+from wan_core.ui import chips, end_picture, examples, picker, saved, strip
 from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import ParsedLink, parse_link
@@ -69,7 +69,11 @@ class FormEvents:
             example = examples.chosen_example(event)
             if example is None:
                 return {self._row: gr.skip()}
-            own = {"picture": example.path and copy_to_uploads(example.path), "image_url": example.image_url}
+            own = {
+                "picture": example.path and copy_to_uploads(example.path),
+                "image_url": example.image_url,
+                **end_picture.NONE,
+            }
             return self._preset(presets()[example.preset], where) | self._form.show(own | {"prompt": example.prompt})
 
     def clip(self, visit: object, event: gr.EventData) -> Filled:
@@ -85,9 +89,9 @@ class FormEvents:
         """Set the form as it was for a saved clip, except where it ran."""
         with as_gradio_error():
             kept = saved.recipe_in(event)
-            picture = {"picture": None} if "image_url" in kept.values else {}
+            picture = end_picture.NONE | ({"picture": None} if "image_url" in kept.values else {})
             detail = {} if kept.picture_detail is None else {"picture_detail": kept.picture_detail}
-            fields = {**kept.values, **picture, **detail, "engine": self._runnable(kept.engine)}
+            fields = {**picture, **kept.values, **detail, "engine": self._runnable(kept.engine)}
             return self._fill(fields, None, where)
 
     def address(self, request: gr.Request, visit: object) -> Filled:
@@ -100,6 +104,10 @@ class FormEvents:
     def detail_switch(self, engine: str, where: Where) -> Any:
         """Visible only where frames are enlarged."""
         return gr.update(visible=draws_small(profiles()[self._runnable(engine)], where))
+
+    def end_ignored(self, engine: str, where: Where) -> Any:
+        """Visible only where the engine takes no end picture."""
+        return end_picture.show_ignored(profiles()[self._runnable(engine)], where)
 
     def chip(self, prompt: str, event: gr.EventData) -> str:
         with as_gradio_error():
@@ -152,7 +160,7 @@ class FormEvents:
         """Every input as it was for the job, with its stored picture."""
         job, options = record.job, record.job.options
         pictures = {UPLOAD_BOXES[name]: self._picture(picture) for name, picture in job.files.items()}
-        page = {**pictures, "engine": self._runnable(options.engine), "where": options.where}
+        page = {"end_picture": None, **pictures, "engine": self._runnable(options.engine), "where": options.where}
         switches = {"prompt_in_file": options.prompt_in_file, "picture_detail": options.picture_detail}
         fields = job.inputs.model_dump() | page | switches
         return self._fill(fields, None, options.where)

@@ -14,6 +14,7 @@ from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
+from wan_core.ui.end_picture import build_end_picture, connect_end_picture
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.event_faults import Page, print_no_input
 from wan_core.ui.form_events import FormEvents
@@ -68,6 +69,8 @@ def build(
         summary = SettingsSummary(left.form, parts, estimator, choice.profile)
         refresh = _connect_summary(left, summary)
         _connect_picture(left, PictureCheck(jobs, settings, left.seen_picture, left.picture_check), refresh)
+        end_check = PictureCheck(jobs, settings, left.end.seen, left.end.box)
+        connect_end_picture(left.end, left.form, end_check, left.seen_picture, **RUN)
         _connect_choices(left, screen, form_events)
         _connect_retuning(left, retuning)
         _connect_copies(left)
@@ -93,6 +96,7 @@ class FormColumn:
         self.settled_address = gr.Textbox(label="Settled address", elem_id="settled-address", visible="hidden")
         self.seen_picture = gr.State(None)
         self.picture_check = gr.HTML(elem_id="picture-check")
+        self.end = build_end_picture(self.form, engine)
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
             chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=click_js("chip")
@@ -181,6 +185,7 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     runs = [left.form["engine"], left.form["where"]]
     detail = left.form["picture_detail"]
     gr.on([each.change for each in runs], form_events.detail_switch, runs, [detail], **AT_ONCE)
+    gr.on([each.change for each in runs], form_events.end_ignored, runs, [left.end.ignored], **AT_ONCE)
     left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
     picture.input(outputs=[image_url], js="() => ''", **BROWSER)
     image_url.input(outputs=[picture], js="() => null", **BROWSER)

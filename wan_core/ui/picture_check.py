@@ -91,11 +91,27 @@ class PictureCheck:
         aspect_ratio: AspectRatio,
     ) -> str:
         """The thumbnail for the chosen size, or the sentence; empty while the picture is not known."""
+        known = size_of(seen, picture_source(picture, address))
+        return self._show(seen, picture, address, known and geometry.frame_size(resolution, aspect_ratio, known))
+
+    def show_end(
+        self,
+        seen: SeenPicture | None,
+        picture: str | None,
+        address: str,
+        first: SeenPicture | None,
+        resolution: Resolution,
+        aspect_ratio: AspectRatio,
+    ) -> str:
+        """As `show`, for a picture that is cropped to the frames of the `first` one."""
+        known = first.size if first and first.size else size_of(seen, picture_source(picture, address))
+        return self._show(seen, picture, address, known and geometry.frame_size(resolution, aspect_ratio, known))
+
+    def _show(self, seen: SeenPicture | None, picture: str | None, address: str, frame: Size | None) -> str:
         if seen is None or seen.key != picture_key(picture_source(picture, address)):
             return ""
-        if seen.size is None:
+        if seen.size is None or frame is None:
             return f'<p class="said {"fault" if seen.is_refused else "small"}" role="alert">{escape(seen.sentence)}</p>'
-        frame = geometry.frame_size(resolution, aspect_ratio, seen.size)
         thumbnail, data = cropped(seen.thumbnail, frame)
         return (
             f'<figure class="said"><img src="{data}" width="{thumbnail.width}" height="{thumbnail.height}" '

@@ -21,12 +21,13 @@ FRAMES = (
     "adjust_fps_for_interpolation",
 )
 ENCODING = ("video_quality", "video_write_mode")
-CHECKS = ("enable_safety_checker", "enable_prompt_expansion")
+CHECKS = ("enable_safety_checker", "enable_output_safety_checker", "enable_prompt_expansion")
 SECTIONS = {
     **dict.fromkeys(SAMPLING, "sampling"),
     **dict.fromkeys(FRAMES, "frames"),
     **dict.fromkeys(ENCODING, "encoding"),
     **dict.fromkeys((*CHECKS, "negative_prompt"), "checks"),
+    "end_image_url": "end",
 }
 Fal = Literal["closed", "own_key", "open"]
 """Whether jobs may run on fal: no, with the visitor's own key, or on the host's key too."""

@@ -57,10 +57,14 @@ def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) 
         said.append(f"{PICTURE_DETAIL}: {'on' if record.job.options.picture_detail else 'off'}")
     if not _same_picture(record.job.picture, earlier.job.picture, files):
         said.insert(0, "Another picture")
+    if not _same_picture(record.job.end_picture, earlier.job.end_picture, files):
+        said.insert(0, "Another end picture" if record.job.end_picture else "No end picture")
     return said or ["The same settings"]
 
 
-def _same_picture(one: str, other: str, files: FileStore) -> bool:
+def _same_picture(one: str | None, other: str | None, files: FileStore) -> bool:
+    if one is None or other is None:
+        return one is other
     return one == other or filecmp.cmp(files.picture(one), files.picture(other), shallow=False)
 
 

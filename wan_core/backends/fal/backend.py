@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import fal_client
 from pydantic import SecretStr
@@ -28,12 +28,13 @@ from wan_core.backends.fal.wire import (
     read_status,
 )
 from wan_core.encoding import EncodedClip
-from wan_core.endpoints import ENDPOINTS
+from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Finished, Heartbeat, Job, Log, LogLevel, Note, Queued, Result, Stage
 from wan_core.files import FileStore
 from wan_core.intake import Fetcher, FetchLimits
 from wan_core.profiles import FULL_MODEL, profiles
+from wan_core.schema import ADDED
 from wan_core.settings import Limits
 
 __all__ = ["FalBackend"]
@@ -69,7 +70,7 @@ class Budget(Protocol):
 
 
 class FalBackend:
-    """`now`: Unix seconds."""
+    """`forces_checks`: fal checks the frames of every clip. `now`: Unix seconds."""
 
     def __init__(
         self,
@@ -82,10 +83,12 @@ class FalBackend:
         hosts: Hosts = FAL,
         fetcher: Fetcher | None = None,
         timeouts: Timeouts = TIMEOUTS,
+        forces_checks: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._notes, self._keys, self._budget, self._files, self._limits = notes, keys, budget, files, limits
         self._hosts, self._timeouts, self._now = hosts, timeouts, now
+        self._forces_checks = forces_checks
         over_tls = FetchLimits(total_s=DOWNLOAD_S, ports=frozenset({443}))
         fetcher = fetcher or Fetcher(limits=over_tls, hosts=hosts.media)
         self._clips = Collector(fetcher, hosts.media, limits.max_clip_bytes, timeouts)
@@ -156,7 +159,7 @@ class FalBackend:
         """Note the submission, POST once, note fal's answer, in this order."""
         self._budget.reserve(job)
         endpoint = ENDPOINTS[job.endpoint]
-        arguments = job.inputs.model_dump(include=set(endpoint.fields)) | self._addresses(client, job, token)
+        arguments = self._arguments(endpoint, job) | self._addresses(client, job, token)
         token.wait(0)
         remote = {"submitted_at": str(self._now())}
         self._notes.set_remote(job.id, remote)
@@ -168,6 +171,12 @@ class FalBackend:
             raise fal_errors.explain(trouble, "sending") from trouble
         self._notes.set_remote(job.id, remote | handle_to_dict(handle))
         return handle
+
+    def _arguments(self, endpoint: Endpoint, job: Job) -> dict[str, Any]:
+        """The fields of `endpoint`, of the added ones only those that say something."""
+        given = job.inputs.model_dump(include=set(endpoint.fields), exclude_none=True)
+        told = {name: value for name, value in given.items() if name not in ADDED or value}
+        return told | ({"enable_output_safety_checker": True} if self._forces_checks else {})
 
     def _addresses(self, client: FalClient, job: Job, token: CancelToken) -> dict[str, str]:
         """Map each picture field to an address that fal can open."""
