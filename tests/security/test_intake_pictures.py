@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.intake.mutations import damaged_pictures
 from tests.intake.pictures import encoded, flat_png, on_disk, photo
-from wan_core.intake import PictureLimits
+from wan_core.intake import PictureLimits, decoding
 from wan_core.intake.images import decode_now
 from wan_core.intake.refusals import Refused
 
@@ -30,10 +30,11 @@ def outcome(content: bytes) -> tuple[Image.Image | Refused, float]:
             return refused, time.monotonic() - start
 
 
-def children() -> list[str]:
-    """The processes that this one has started and not yet buried."""
-    tasks = Path("/proc/self/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
+def children(process: str = "self") -> set[str]:
+    """The processes that this one and its children have started and not yet buried; idle decoders are kept."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    found = {child for task in tasks for child in (task / "children").read_text().split()}
+    return found.union(*map(children, found)) - {str(idle._process.pid) for idle in decoding._idle}
 
 
 def peak_growth_mb(work: Callable[[], object]) -> float:

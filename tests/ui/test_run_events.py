@@ -93,7 +93,7 @@ def test_while_it_runs_stage_and_steps_are_shown_and_generate_waits(desk: Desk, 
 def test_watching_again_after_the_end_shows_the_clip_at_once(desk: Desk, caller: gr.Request) -> None:
     visit = submit(desk, caller)
     watch(desk, visit)
-    _, ended = watch(desk, visit)
+    (ended,) = watch(desk, visit)
     assert f"files/{visit.job}.mp4" in ended["player"]
 
 

@@ -1,6 +1,6 @@
 """Child process: one untrusted file on stdin → upright RGB pixels on stdout (both regular files).
 
-`images.py` runs `main` in an isolated Python. Imports only the standard library, Pillow, pillow-heif and siblings.
+`forking.py` runs `main` in an isolated Python. Imports only the standard library, Pillow, pillow-heif and siblings.
 `lock` forbids opening files and sockets and bounds memory and time. Output: a line `word width height`, then
 width·height·3 bytes after the word `picture`. A child that dies means "damaged". `jpeg.py` and `png.py` remove metadata
 before a decoder sees it.

@@ -1,43 +1,25 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two short-lived child processes (`decoder.py`) decode at a time; their answers are checked, and used where they
-were made, so that no more than two decoded pictures are ever in memory. The event loop never waits.
+At most two child processes (`decoder.py`) decode at a time, each one picture, and then end; their answers are checked,
+and used where they were made, so that no more than two decoded pictures are ever in memory. The event loop never waits.
 """
 
 import asyncio
-import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import IO, Final, TypeVar
 
-import PIL
 from PIL import Image
 
 from wan_core.intake.decoder import NO_ROOM, PICTURE_LIMITS, PictureLimits
+from wan_core.intake.decoding import run_decoder
 from wan_core.intake.formats import HEAD_BYTES, Format, check_format
 from wan_core.intake.refusals import Refused
 from wan_core.intake.storing import no_room, unnamed_file
 
-_DECODER_FOLDER = Path(__file__).parent
-_PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # named, because isolated mode would miss a user's own packages
-_PROGRAM: Final = """
-import sys
-from types import ModuleType
-*_, folder, packages = sys.argv
-sys.path.append(packages)
-for name in ("wan_core", "wan_core.intake"):  # packages without their `__init__`, which would bring the whole app
-    sys.modules[name] = ModuleType(name)
-    sys.modules[name].__path__ = [folder]
-from wan_core.intake.decoder import main
-main()
-"""
 _ANSWER = re.compile(rb"([a-z_]{1,20}) (\d{1,9}) (\d{1,9})\n")
 _STRIP_ROWS: Final = 256
 
@@ -73,24 +55,15 @@ def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
 
 
 def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: Format) -> None:
-    python = [sys.executable, "-I", "-S", "-c", _PROGRAM]
-    command = [*python, json.dumps(asdict(limits)), format.pillow, str(_DECODER_FOLDER), str(_PILLOW_FOLDER)]
     try:
-        child = subprocess.run(
-            command,
-            stdin=file,
-            stdout=answer,
-            stderr=subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            timeout=limits.wall_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        code = run_decoder(file, answer, limits, format.pillow)
+    except TimeoutError as error:
         raise Refused("image_load_error", "The picture took too long to read. Save it again as JPEG.") from error
-    if child.returncode == NO_ROOM:
+    except ConnectionError as error:
+        raise _damaged(limits, (0, 0), format) from error
+    if code == NO_ROOM:
         raise no_room()
-    if child.returncode != 0 and os.fstat(answer.fileno()).st_size == 0:
+    if code != 0 and os.fstat(answer.fileno()).st_size == 0:
         raise _damaged(limits, (0, 0), format)
 
 

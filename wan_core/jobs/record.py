@@ -84,6 +84,8 @@ class JobRecord:
             case Failed(_, message):
                 self._write(message, "ERROR")
         self.events.append(event)
+        if isinstance(event, Finished | Failed | Stopped):
+            self.outcome = event  # after the event: who sees that the job is over finds it
         self._wake()
 
     def with_notes(self, outcome: Outcome) -> Outcome:
@@ -97,7 +99,7 @@ class JobRecord:
         self.status = "cancelled" if isinstance(outcome, Stopped) else "failed"
         self.status = "done" if isinstance(outcome, Finished) else self.status
         self.finished_at = time.time()
-        self.outcome, self.context = outcome, None
+        self.context = None
         self.publish(outcome)
 
     def mark_running(self, attempt: int) -> None:
@@ -126,14 +128,46 @@ class JobRecord:
         try:
             while True:
                 wake.clear()
+                is_over = self.is_over
                 while seen < len(self.events):
                     seen += 1
                     yield self.events[seen - 1]
-                if self.is_over:
+                if is_over:
                     return
                 await wake.wait()
         finally:
             self._listeners.discard(listener)
+
+    async def watch_in_batches(self, every_s: float) -> AsyncIterator[list[Event]]:
+        """As `watch`, but all events of at least `every_s` seconds at once; the end comes without delay."""
+        wake = asyncio.Event()
+        listener = (asyncio.get_running_loop(), wake)
+        self._listeners.add(listener)
+        seen = 0
+        try:
+            while True:
+                wake.clear()
+                is_over, new = self.is_over, self.events[seen:]
+                seen += len(new)
+                if new:
+                    yield new
+                if is_over:
+                    return
+                await self._wait_for_more(wake, every_s if new else 0)
+        finally:
+            self._listeners.discard(listener)
+
+    async def _wait_for_more(self, wake: asyncio.Event, least_s: float) -> None:
+        """Until something happened and `least_s` have passed, or the job is over."""
+        earliest = asyncio.get_running_loop().time() + least_s
+        await wake.wait()
+        while not self.is_over:
+            wake.clear()
+            try:
+                async with asyncio.timeout_at(earliest):
+                    await wake.wait()
+            except TimeoutError:
+                return
 
     def _wake(self) -> None:
         for loop, wake in tuple(self._listeners):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from wan_core.backends import Backend
 from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError, storage_error
-from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Queued, Stage, Stopped
+from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Stage, Stopped
 from wan_core.jobs.leftovers import may_have_frames
 from wan_core.jobs.limits import may_run, turn_order
+from wan_core.jobs.positions import Positions
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.records import Records
 from wan_core.jobs.served import KNOWN_CLIENTS, Served
@@ -63,6 +64,7 @@ class JobRunner:
     ) -> None:
         self.records = Records(store)
         self._served = Served()
+        self._positions = Positions()
         self._store = store
         self._pools = pools
         self._limits = limits
@@ -85,6 +87,7 @@ class JobRunner:
             for number in range(pool.concurrency):
                 self._spawn(f"pool-{name}-{number}", self._serve, name)
         self._spawn("deadlines", self._keep_deadlines)
+        self._spawn("positions", self._tell_positions)
         for record in self.records.unfinished():
             self._enqueue(record)
 
@@ -273,6 +276,7 @@ class JobRunner:
             if is_saved:
                 self._on_end(record.job, outcome, record.last_stage)
             record.mark_over(outcome)
+            self._positions.forget(record)
             self.records.end(record, is_saved=is_saved)
             self._publish_positions(record.pool)
             self._changed.notify_all()
@@ -295,10 +299,13 @@ class JobRunner:
         return turn_order(here, self._served.of_pool(pool), per_client=self._per_client)
 
     def _publish_positions(self, pool: str) -> None:
-        """Publish only positions that changed."""
-        for position, record in enumerate(self._turn_order(pool, self.records.unfinished(pool))):
-            if not record.events or record.position != position:
-                record.publish(Queued(position))
+        self._positions.settle(self._turn_order(pool, self.records.unfinished(pool)), time.monotonic())
+
+    def _tell_positions(self) -> None:
+        """Tell those who had to wait for their second."""
+        with self._changed:
+            while not self._closing:
+                self._changed.wait(self._positions.tell_late(time.monotonic()))
 
     def _spawn(self, name: str, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)  # type: ignore[arg-type]

@@ -291,6 +291,11 @@ class JobService:
         async for event in record.watch():
             yield event
 
+    async def watch_in_batches(self, record: JobRecord, every_s: float) -> AsyncIterator[list[Event]]:
+        """For pages: see `JobRecord.watch_in_batches`."""
+        async for events in record.watch_in_batches(every_s):
+            yield events
+
     def cancel(self, record: JobRecord) -> bool:
         """Return `False` if it was over."""
         if record.is_over:

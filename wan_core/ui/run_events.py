@@ -31,6 +31,7 @@ from wan_core.ui.screen import Screen
 from wan_core.ui.visit import Visit
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
+UPDATE_S = 0.25  # an update goes to every page that watches
 GONE = "This clip is no longer kept here."
 
 
@@ -106,18 +107,20 @@ class RunEvents:
                 yield shown
 
     async def _follow(self, record: JobRecord, visit: Visit) -> AsyncIterator[dict[Component, Any]]:
-        screen, progress, behind = self._screen, Progress(), len(record.events)
-        yield screen.busy()
-        async for event in self._jobs.watch(record):
-            progress.update(event)
-            behind -= 1
-            if behind <= 0 and not record.is_over:
-                yield {screen.status: panel(progress, record), **self._preview(event, record)}
+        screen, progress, first = self._screen, Progress(), self._screen.busy()
+        if not record.events:
+            yield first
+        async for events in self._jobs.watch_in_batches(record, UPDATE_S):
+            for event in events:
+                progress.update(event)
+            if not record.is_over:
+                yield {screen.status: panel(progress, record), **first, **self._preview(events, record)}
+                first = {}
         yield {screen.status: panel(progress, record), **screen.idle(), **self._end(record, visit)}
 
-    def _preview(self, event: Event, record: JobRecord) -> dict[Component, Any]:
+    def _preview(self, events: Sequence[Event], record: JobRecord) -> dict[Component, Any]:
         path = self._jobs.files.preview(record.job.id)
-        if not isinstance(event, Preview) or not path.is_file():
+        if not any(isinstance(event, Preview) for event in events) or not path.is_file():
             return {}
         picture = base64.b64encode(path.read_bytes()).decode()
         return {

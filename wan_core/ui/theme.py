@@ -13,6 +13,7 @@ from wan_core.settings import Limits
 from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.explore import assets
 from wan_core.ui.long_links import RefuseLongLinks
+from wan_core.ui.quiet_queue import MOST_AT_ONCE, quieten
 
 HERE = Path(__file__).parent
 SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -37,12 +38,14 @@ def theme() -> gr.themes.Base:
 
 def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
     """Serve `page`, with `routes` before Gradio's own, until the process is told to stop."""
+    quieten(page._queue)
     page.launch(mcp_server=True, **app_options(routes, middleware))
 
 
 def app_options(routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> dict[str, Any]:
     """All arguments for `launch()`: the page's own, and the server's."""
     return {
+        "max_threads": MOST_AT_ONCE,
         "ssr_mode": False,  # server-side rendering would lose the routes
         "show_error": False,
         "run_history": False,

@@ -1,0 +1,105 @@
+"""Processes that have pictures decoded, each for one at a time and kept: `forking.py` in an isolated Python."""
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Final
+
+import PIL
+
+from wan_core.intake.decoder import PictureLimits
+
+_DECODER_FOLDER = Path(__file__).parent
+_PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # named, because isolated mode would miss a user's own packages
+_PROGRAM: Final = """
+import socket
+import sys
+from types import ModuleType
+_, control, folder, packages = sys.argv
+sys.path.append(packages)
+for name in ("wan_core", "wan_core.intake"):  # packages without their `__init__`, which would bring the whole app
+    sys.modules[name] = ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+from wan_core.intake.forking import serve
+serve(socket.socket(fileno=int(control)))
+"""
+_ATTEMPTS: Final = 2  # one that was idle may have died
+
+
+class DecoderProcess:
+    """`decode` raises ConnectionError when the process has died."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                [*command, str(_DECODER_FOLDER), str(_PILLOW_FOLDER)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def decode(self, file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: str) -> int:
+        """The exit code of the child that read `file` and wrote `answer`. Raises TimeoutError after `limits.wall_s`."""
+        self._control.settimeout(limits.wall_s)
+        request = f"{json.dumps(asdict(limits))}\n{format}".encode()
+        socket.send_fds(self._control, [request], [file.fileno(), answer.fileno()])
+        reply = self._control.recv(16)
+        if not reply.endswith(b"\n"):
+            raise ConnectionResetError("the process that decodes has ended")
+        return int(reply)
+
+    def close(self) -> None:
+        """End it, with the child that it may have."""
+        self._control.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+_idle: list[DecoderProcess] = []
+_mutex = threading.Lock()
+
+
+def run_decoder(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: str) -> int:
+    """As `DecoderProcess.decode`, in an idle process or a new one."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        process = _take()
+        try:
+            code = process.decode(file, answer, limits, format)
+        except BaseException as error:
+            process.close()
+            has_begun = os.fstat(answer.fileno()).st_size > 0
+            if not isinstance(error, ConnectionError) or has_begun or attempt == _ATTEMPTS:
+                raise
+            continue
+        with _mutex:
+            _idle.append(process)
+        return code
+    raise AssertionError("unreachable")
+
+
+def _take() -> DecoderProcess:
+    with _mutex:
+        if _idle:
+            return _idle.pop()
+    return DecoderProcess()
+
+
+@atexit.register
+def _close_idle() -> None:
+    while _idle:
+        _idle.pop().close()

@@ -1,0 +1,47 @@
+"""Who is told how many jobs are ahead: at once when it is new, then at most once a second, and only if it changed.
+
+Pure. `record.position` is always right; this is about the events, each of which goes to every page that watches.
+"""
+
+from collections.abc import Iterable
+
+from wan_core.events import Queued
+from wan_core.jobs.record import JobRecord
+
+EVERY_S = 1.0
+
+
+class Positions:
+    """`now`: seconds of a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[int, float]] = {}
+        self._late: dict[str, JobRecord] = {}
+
+    def settle(self, order: Iterable[JobRecord], now: float) -> None:
+        """Note the places of the queued records of a pool, and tell those that may be told now."""
+        for position, record in enumerate(order):
+            record.position = position
+            self._tell(record, now)
+
+    def tell_late(self, now: float) -> float | None:
+        """Tell those whose second has passed; return the seconds until the next, or `None` if nobody is left."""
+        for record in list(self._late.values()):
+            self._tell(record, now)
+        return min((self._told[job_id][1] + EVERY_S - now for job_id in self._late), default=None)
+
+    def forget(self, record: JobRecord) -> None:
+        """It is over."""
+        self._told.pop(record.job.id, None)
+        self._late.pop(record.job.id, None)
+
+    def _tell(self, record: JobRecord, now: float) -> None:
+        position, at = self._told.get(record.job.id, (None, float("-inf")))
+        self._late.pop(record.job.id, None)
+        if record.status != "queued" or record.position == position:
+            return
+        if now - at < EVERY_S:
+            self._late[record.job.id] = record
+            return
+        self._told[record.job.id] = record.position, now
+        record.publish(Queued(record.position))
