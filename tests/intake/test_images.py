@@ -1,7 +1,9 @@
 """The child process: what it may do, what is believed of its answer, and how many there are."""
 
 import asyncio
+import textwrap
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -12,15 +14,26 @@ from PIL import Image
 
 from tests.intake.pictures import decoded, encoded, gate, on_disk, photo, refusal
 from wan_core.errors import BackendError
-from wan_core.intake import images
+from wan_core.intake import decoding, images
 from wan_core.intake.decoder import PICTURE_LIMITS
 from wan_core.intake.formats import FORMATS
+
+DECODER_FOLDER = decoding._DECODER_FOLDER
 
 
 def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     """Let `program` answer in the decoder's place."""
-    (tmp_path / "decoder.py").write_text(f"import os, sys\n{program}\ndef main(): pass\n")
-    monkeypatch.setattr(images, "_DECODER_FOLDER", tmp_path)
+    main = textwrap.indent(program, "    ")
+    (tmp_path / "decoder.py").write_text(f"import os, sys\ndef opener(format): pass\ndef main():\n{main}\n")
+    (tmp_path / "forking.py").symlink_to(DECODER_FOLDER / "forking.py")
+    monkeypatch.setattr(decoding, "_DECODER_FOLDER", tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_idle_process() -> Iterator[None]:
+    decoding._close_idle()
+    yield
+    decoding._close_idle()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +88,7 @@ def test_the_child_sees_nothing_of_our_environment(tmp_path: Path, monkeypatch: 
 def test_the_child_can_open_nothing_and_grow_no_further_once_it_is_locked(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = images._DECODER_FOLDER / "decoder.py"
+    decoder = DECODER_FOLDER / "decoder.py"
     impostor(
         tmp_path,
         monkeypatch,
@@ -147,8 +160,9 @@ def test_a_visitor_who_leaves_is_let_go_and_the_file_closed_when_the_child_is_do
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(result, asyncio.CancelledError) for result in results)
-        await asyncio.gather(*(decoded(on_disk(encoded(photo()))) for _ in range(2)))
-        assert all(file.closed for file in files)
+        async with asyncio.timeout(30):
+            while not all(file.closed for file in files):
+                await asyncio.sleep(0.01)
 
     asyncio.run(leave())
 

@@ -32,10 +32,15 @@ from wan_core.intake.forking import serve
 serve(socket.socket(fileno=int(control)))
 """
 _ATTEMPTS: Final = 2  # one that was idle may have died
+_PATIENCE_S: Final = 10.0  # beyond the picture's deadline, which the process itself keeps
+
+
+class LateError(Exception):
+    """The picture was not decoded in time; the process is ready for the next one."""
 
 
 class DecoderProcess:
-    """`decode` raises ConnectionError when the process has died."""
+    """`decode` raises OSError when the process has died."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
@@ -53,13 +58,15 @@ class DecoderProcess:
             )
 
     def decode(self, file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: str) -> int:
-        """The exit code of the child that read `file` and wrote `answer`. Raises TimeoutError after `limits.wall_s`."""
-        self._control.settimeout(limits.wall_s)
+        """The exit code of the child that read `file` and wrote `answer`. Raises LateError after `limits.wall_s`."""
+        self._control.settimeout(limits.wall_s + _PATIENCE_S)
         request = f"{json.dumps(asdict(limits))}\n{format}".encode()
         socket.send_fds(self._control, [request], [file.fileno(), answer.fileno()])
         reply = self._control.recv(16)
         if not reply.endswith(b"\n"):
             raise ConnectionResetError("the process that decodes has ended")
+        if reply == b"late\n":
+            raise LateError
         return int(reply)
 
     def close(self) -> None:
@@ -75,21 +82,27 @@ _mutex = threading.Lock()
 
 
 def run_decoder(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: str) -> int:
-    """As `DecoderProcess.decode`, in an idle process or a new one."""
+    """As `DecoderProcess.decode`, in an idle process or a new one. Raises LateError, OSError."""
     for attempt in range(1, _ATTEMPTS + 1):
         process = _take()
         try:
             code = process.decode(file, answer, limits, format)
-        except BaseException as error:
+        except LateError:
+            _give_back(process)
+            raise
+        except OSError:
             process.close()
-            has_begun = os.fstat(answer.fileno()).st_size > 0
-            if not isinstance(error, ConnectionError) or has_begun or attempt == _ATTEMPTS:
+            if attempt == _ATTEMPTS or os.fstat(answer.fileno()).st_size > 0:
                 raise
-            continue
-        with _mutex:
-            _idle.append(process)
-        return code
+        else:
+            _give_back(process)
+            return code
     raise AssertionError("unreachable")
+
+
+def _give_back(process: DecoderProcess) -> None:
+    with _mutex:
+        _idle.append(process)
 
 
 def _take() -> DecoderProcess:

@@ -4,7 +4,9 @@ It never looks at a picture itself, so each child begins as clean as a fresh int
 takes to start. `decoding.py` starts it and speaks with it. Imports only the standard library and `decoder`.
 """
 
+import json
 import os
+import signal
 import socket
 import sys
 from typing import NoReturn
@@ -19,7 +21,7 @@ def serve(control: socket.socket) -> None:
     """Decode one picture after another until the other side hangs up.
 
     A request: the limits as JSON, a line break, Pillow's format name; with two files, the picture and the answer. The
-    reply: the child's exit code and a line break, negative for a signal.
+    reply, a line: the child's exit code, negative for a signal, or `late` if it was ended at its deadline.
     """
     for format in PRELOADED:
         decoder.opener(format)
@@ -34,8 +36,24 @@ def serve(control: socket.socket) -> None:
             _decode(limits, format, *files)
         for file in files:
             os.close(file)
-        _, status = os.waitpid(child, 0)
-        control.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+        control.sendall(_wait_for(child, json.loads(limits)["wall_s"]))
+
+
+def _wait_for(child: int, wall_s: float) -> bytes:
+    """The reply, once the child has ended."""
+    is_late = False
+
+    def end_it(*_: object) -> None:
+        nonlocal is_late
+        is_late = True
+        os.kill(child, signal.SIGKILL)  # there is a child as long as nobody has waited for it
+
+    signal.signal(signal.SIGALRM, end_it)
+    signal.setitimer(signal.ITIMER_REAL, wall_s)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    _, status = os.waitpid(child, 0)
+    return b"late\n" if is_late else b"%d\n" % os.waitstatus_to_exitcode(status)
 
 
 def _decode(limits: str, format: str, picture: int, answer: int) -> NoReturn:

@@ -15,7 +15,7 @@ from typing import IO, Final, TypeVar
 from PIL import Image
 
 from wan_core.intake.decoder import NO_ROOM, PICTURE_LIMITS, PictureLimits
-from wan_core.intake.decoding import run_decoder
+from wan_core.intake.decoding import LateError, run_decoder
 from wan_core.intake.formats import HEAD_BYTES, Format, check_format
 from wan_core.intake.refusals import Refused
 from wan_core.intake.storing import no_room, unnamed_file
@@ -57,9 +57,9 @@ def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
 def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: Format) -> None:
     try:
         code = run_decoder(file, answer, limits, format.pillow)
-    except TimeoutError as error:
+    except LateError as error:
         raise Refused("image_load_error", "The picture took too long to read. Save it again as JPEG.") from error
-    except ConnectionError as error:
+    except OSError as error:
         raise _damaged(limits, (0, 0), format) from error
     if code == NO_ROOM:
         raise no_room()
