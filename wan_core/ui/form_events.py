@@ -88,7 +88,11 @@ class FormEvents:
     def restore_settings(self, event: gr.EventData, where: Where) -> Filled:
         """Set the form as it was for a saved clip, except where it ran."""
         with as_gradio_error():
+            if saved.has_axes_alone(event):
+                return {self._row: gr.skip()}
             kept = saved.recipe_in(event)
+            if moved := saved.changes(event, kept):
+                gr.Warning(moved)
             picture = end_picture.NONE | ({"picture": None} if "image_url" in kept.values else {})
             detail = {} if kept.picture_detail is None else {"picture_detail": kept.picture_detail}
             fields = {**picture, **kept.values, **detail, "engine": self._runnable(kept.engine)}

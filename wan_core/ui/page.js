@@ -188,19 +188,6 @@ window.wan = (() => {
     return bar;
   }
 
-  // ---- a saved clip or a settings file: the settings as text; our mp4s carry it in a comment tag before the frames
-
-  const settingsIn = file => file.name.toLowerCase().endsWith('.json') ? file.slice(0, 1 << 20).text() : comment(file);
-
-  async function comment(file) {
-    const bytes = new Uint8Array(await file.slice(0, 4 << 20).arrayBuffer()), view = new DataView(bytes.buffer);
-    for (let at = bytes.indexOf(0xA9); at >= 0 && at + 20 < bytes.length; at = bytes.indexOf(0xA9, at + 1)) {
-      if (view.getUint32(at) !== 0xA9636D74 || view.getUint32(at + 8) !== 0x64617461) continue;  // ©cmt, data
-      return new TextDecoder().decode(bytes.subarray(at + 20, at + 4 + view.getUint32(at + 4)));
-    }
-    return '';
-  }
-
   // ---- copying
 
   const pageAddress = () => location.origin + location.pathname;
@@ -235,6 +222,8 @@ window.wan = (() => {
     line.textContent = text;
     return line;
   }
+
+  const note = text => text ? offer(sentence(text)) : offer();
 
   function offerText(text) {
     const field = document.createElement('textarea');
@@ -296,5 +285,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {settle, crop, play, strip, stripClick, settingsIn, copyLink, copyEmbed, leaveLink};
+  return {settle, crop, play, strip, stripClick, note, copyLink, copyEmbed, leaveLink};
 })();

@@ -1,8 +1,12 @@
-"""Restores the settings in a saved mp4 or a settings file. The browser reads the text; nothing is uploaded."""
+"""Restores the settings in a saved file of this app or another tool. The browser reads it; nothing is uploaded."""
+
+import json
+from typing import Any
 
 import gradio as gr
 
 from wan_core import recipe
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.recipe import Recipe
 from wan_core.ui.links import shareable
 
@@ -10,12 +14,19 @@ RESTORE_JS = """
 element.addEventListener('change', async event => {
   const [file] = event.target.files;
   event.target.value = '';
-  if (file) trigger('upload', {settings: await wan.settingsIn(file)});
+  if (!file) return;
+  const found = await wanExplore.settingsIn(file);
+  wan.note(found.note);
+  trigger('upload', found);
 });
 """
-HINT = "Choose or drop an mp4 or a settings file of this app: its settings come back. The file stays on your device."
+HINT = (
+    "Choose or drop a clip, a settings file or an exported grid of this app, or a file of Wan2GP, ComfyUI or A1111 "
+    "(mp4, PNG, WebP, JSON, text): its settings come back. The file stays on your device."
+)
+TYPES = "video/mp4,image/png,image/webp,image/jpeg,application/json,text/plain,text/csv,.json,.csv,.txt"
 BUTTON = f"""<label class="button" title="{HINT}">Settings from a file
-<input type="file" accept="video/mp4,application/json,.json" aria-label="Settings from a file"></label>"""
+<input type="file" accept="{TYPES}" aria-label="Settings from a file"></label>"""
 FILE_NAME = "wan-settings.json"
 
 
@@ -31,3 +42,27 @@ def recipe_in(event: gr.EventData) -> Recipe:
         InputError: it carries none of this app's.
     """
     return recipe.from_comment(str(getattr(event, "settings", "")))
+
+
+def axes_in(event: gr.EventData) -> str:
+    """The axes of a grid in the chosen file, as text; empty without."""
+    return str(getattr(event, "explore", "") or "")
+
+
+def has_axes_alone(event: gr.EventData) -> bool:
+    return bool(axes_in(event)) and not getattr(event, "settings", "")
+
+
+def changes(event: gr.EventData, kept: Recipe) -> str:
+    """A sentence on the values that did not fit into this app's limits; empty if all did."""
+    said = json.loads(str(getattr(event, "settings", "")))["request"]
+    moved = [_moved(name, said[name], kept.values.get(name)) for name in said if name in IMAGE_TO_VIDEO.fields]
+    words = [each for each in moved if each]
+    return f"Outside this app's limits: {'; '.join(words)}." if words else ""
+
+
+def _moved(name: str, said: Any, kept: Any) -> str:
+    if said == kept or said is None or name in IMAGE_TO_VIDEO.picture_fields:
+        return ""
+    title = IMAGE_TO_VIDEO.fields[name].title or name
+    return f"{title} {str(said)[:40]} " + ("is left out" if kept is None else f"became {kept}")

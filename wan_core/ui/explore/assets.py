@@ -6,6 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PLAYER = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js", "compare.js", "chart.js")
+PAGE = (*PLAYER, "media_texts.js", "comfyui.js", "foreign_settings.js")
 """In the order of loading: each uses those before it."""
 
 
@@ -16,7 +17,7 @@ def styles() -> str:
 
 @cache
 def scripts() -> str:
-    return _joined(PLAYER)
+    return _joined(PAGE)
 
 
 def _joined(names: tuple[str, ...]) -> str:
