@@ -22,6 +22,7 @@ from wan_core.jobs.leftovers import Leftovers
 from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService
 from wan_core.jobs.store import JobStore
+from wan_core.jobs.sweeps import SweepService
 from wan_core.profiles import Choice
 from wan_core.settings import Settings
 
@@ -39,6 +40,7 @@ class Service:
     store: JobStore
     runner: JobRunner
     jobs: JobService
+    sweeps: SweepService
     budget: FalBudget
     enter: Callable[[gr.Blocks, Request], None]
 
@@ -79,7 +81,8 @@ def build_service(host: Settings) -> Service:
         budget=budget,
         keys=keys,
     )
-    return Service(host, choice, estimator, store, runner, jobs, budget, enter)
+    sweeps = SweepService(jobs, host.files)
+    return Service(host, choice, estimator, store, runner, jobs, sweeps, budget, enter)
 
 
 def _fal_backend(host: Settings, store: JobStore, keys: FalKeys, budget: FalBudget) -> FalBackend:
@@ -101,7 +104,15 @@ def _local_pool(
 def serve(service: Service) -> None:
     """Block until SIGTERM or Ctrl-C."""
     host, jobs = service.settings, service.jobs
-    page = ui.build(jobs, host, service.estimator, service.choice, fal=service.budget.access, expand=jobs.expand)
+    page = ui.build(
+        jobs,
+        host,
+        service.estimator,
+        service.choice,
+        fal=service.budget.access,
+        expand=jobs.expand,
+        sweeps=service.sweeps,
+    )
     http = api.build(
         jobs,
         host,
@@ -113,6 +124,7 @@ def serve(service: Service) -> None:
     def tidy_uploads() -> None:
         http.tidy()
         ui.remove_unfinished_uploads()
+        service.sweeps.tidy(host.limits.keep_results_s)
 
     housekeeping = Housekeeping(service.runner, service.store, host.files, host.limits, also=tidy_uploads)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C

@@ -126,6 +126,11 @@ def test_a_negative_prompt_matters_as_soon_as_one_step_is_guided() -> None:
     assert [cell.state for cell in made.cells] == ["make", "make"]
 
 
+def test_guidance_1_and_the_default_differ() -> None:
+    made = planned(("guidance_scale", "1, 3.5, 6"), ("shift", "2, 5, 8"), num_inference_steps=8, guidance_scale_2=1)
+    assert {cell.state for cell in made.cells} == {"make"}
+
+
 def test_finishing_fields_reuse_the_frames_of_the_first_cell() -> None:
     made = planned(("frames_per_second", "8, 16"), ("video_quality", "low, high"), ("shift", "2, 5"))
     assert [cell.reuses for cell in made.cells] == [None, 0, 0, 0, None, 4, 4, 4]

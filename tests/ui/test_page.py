@@ -24,9 +24,9 @@ def page(house: House) -> gr.Blocks:
     return ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE)
 
 
-def test_the_one_public_endpoint_is_image_to_video(page: gr.Blocks) -> None:
+def test_the_public_endpoints_are_the_clip_and_the_grid(page: gr.Blocks) -> None:
     public = [fn.api_name for fn in page.fns.values() if fn.api_visibility != "private"]
-    assert public == ["image_to_video"]
+    assert public == ["image_to_video", "explore"]
 
 
 def test_the_endpoint_has_fals_names_order_and_defaults(page: gr.Blocks) -> None:

@@ -5,7 +5,6 @@ Agrees with the sampler: a scale acts only at a guided step of its expert, a neg
 
 from typing import Any
 
-from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.schedule import schedule_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import frames_between
@@ -22,11 +21,11 @@ FINISHING_FIELDS = (
 
 
 def effective(request: ImageToVideoInput) -> dict[str, Any]:
-    """The fields of `request`, those without effect at fal's default: equal results for equal clips."""
+    """The fields of `request`, those without effect as `None`: equal results for equal clips."""
     values = request.model_dump()
     course = schedule_of(request)
     guided = list(zip(course.high_noise, course.guided, strict=True))
-    idle = set()
+    idle: set[str] = set()
     if not any(is_guided for is_high, is_guided in guided if is_high):
         idle.add("guidance_scale")
     if not any(is_guided for is_high, is_guided in guided if not is_high):
@@ -36,7 +35,7 @@ def effective(request: ImageToVideoInput) -> dict[str, Any]:
     if frames_between(request) == 0:
         values["interpolator_model"] = "none"
         idle |= {"num_interpolated_frames", "adjust_fps_for_interpolation"}
-    return values | {name: IMAGE_TO_VIDEO.defaults[name] for name in idle}
+    return values | dict.fromkeys(idle)
 
 
 def before_finishing(request: ImageToVideoInput) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from gradio.components import Component
 from wan_core import prompting
 from wan_core.estimator import Estimator
 from wan_core.jobs.service import JobService
+from wan_core.jobs.sweeps import SweepService
 from wan_core.presets import Preset, opening
 from wan_core.profiles import Choice, EngineProfile, Machine
 from wan_core.settings import Settings
@@ -17,6 +18,10 @@ from wan_core.ui.controls import Form
 from wan_core.ui.end_picture import build_end_picture, connect_end_picture
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.event_faults import Page, print_no_input
+from wan_core.ui.explore.connecting import connect, varied
+from wan_core.ui.explore.endpoint import add_explore_endpoint
+from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
+from wan_core.ui.explore.tab import build_press, build_tab
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
@@ -45,8 +50,9 @@ def build(
     *,
     fal: sections.Fal = "closed",
     expand: Expand | None = None,
+    sweeps: SweepService | None = None,
 ) -> gr.Blocks:
-    """The app's page with its named endpoint. `expand` rewrites a prompt."""
+    """The app's page with its named endpoints. `expand` rewrites a prompt; `sweeps` over `jobs`."""
     machine = estimator.machine
     first = opening(settings, choice.profile, machine)
     print_no_input()
@@ -60,7 +66,11 @@ def build(
             with gr.Column(scale=5, min_width=320, elem_id="left"):
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
-                screen = build_screen(visit, left.generate, left.cancel)
+                with gr.Tabs(elem_id="views") as tabs:
+                    with gr.Tab("Clip", id=CLIP_TAB):
+                        screen = build_screen(visit, left.generate, left.cancel)
+                    with gr.Tab("Explore", id=EXPLORE_TAB, render_children=True):
+                        explore_tab = build_tab(build_press(varied(left.form)))
                 parts = SummaryParts(left.presets, left.outcome, left.faults, left.link, left.file, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen, left.faults)
         retuning = Retuning(left.form, RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips), notices)
@@ -74,11 +84,24 @@ def build(
         _connect_choices(left, screen, form_events)
         _connect_retuning(left, retuning)
         _connect_copies(left)
+        sweeps = sweeps or SweepService(jobs, jobs.files)
+        explore_events = ExploreEvents(sweeps, settings, estimator, left.form, explore_tab, visit, tabs)
+        connect(
+            explore_tab,
+            explore_events,
+            left.form,
+            seen_picture=left.seen_picture,
+            visit=visit,
+            fal_key=left.fal_key,
+            watch_clip=run_events.watch,
+            clip_outputs=screen.outputs,
+        )
         if expand is not None:
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
         opened = page.load(form_events.address, [visit], form_events.outputs_with_screen, **AT_ONCE)
         opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, **RUN)
         add_endpoint(jobs, settings, choice.profile.name)
+        add_explore_endpoint(sweeps, settings, choice.profile.name)
     for component in page.blocks.values():
         if isinstance(component, Component):
             leave_addresses_to_intake(component)

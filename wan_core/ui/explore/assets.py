@@ -6,13 +6,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PLAYER = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js", "compare.js", "chart.js")
-PAGE = (*PLAYER, "media_texts.js", "comfyui.js", "foreign_settings.js")
+PAGE = (*PLAYER, "media_texts.js", "comfyui.js", "foreign_settings.js", "explore.js")
 """In the order of loading: each uses those before it."""
 
 
 @cache
 def styles() -> str:
-    return (HERE / "player.css").read_text("utf-8")
+    return "".join((HERE / name).read_text("utf-8") for name in ("player.css", "explore.css"))
 
 
 @cache

@@ -1,0 +1,121 @@
+"""The editors of the three axes: what to vary, its values as text and as chips, the fault at its own field."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from wan_core.errors import InputError
+from wan_core.explore.axes import Axis, knobs, read_axis
+from wan_core.explore.definition import AxisText, Definition
+from wan_core.explore.values import Typed, write
+from wan_core.ui.buttons import click_js, clicked
+
+ROLES = ("Columns", "Rows", "Pages")
+NOTHING = ""
+VALUES_HELP = "1, 3.5, 7 · 2..40 step 6 · 1-10 [4] · seeds: 4 · SKIP: 7 · texts one a line"
+
+
+@dataclass(frozen=True)
+class AxisEditor:
+    """`shown`: chips, or the sentence that says what is wrong."""
+
+    knob: gr.Dropdown
+    values: gr.Textbox
+    shown: gr.HTML
+
+
+def build_axis(number: int, opening: AxisText | None) -> AxisEditor:
+    role = ROLES[number].lower()
+    choices = [("—", NOTHING), *((knob.title, name) for name, knob in knobs().items())]
+    with gr.Row(elem_classes="axis", elem_id=f"axis-{number}"):
+        knob = gr.Dropdown(
+            choices,
+            value=opening.name if opening else NOTHING,
+            label=ROLES[number],
+            elem_id=f"axis-knob-{number}",
+            scale=3,
+            min_width=220,
+        )
+        values = gr.Textbox(
+            opening.text if opening else "",
+            label=f"Values of the {role}",
+            info=VALUES_HELP if number == 0 else None,
+            lines=1,
+            max_lines=6,
+            max_length=20_000,
+            elem_id=f"axis-values-{number}",
+            scale=3,
+            min_width=160,
+        )
+    shown = gr.HTML(
+        chips(opening.name, opening.text) if opening else "",
+        elem_id=f"axis-chips-{number}",
+        elem_classes="axis-chips",
+        js_on_load=click_js("value"),
+    )
+    return AxisEditor(knob, values, shown)
+
+
+def chips(name: str, text: str) -> str:
+    """The values as buttons: a press skips one, or takes it back in. Or what is wrong with them."""
+    if not name:
+        return ""
+    try:
+        axis = read_axis(name, text)
+    except InputError as error:
+        return f'<p class="fault" role="alert">{escape(error.message)}</p>'
+    buttons = "".join(
+        f'<button type="button" data-value="{number}" aria-pressed="{str(not value.skipped).lower()}" '
+        f'title="{"Skipped: press to take it in" if value.skipped else "Press to skip it"}">'
+        f"{escape(_shorten(value.text))}</button>"
+        for number, value in enumerate(axis.values)
+    )
+    return f'<div class="chips" role="group" aria-label="Values of {escape(axis.knob.title)}">{buttons}</div>'
+
+
+def toggled(name: str, text: str, event: gr.EventData) -> str:
+    """The text with the pressed value skipped, or taken back in."""
+    number = clicked(event, "value")
+    try:
+        axis = read_axis(name, text)
+    except InputError:
+        return text
+    return write(
+        [Typed(value.text, value.skipped != (number == str(place))) for place, value in enumerate(axis.values)],
+        lines=axis.knob.kind == "lines",
+    )
+
+
+def suggested(name: str) -> str:
+    return knobs()[name].suggested if name in knobs() else ""
+
+
+def definition_of(values: Sequence[Any], *, scout: bool) -> Definition:
+    """`values`: knob and text of each axis in turn; axes without a knob are left out."""
+    pairs = zip(values[0::2], values[1::2], strict=True)
+    return Definition(tuple(AxisText(str(name), str(text or "")) for name, text in pairs if name), scout)
+
+
+def show(editors: Sequence[AxisEditor], definition: Definition) -> dict[Component, Any]:
+    """The output of an event that sets the axes."""
+    shown: dict[Component, Any] = {}
+    for number, editor in enumerate(editors):
+        axis = definition.axes[number] if number < len(definition.axes) else AxisText(NOTHING, "")
+        shown |= {editor.knob: axis.name, editor.values: axis.text, editor.shown: chips(axis.name, axis.text)}
+    return shown
+
+
+def faultless(definition: Definition) -> list[Axis] | None:
+    """The axes, or `None` while one has a fault, which stands at its field."""
+    try:
+        return definition.read_axes()
+    except InputError:
+        return None
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39].rstrip()}…"

@@ -1,0 +1,45 @@
+// Between the page and the Explore tab: Vary buttons at the knobs, patches for the grid, copied links.
+window.wanVary = (() => {
+  const query = new URLSearchParams(location.search);
+  if (query.has('show')) document.documentElement.classList.add('show-sweep');
+
+  /** Hand the patches in `element` to the player. */
+  function patch(element) {
+    const text = element.querySelector('[data-patches]')?.dataset.patches;
+    if (text) window.wanExplore?.update?.(JSON.parse(text));
+  }
+
+  /** A small button at each knob that can be varied. */
+  function addButtons(names) {
+    for (const name of names) {
+      const field = document.getElementById(name);
+      if (!field || field.querySelector(':scope .vary')) continue;
+      const button = document.createElement('button');
+      Object.assign(button, {type: 'button', className: 'vary not-in-embed', textContent: 'Vary'});
+      button.title = 'Compare several values of this setting in a grid';
+      button.setAttribute('aria-label', `Vary ${name.replaceAll('_', ' ')}`);
+      button.addEventListener('click', event => {
+        event.preventDefault();
+        event.stopPropagation();
+        document.dispatchEvent(new CustomEvent('wan:vary', {detail: {vary: name}}));
+      });
+      field.append(button);
+    }
+  }
+
+  /** Show `Vary` wherever its knob is on the page, and tell `press` which was pressed. */
+  function listen(names, press) {
+    addButtons(names);
+    new MutationObserver(() => addButtons(names)).observe(document.body, {childList: true, subtree: true});
+    document.addEventListener('wan:vary', event => press(event.detail));
+  }
+
+  /** Copy a link and say so at the grid. */
+  async function copied(queryText) {
+    if (!queryText) return;
+    const link = `${location.origin}${location.pathname}?${queryText.split(' ')[0]}`;
+    try { await navigator.clipboard.writeText(link); } catch { prompt('Copy this link:', link); }
+  }
+
+  return {patch, listen, copied};
+})();
