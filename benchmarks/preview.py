@@ -12,21 +12,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.miniature import HEIGHT, WIDTH, db, photographs
+from benchmarks.miniature import db, photographs
 from benchmarks.one_job import make_job
 from training.moving_pictures import HELD_OUT, to_tensor
 from wan_core.engine import loading, preview, sampling
 from wan_core.engine.preview import Colours, Previews
 from wan_core.events import Preview
 from wan_core.files import FileStore
-from wan_core.geometry import Size
+from wan_core.geometry import LANDSCAPE
 from wan_core.profiles import profiles
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
@@ -72,7 +71,7 @@ def clip_seconds(engine: loading.Engine, options: argparse.Namespace, folder: Pa
     values = {"image_url": "data:", "prompt": "pan left", "seed": 1, "num_frames": options.frames}
     request = ImageToVideoInput.model_validate(values | {"num_inference_steps": options.steps})
     files = FileStore(folder)
-    job = make_job(files, picture, request, Size(WIDTH, HEIGHT), "miniature")
+    job = make_job(files, picture, request, LANDSCAPE["480p"], "miniature")
     began = time.perf_counter()
     events = list(sampling.sample(engine, job, request.prompt, files, lambda: False))
     return time.perf_counter() - began, sum(isinstance(event, Preview) for event in events)
@@ -86,7 +85,6 @@ def main() -> None:
     began = time.perf_counter()
     engine = loading.load(profiles()["miniature"], Settings(), lambda event: None)
     loaded = time.perf_counter() - began
-    engine.profile = replace(engine.profile, render_divisor=1)
     began = time.perf_counter()
     colours = preview.fit_colours(engine.pipe.vae)
     fit = time.perf_counter() - began

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from tests.engine.conftest import MakeJob
 from wan_core.engine import preview
@@ -79,7 +80,7 @@ def test_previews_never_cost_more_than_a_hundredth_of_the_clip(
 ) -> None:
     clock, step_s, steps = Clock(), 1.0, 40
     monkeypatch.setattr(preview, "write", lambda path, pictures: setattr(clock, "now", clock.now + cost))
-    previews = Previews(tmp_path / "preview.webp", Colours(torch.zeros(16, 3), torch.zeros(3)), steps, clock)
+    previews = Previews(tmp_path / "preview.webp", Colours(torch.zeros(16, 3), torch.zeros(3)), steps, clock=clock)
     written = 0
     for step in range(steps):
         clock.now += step_s
@@ -91,3 +92,25 @@ def test_previews_never_cost_more_than_a_hundredth_of_the_clip(
 def test_a_preview_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) -> None:
     previews = Previews(tmp_path / "missing" / "preview.webp", WAN, steps=1)
     assert previews.offer(0, torch.zeros(1, 16, 1, 4, 4), seconds_left=1e9) is False
+
+
+def test_previews_take_their_detail_from_the_picture_where_they_show_it_and_nowhere_else() -> None:
+    """The content moves to the right; in one square something else is seen from the second frame on."""
+    generator = np.random.default_rng(0)
+    soft = np.asarray(Image.fromarray(generator.integers(0, 255, (12, 20, 3), np.uint8)).resize((208, 128)))
+    picture = np.clip(soft + generator.normal(0, 12, soft.shape), 0, 255).astype(np.uint8)
+    clip = np.stack([np.roll(soft, 2 * step, 1) for step in range(5)])
+    clip[1:, 40:88, 100:148] = 255 - clip[1:, 40:88, 100:148]
+    latents = np.stack([np.asarray(Image.fromarray(each).resize((26, 16), Image.Resampling.BOX)) for each in clip])
+    shown = preview.with_detail(latents, picture)
+    assert shown.shape == (5, 128, 208, 3)
+    assert np.abs(shown[0].astype(float) - picture).mean() < 4
+    last = grain(shown[4])
+    assert last[:24, 24:].mean() > 0.7 * grain(picture).mean()
+    assert last[54:74, 114:134].mean() < 0.2 * grain(picture).mean()
+
+
+def grain(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Detail finer than a pixel or two, in grey levels."""
+    soft = np.asarray(Image.fromarray(frame).filter(ImageFilter.GaussianBlur(1)))
+    return np.asarray(np.abs(frame.astype(float) - soft).mean(-1))

@@ -1,7 +1,7 @@
 """Preview a clip while it is noise: latents → a small animated WebP, without the VAE.
 
-A latent pixel is roughly a linear function of its colour. Once the first one's cost is known, a clip's previews take at
-most one hundredth of its time.
+A latent pixel is roughly a linear function of its colour. Where the clip will take its detail from the picture, so do
+its previews. Once the first one's cost is known, a clip's previews take at most one hundredth of its time.
 """
 
 import logging
@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from wan_core.enlarging import enlarge_with_picture
 from wan_core.files import atomic_write
+from wan_core.frames import Frame
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ SHARE = 0.01
 COUNT = 8  # previews of one clip at most
 FRAME_MS = 250  # a latent frame stands for four frames at 16 a second
 MIN_WIDTH = 160
+ENLARGED_FIRST = 4  # one pixel a latent is too coarse to find the camera's move
 
 WAN_FACTORS = (
     (-0.1299, -0.1692, 0.2932),
@@ -103,6 +106,13 @@ def normalize(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     return (latents - mean) / std
 
 
+def with_detail(pictures: NDArray[np.uint8], picture: Frame) -> NDArray[np.uint8]:
+    """(T, h, w, 3) → (T, H, W, 3), the size of `picture`, with its detail where they agree."""
+    size = (pictures.shape[2] * ENLARGED_FIRST, pictures.shape[1] * ENLARGED_FIRST)
+    frames = (np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BICUBIC)) for each in pictures)
+    return np.stack(list(enlarge_with_picture(frames, picture)))
+
+
 def write(path: Path, pictures: NDArray[np.uint8]) -> None:
     """Write (T, h, w, 3) atomically as a looping WebP, at least 160 pixels wide."""
     scale = -(-MIN_WIDTH // pictures.shape[2])
@@ -114,11 +124,15 @@ def write(path: Path, pictures: NDArray[np.uint8]) -> None:
 
 @dataclass
 class Previews:
-    """Writes a clip's previews to `path` while they cost less than `SHARE` of its time."""
+    """Writes a clip's previews to `path` while they cost less than `SHARE` of its time.
+
+    `picture`: the first frame, if the clip takes its detail from the picture.
+    """
 
     path: Path
     colours: Colours
     steps: int
+    picture: Frame | None = None
     clock: Callable[[], float] = time.monotonic
     spent: float = 0.0
     last: float = 0.05  # a guess; then what the last one took
@@ -133,8 +147,9 @@ class Previews:
         budget = SHARE * (now - self.began + seconds_left)
         if (step + 1) % -(-self.steps // COUNT) or self.spent + self.last > budget:
             return False
+        pictures = self.colours.pictures(latents.float())
         try:
-            write(self.path, self.colours.pictures(latents.float()))
+            write(self.path, pictures if self.picture is None else with_detail(pictures, self.picture))
         except OSError as error:  # a clip needs no preview
             log.warning("a preview could not be written: %s", error.strerror)
             return False

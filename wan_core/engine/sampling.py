@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import UniPCMultistepScheduler
 from PIL import Image
@@ -54,7 +55,10 @@ SMALLER_PLAN = "The clip did not fit the card's memory at first and was made wit
 
 @dataclass(frozen=True)
 class Clip:
-    """`first_frame` and `last_frame` have the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept."""
+    """`first_frame` and `last_frame` have the rendered `size`; `frames` (4k+1) are sampled, `num_frames` kept.
+
+    `takes_detail`: from the picture, after sampling; previews show it.
+    """
 
     request: ImageToVideoInput
     prompt: str
@@ -63,6 +67,7 @@ class Clip:
     size: Size
     target: Path
     preview: Path
+    takes_detail: bool
 
     @property
     def frames(self) -> int:
@@ -93,8 +98,9 @@ def sample(
 
     ends_on_picture = job.end_picture is not None and engine.profile.takes_end_picture
     last_frame = frame(job.end_picture) if job.end_picture is not None and ends_on_picture else None
+    takes_detail = engine.profile.render_divisor > 1 and job.options.picture_detail
     target, preview = files.frames(job.id), files.preview(job.id)
-    clip = Clip(job.inputs, prompt, frame(job.picture), last_frame, size, target, preview)
+    clip = Clip(job.inputs, prompt, frame(job.picture), last_frame, size, target, preview, takes_detail)
     notes = [] if ends_on_picture or job.end_picture is None else [_no_end_picture(engine)]
     return run_in_thread(lambda emit: _make(engine, clip, [*notes, *_notes(engine, clip)], emit), cancelled)
 
@@ -253,7 +259,8 @@ def _after_step(
     engine: Engine, clip: Clip, schedule: StepSchedule, eta: EtaEstimator, emit: Emit
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """Return diffusers' `callback_on_step_end`; `emit` raises in it when cancelled."""
-    previews = Previews(clip.preview, engine.colours, schedule.steps)
+    picture = np.asarray(clip.first_frame) if clip.takes_detail else None
+    previews = Previews(clip.preview, engine.colours, schedule.steps, picture)
 
     def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if not torch.isfinite(tensors["latents"]).all():
