@@ -24,6 +24,7 @@ from wan_core.jobs.service import JobService
 from wan_core.jobs.store import JobStore
 from wan_core.jobs.sweeps import SweepService
 from wan_core.profiles import Choice
+from wan_core.serving import serve as serve_endpoint
 from wan_core.settings import Settings
 
 PARALLEL_FAL_JOBS = 4
@@ -119,6 +120,7 @@ def serve(service: Service) -> None:
         JobOptions(service.choice.profile.name),
         seconds_of=service.estimator.seconds_of,
         enter=partial(service.enter, page),
+        serving=partial(serve_endpoint, choice=service.choice, machine=service.estimator.machine),
     )
 
     def tidy_uploads() -> None:

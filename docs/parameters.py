@@ -6,16 +6,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from wan_core.endpoints import IMAGE_TO_VIDEO  # noqa: E402  (the path must be set first)
+from wan_core.endpoints import ENDPOINTS, IMAGE_TO_VIDEO, Endpoint  # noqa: E402  (the path must be set first)
 from wan_core.schema import MAX_SEED  # noqa: E402
 
 BEGIN, END = "<!-- parameters: begin -->\n", "<!-- parameters: end -->\n"
 
 
 def table() -> str:
-    """One row a field: name, type with its bounds or words, default, fal's help text."""
+    """One row a field: name, type with bounds or words, default, help text; then what the other endpoints take."""
     rows = ["| parameter | values | default | what it does |", "|---|---|---|---|"]
-    return "\n".join(rows + [_row(name) for name in IMAGE_TO_VIDEO.fields]) + "\n"
+    others = [_other(endpoint) for endpoint in ENDPOINTS.values() if endpoint is not IMAGE_TO_VIDEO]
+    return "\n".join(rows + [_row(name) for name in IMAGE_TO_VIDEO.fields] + others) + "\n"
 
 
 def with_table(readme: str) -> str:
@@ -29,8 +30,14 @@ def _row(name: str) -> str:
     default = (
         f"`{IMAGE_TO_VIDEO.defaults[name]!r}`".replace("'", '"') if name in IMAGE_TO_VIDEO.defaults else "required"
     )
-    default = {"`None`": "random", "`True`": "on", "`False`": "off"}.get(default, default)
+    default = {"`None`": "random" if name == "seed" else "none", "`True`": "on", "`False`": "off"}.get(default, default)
     return f"| `{name}` | {_values(name)} | {default} | {IMAGE_TO_VIDEO.fields[name].description} |"
+
+
+def _other(endpoint: Endpoint) -> str:
+    names = ", ".join(f"`{name}`" for name in endpoint.fields)
+    fixed = ", ".join(f"`{name}` {value}" for name, value in endpoint.fixed.items())
+    return f"\n`{endpoint.id}` takes {names}. The rest is fixed: {fixed}."
 
 
 def _values(name: str) -> str:

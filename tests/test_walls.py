@@ -36,6 +36,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["estimator"],
     ["prompting"],
     ["presets"],
+    ["serving"],
     ["recipe"],
     ["intake"],
     ["engine"],

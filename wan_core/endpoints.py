@@ -10,7 +10,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from wan_core.errors import InputError
-from wan_core.schema import MAX_ADDRESS_CHARS, ImageToVideoInput, ImageToVideoOutput, IsPicture, Resolution
+from wan_core.schema import (
+    MAX_ADDRESS_CHARS,
+    ImageToVideoInput,
+    ImageToVideoOutput,
+    ImageToVideoTurboInput,
+    IsPicture,
+    Resolution,
+)
 
 EMPTY_TEXT = {
     "image_url": "is empty: give the web address of a picture, or a data URI.",
@@ -22,14 +29,15 @@ EMPTY_TEXT = {
 class Endpoint:
     """One of fal's endpoints.
 
-    `fixed`: values for the fields of `ImageToVideoInput` that `inputs` lacks. `engine`: the profile that serves it,
-    `None` for the machine's own. `dollars_per_video_second`: fal's price for 16 frames.
+    `fixed`: values for the fields of `ImageToVideoInput` that `inputs` lacks. `engine`: the profile that serves it
+    where it can run, `None` for the machine's own. `dollars`: fal's price for 16 frames, or for a whole video.
     """
 
     id: str
     inputs: type[BaseModel]
     output: type[BaseModel]
-    dollars_per_video_second: Mapping[Resolution, float]
+    dollars: Mapping[Resolution, float]
+    dollars_per: Literal["second", "video"] = "second"
     engine: str | None = None
     fixed: Mapping[str, object] = field(default_factory=dict)
 
@@ -55,21 +63,21 @@ class Endpoint:
     def json_schema(self) -> Mapping[str, Any]:
         return self.inputs.model_json_schema()
 
-    def parse(self, values: object) -> ImageToVideoInput:
-        """Validate `values`.
+    def parse(self, values: object, fixed: Mapping[str, object] | None = None) -> ImageToVideoInput:
+        """Validate `values`; `fixed` counts more than the endpoint's own.
 
         Raises:
             InputError: the first fault; the rest are in `.others`.
         """
         try:
             inputs = self.inputs.model_validate(values)
+            if isinstance(inputs, ImageToVideoInput):
+                return inputs
+            return ImageToVideoInput.model_validate({**self.fixed, **(fixed or {}), **inputs.model_dump()})
         except ValidationError as error:
             first, *others = (self._input_error(fault) for fault in error.errors(include_url=False))
             first.others = tuple(others)
             raise first from None
-        if isinstance(inputs, ImageToVideoInput):
-            return inputs
-        return ImageToVideoInput.model_validate({**self.fixed, **inputs.model_dump()})
 
     def choices(self, name: str) -> tuple[str, ...]:
         """The values of an enum field, in fal's order; empty for other fields."""
@@ -143,9 +151,29 @@ IMAGE_TO_VIDEO = Endpoint(
     "fal-ai/wan/v2.2-a14b/image-to-video",
     ImageToVideoInput,
     ImageToVideoOutput,
-    dollars_per_video_second={"480p": 0.04, "580p": 0.06, "720p": 0.08},
+    dollars={"480p": 0.04, "580p": 0.06, "720p": 0.08},
 )
 """Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video (API and price)."""
 
-ENDPOINTS: Mapping[str, Endpoint] = {endpoint.id: endpoint for endpoint in (IMAGE_TO_VIDEO,)}
+IMAGE_TO_VIDEO_TURBO = Endpoint(
+    "fal-ai/wan/v2.2-a14b/image-to-video/turbo",
+    ImageToVideoTurboInput,
+    ImageToVideoOutput,
+    dollars={"480p": 0.05, "580p": 0.075, "720p": 0.10},
+    dollars_per="video",
+    engine="a14b-turbo",
+    fixed={
+        "num_frames": 81,
+        "frames_per_second": 16,
+        "num_inference_steps": 4,
+        "guidance_scale": 1.0,
+        "guidance_scale_2": 1.0,
+        "shift": 5.0,
+        "interpolator_model": "none",
+        "num_interpolated_frames": 0,
+    },
+)
+"""Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/turbo (API, price); sampling as the LoRAs ask."""
+
+ENDPOINTS: Mapping[str, Endpoint] = {endpoint.id: endpoint for endpoint in (IMAGE_TO_VIDEO, IMAGE_TO_VIDEO_TURBO)}
 """The first is the page's."""

@@ -50,7 +50,8 @@ class Job:
     """`id` is also the request id and file name; whoever knows it has access.
 
     `inputs.seed` is set; a picture field is empty if its picture came as bytes. `files`: picture field → file id.
-    `frames_of`: the job whose kept frames are reused without diffusion.
+    `frames_of`: the job whose kept frames are reused without diffusion. `notes`: what will not be done as asked, known
+    before it begins.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -63,6 +64,7 @@ class Job:
     endpoint: str = IMAGE_TO_VIDEO.id
     frames_of: str | None = None
     group: Group | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def picture(self) -> str:

@@ -22,7 +22,8 @@ QUOTA_FACTOR: dict[LentCard, float] = {"half": 1.5, "whole": 2.0}
 
 
 def dollars_on_fal(inputs: ImageToVideoInput, endpoint: Endpoint = IMAGE_TO_VIDEO) -> float:
-    return inputs.num_frames / FAL_FRAMES_PER_VIDEO_SECOND * endpoint.dollars_per_video_second[inputs.resolution]
+    videos = 1 if endpoint.dollars_per == "video" else inputs.num_frames / FAL_FRAMES_PER_VIDEO_SECOND
+    return videos * endpoint.dollars[inputs.resolution]
 
 
 def dollars_of_job(job: Job) -> float:

@@ -11,7 +11,16 @@ Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 EXAMPLE_IMAGE_URL = "https://storage.googleapis.com/falserverless/model_tests/wan/dragon-warrior.jpg"
@@ -239,6 +248,30 @@ class ImageToVideoInput(BaseModel):
         if not self.prompt.strip() and not self.enable_prompt_expansion:
             raise PydanticCustomError("string_too_short", "is empty", {"min_length": 1})
         return self
+
+
+FIELDS = ImageToVideoInput.model_fields
+TURBO_FIELDS = (
+    "image_url",
+    "prompt",
+    "seed",
+    "resolution",
+    "aspect_ratio",
+    "enable_safety_checker",
+    "enable_output_safety_checker",
+    "enable_prompt_expansion",
+    "acceleration",
+    "video_quality",
+    "video_write_mode",
+    "end_image_url",
+)
+ImageToVideoTurboInput: type[BaseModel] = create_model(
+    "ImageToVideoTurboInput",
+    __config__=ConfigDict(frozen=True, extra="ignore", title="ImageToVideoTurboInput"),
+    __doc__="The inputs of the turbo endpoint: a part of the other's, with the same bounds and defaults.",
+    __module__=__name__,
+    **{name: (FIELDS[name].annotation, FIELDS[name]) for name in TURBO_FIELDS},  # type: ignore[call-overload]
+)
 
 
 class File(BaseModel):

@@ -62,7 +62,8 @@ def test_a_submission_says_where_it_can_be_followed(twin: Twin) -> None:
     assert body["response_url"] == home
     assert body["status_url"] == f"{home}/status" and body["cancel_url"] == f"{home}/cancel"
     assert answer.headers["x-fal-request-id"] == body["request_id"]
-    assert answer.headers["access-control-expose-headers"] == "x-fal-request-id"
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"x-fal-request-id", "x-fal-retryable", "x-fal-request-timeout-type", "retry-after", "etag"} <= set(exposed)
 
 
 def test_status_is_202_until_the_job_is_over_and_then_200(twin: Twin, gate: threading.Event) -> None:

@@ -73,6 +73,26 @@ def test_run_cancels_its_job_when_the_caller_leaves(twin: Twin) -> None:
         assert twin.house.outcome(record) == Stopped()
 
 
+def test_run_makes_no_job_for_a_caller_who_leaves_while_the_picture_is_read(
+    twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = threading.Event()
+
+    async def endless(source: object, use: object) -> object:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            gone.set()
+
+    monkeypatch.setattr(twin.house.jobs, "_read_picture", endless)
+    app = Starlette(routes=twin.api.routes, middleware=twin.api.middleware)
+    with serving(app) as home:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=BODY, timeout=0.5)
+        assert gone.wait(20)
+    assert not twin.house.store.ids()
+
+
 def test_leaving_a_stream_or_the_polls_cancels_nothing(twin: Twin) -> None:
     twin.backend.scripts["endless"] = wait_for_stop
     request_id = twin.submit(prompt="endless")

@@ -77,7 +77,7 @@ def ask_from_a_foreign_page(home: str) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
     assert {"authorization", "x-fal-queue-priority"} <= set(answer.headers["access-control-allow-headers"].split(","))
     asked = httpx.get(f"{home}/api/openapi/queue/openapi.json", headers=public)
-    assert asked.headers["access-control-expose-headers"] == "x-fal-request-id"
+    assert "x-fal-request-id" in asked.headers["access-control-expose-headers"]
 
 
 def test_a_foreign_page_may_not_use_the_server_of_somebodys_own_machine(home: str) -> None:

@@ -99,6 +99,36 @@ def test_a_clip_that_ends_where_it_began_keeps_its_picture_once(data: FileStore)
         assert house.submit().job.end_picture is None
 
 
+def test_a_caller_who_gives_up_while_the_job_is_stored_leaves_no_job_that_runs(
+    data: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_house(data) as house:
+        storing, go_on, add = threading.Event(), threading.Event(), house.store.add
+
+        def slow(*new: Any) -> Any:
+            storing.set()
+            go_on.wait(20)
+            return add(*new)
+
+        monkeypatch.setattr(house.store, "add", slow)
+
+        async def give_up() -> None:
+            submission = Submission(a_request(), OPTIONS)
+            asked = asyncio.create_task(house.jobs.submit(submission, Client.by_key("a")))
+            await asyncio.to_thread(storing.wait, 20)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            go_on.set()
+            while not any(house.jobs.get(job_id).cancel_requested for job_id in house.store.ids()):
+                await asyncio.sleep(0.01)
+
+        house.backend.scripts["a walk"] = wait_for_stop
+        asyncio.run(give_up())
+        (job_id,) = house.store.ids()
+        assert house.outcome(house.jobs.get(job_id)) == Stopped()
+
+
 def test_a_running_job_is_cancelled(data: FileStore) -> None:
     backend = FakeBackend(data)
     backend.scripts["endless"] = wait_for_stop

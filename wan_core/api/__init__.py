@@ -24,9 +24,10 @@ from wan_core.api.middleware import Dispatch, NoRelay, NoUnusedRoutes
 from wan_core.api.page_statuses import CallerFaults
 from wan_core.api.refusals import http_refusal
 from wan_core.api.uploads import Uploads, local_file
-from wan_core.endpoints import ENDPOINTS
+from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.events import Job, JobOptions
 from wan_core.jobs.service import JobService
+from wan_core.serving import Serving
 from wan_core.settings import Settings
 
 __all__ = ["Api", "build", "local_file", "no_context"]
@@ -52,15 +53,18 @@ def build(
     *,
     seconds_of: Callable[[Job], float] = lambda job: 0.0,
     enter: Callable[[Request], None] = no_context,
+    serving: Callable[[Endpoint], Serving] | None = None,
 ) -> Api:
     """The routes and what stands before them.
 
     `options` is how requests over HTTP are carried out, whatever the page shows; `seconds_of` estimates a job; `enter`
-    is called in the context of each request that becomes a job (ZeroGPU finds its visitor there).
+    is called in the context of each request that becomes a job (ZeroGPU finds its visitor there); `serving` is how this
+    machine carries out each endpoint, by default all with the engine of `options`.
     """
     keys = Keys(settings)
     uploads = Uploads(settings, keys)
-    job_routes = JobRoutes(jobs, settings, keys, uploads.folder, options, seconds_of, enter)
+    serving = serving or (lambda endpoint: Serving(options.engine))
+    job_routes = JobRoutes(jobs, settings, keys, uploads.folder, options, seconds_of, enter, serving)
     routes: list[BaseRoute] = [
         _mount("/queue", job_routes.queue_routes()),
         _mount("/run", job_routes.run_routes()),

@@ -43,7 +43,8 @@ def parse_target(path: str, headers: Headers) -> Target:
         prefix = PREFIX_BY_HOST.get(target.hostname or "")
         if prefix is None or target.scheme not in ("http", "https"):
             raise ValueError("not one of fal's hosts")
-        return Target(normalize_path(prefix + unquote(target.path)), target.query)
+        path = unquote(target.path)  # some clients keep the prefix that our own addresses have
+        return Target(normalize_path(path if path.startswith(f"{prefix}/") else prefix + path), target.query)
     host = host_name(requested_host(headers))
     if host in PREFIX_BY_HOST and (host == "v3.fal.media" or not path.startswith(PREFIXES)):
         path = PREFIX_BY_HOST[host] + path.removeprefix("/cdn")

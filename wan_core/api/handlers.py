@@ -4,6 +4,7 @@ An exception that left the app would make the server cut the connection, and the
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -12,9 +13,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from wan_core.api.refusals import Refusal, error_response, http_refusal, refusal_response, unexpected_response
+from wan_core.endpoints import ENDPOINTS
 from wan_core.errors import WanError, storage_error
 
 log = logging.getLogger(__name__)
+
+SIBLING = re.compile(r"/(?:run|queue)/(fal-ai/[\w./-]{1,200})", re.ASCII)
+NO_STREAM = "{endpoint} has no {what}: submit it to the queue and follow its status, or its status as a stream."
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -61,4 +66,15 @@ class NotFound(MethodHandlers):
 
 
 async def _refuse(request: Request) -> NoReturn:
+    if (asked := SIBLING.fullmatch(request.url.path)) is not None:
+        raise http_refusal(404, _explain(asked[1]), "path_not_found")
     raise http_refusal(404, f"Path {request.url.path[:200]} not found", "path_not_found")
+
+
+def _explain(asked: str) -> str:
+    """What there is instead of the endpoint `asked`."""
+    for endpoint in ENDPOINTS:
+        for what in ("stream", "realtime"):
+            if asked == f"{endpoint}/{what}":
+                return NO_STREAM.format(endpoint=endpoint, what=what)
+    return f"This server has {' and '.join(ENDPOINTS)}, and no {asked}."

@@ -6,17 +6,19 @@ All of them end at the `JobService`; nothing here waits for a disk, and polls re
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from wan_core.api.addressing import Links
 from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
+from wan_core.api.ignored_fields import ignored_note, refuse_wrapped
 from wan_core.api.inline_pictures import submission
 from wan_core.api.keys import Keys
 from wan_core.api.refusals import CANCELLED, ERROR_TYPES, http_refusal, no_such_request, unsupported
@@ -26,9 +28,11 @@ from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.events import Job, JobOptions
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService, Submission
+from wan_core.serving import Serving
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LONG_RUN_S = 280  # Node gives up on an answer after 300 s, and sends the request again
 PING_S = 15
@@ -47,6 +51,7 @@ class JobRoutes:
         options: JobOptions,
         seconds_of: Callable[[Job], float],
         enter: Callable[[Request], None],
+        serving: Callable[[Endpoint], Serving],
     ) -> None:
         self._jobs = jobs
         self._settings = settings
@@ -55,6 +60,7 @@ class JobRoutes:
         self._options = options
         self._seconds_of = seconds_of
         self._enter = enter
+        self._serving = serving
 
     def run_routes(self) -> list[BaseRoute]:
         return [Route(f"/{each.id}", MethodHandlers(POST=partial(self.run, each))) for each in ENDPOINTS.values()]
@@ -82,7 +88,7 @@ class JobRoutes:
 
     async def run(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and answer with its result; it is cancelled if its caller leaves."""
-        record = await self._accept(endpoint, request)
+        record = await self._accept(endpoint, request, stays=True)
         self._warn_if_long(record)
         await self._wait_until_over_or_left(record, request)
         if not record.is_over:
@@ -122,18 +128,24 @@ class JobRoutes:
         record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
         return self._submit_response(record, request)
 
-    async def _accept(self, endpoint: Endpoint, request: Request) -> JobRecord:
+    async def _accept(self, endpoint: Endpoint, request: Request, *, stays: bool = False) -> JobRecord:
+        """`stays`: the caller waits for the result, so there is no job for one who has left."""
         client = self._keys.client(request)
         _refuse_webhook(request.query_params)
         self._refuse_long_queue(request.query_params)
         start_within_s = start_timeout(request.headers)
-        options = replace(self._options, engine=endpoint.engine or self._options.engine)
+        serving = self._serving(endpoint)
+        options = replace(self._options, engine=serving.engine)
         with self._jobs.reserve(client) as place:  # before the body is read: what cannot be taken is not waited for
             async with submission(request, endpoint.picture_fields, self._uploads, self._settings.limits) as values:
-                inputs = endpoint.parse(values)
+                refuse_wrapped(endpoint, values)
+                inputs = endpoint.parse(values, serving.values)
                 self._enter(request)
-                asked = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s)
-                return await self._jobs.submit(asked, client, place=place)
+                ignored = ignored_note(endpoint, values)
+                notes = (*serving.notes, *([ignored] if ignored else []))
+                asked = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s, notes=notes)
+                submitting = self._jobs.submit(asked, client, place=place)
+                return await (_unless_left(submitting, request) if stays else submitting)
 
     def _submit_response(self, record: JobRecord, request: Request) -> Response:
         return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})
@@ -217,6 +229,19 @@ async def add_pings(changes: AsyncIterator[str], every_s: float = PING_S) -> Asy
             following = asyncio.ensure_future(anext(changes, None))
     finally:
         following.cancel()
+
+
+async def _unless_left(work: Coroutine[Any, Any, T], request: Request) -> T:
+    """The result of `work`, which is cancelled if its caller leaves. Raises ClientDisconnect."""
+    task, left = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(request))
+    try:
+        await asyncio.wait([task, left], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        left.cancel()
 
 
 async def _wait_for_disconnect(request: Request) -> None:

@@ -13,6 +13,21 @@ from wan_core.api.refusals import http_refusal, refusal_response
 
 RELAYS = ("/gradio_api/file=", "/gradio_api/file/")
 UNUSED = ("/gradio_api/process_recording", "/gradio_api/component_server", "/gradio_api/vibe-")
+EXPOSED = ", ".join(
+    (
+        "x-fal-request-id",
+        "x-fal-error-type",
+        "x-fal-request-timeout-type",
+        "x-fal-retryable",
+        "x-fal-needs-retry",
+        "x-fal-queue-position",
+        "retry-after",
+        "etag",
+        "content-range",
+        "accept-ranges",
+    )
+)
+"""What scripts of other origins may read: fal's client decides by these whether to send a request again."""
 UNKNOWN_TARGET = "x-fal-target-url must name fal.run, queue.fal.run, rest.fal.ai or v3.fal.media."
 
 
@@ -68,7 +83,7 @@ def _with_request_id(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers["access-control-expose-headers"] = "x-fal-request-id"
+            headers["access-control-expose-headers"] = EXPOSED
             if "x-fal-request-id" not in headers:
                 headers["x-fal-request-id"] = str(uuid.uuid4())
         await send(message)

@@ -92,7 +92,8 @@ class JobRecord:
         """Add notes and stage times to a result."""
         if not isinstance(outcome, Finished):
             return outcome
-        notes = tuple(dict.fromkeys(event.message for event in self.events if isinstance(event, Note)))
+        said = (event.message for event in self.events if isinstance(event, Note))
+        notes = tuple(dict.fromkeys((*self.job.notes, *said)))
         return Finished(replace(outcome.result, notes=notes, stage_seconds=self.stage_seconds()))
 
     def mark_over(self, outcome: Outcome) -> None:

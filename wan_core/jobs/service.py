@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from PIL import Image
 from pydantic import SecretStr
@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from wan_core import geometry
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError, writing_to_disk
-from wan_core.events import Event, Finished, Group, Job, JobOptions, Result, Where
+from wan_core.events import Event, Finished, Group, Job, JobOptions, Note, Result, Where
 from wan_core.explore.effects import FINISHING_FIELDS, effective
 from wan_core.files import FileStore, atomic_write
 from wan_core.geometry import Size
@@ -46,6 +46,7 @@ PREVIEW_SIDE = 640
 SEARCHED_CLIPS = 300  # of a client, for one that a sweep need not make again
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class ReadPicture(Protocol):
@@ -59,7 +60,7 @@ class Submission:
     """`uploads`: files of picture fields that the page already received.
 
     A job not started within `start_within_s` fails with `request_timeout`. In a group, `position` is its place and
-    `reuses` the index of the submission whose raw frames it takes.
+    `reuses` the index of the submission whose raw frames it takes. `notes` go with its result.
     """
 
     inputs: ImageToVideoInput
@@ -69,6 +70,7 @@ class Submission:
     start_within_s: float | None = None
     position: int | None = None
     reuses: int | None = None
+    notes: tuple[str, ...] = ()
 
     def picture_sources(self) -> dict[str, str | Path]:
         named = {name: self.uploads.get(name) or getattr(self.inputs, name) for name in self.endpoint.picture_fields}
@@ -168,9 +170,24 @@ class JobService:
             jobs = [_job(submission, pictures) for submission in submissions]
             limits = [submission.start_within_s for submission in submissions]
             if group is None:
-                return await asyncio.to_thread(self._queue, jobs, client, place, fal_key, limits)
+                return await self._in_thread(self._queue, jobs, client, place, fal_key, limits)
             jobs = _grouped(jobs, submissions, group)
-            return await asyncio.to_thread(self._queue_missing, jobs, submissions, client, place, fal_key)
+            return await self._in_thread(self._queue_missing, jobs, submissions, client, place, fal_key)
+
+    async def _in_thread(
+        self, queue: Callable[P, list[JobRecord]], *args: P.args, **named: P.kwargs
+    ) -> list[JobRecord]:
+        """What `queue` returns; its jobs are cancelled if the caller is, while it runs."""
+        queueing = asyncio.ensure_future(asyncio.to_thread(queue, *args, **named))
+        try:
+            return await asyncio.shield(queueing)
+        except asyncio.CancelledError:
+            queueing.add_done_callback(self._cancel_all)
+            raise
+
+    def _cancel_all(self, queued: asyncio.Future[list[JobRecord]]) -> None:
+        for record in [] if queued.exception() else queued.result():
+            self.cancel(record)
 
     def make_again(self, records: Sequence[JobRecord], client: Client) -> list[JobRecord]:
         """Queue the jobs of `records`, members of one group, once more, with the pictures that are stored here.
@@ -342,6 +359,8 @@ class JobService:
             raise
         records = [JobRecord.from_row(row) for row in rows]
         for record in records:
+            for note in record.job.notes:
+                record.publish(Note(note))
             record.context = context
             self._runner.add(record)
         return records
@@ -477,4 +496,5 @@ def _job(submission: Submission, pictures: Mapping[str | Path, StoredPicture]) -
         submission.options,
         {name: picture.file_id for name, picture in stored.items()},
         submission.endpoint.id,
+        notes=submission.notes,
     )

@@ -253,7 +253,8 @@ def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
     assert seed is not None, "a job always has its seed"
     prompt = answer.prompt or job.inputs.prompt
     fps = round(clip.fps)
-    return Result(prompt, seed, clip.size, clip.frames, fps, FULL_MODEL, fal_url=answer.video.url)
+    engine = ENDPOINTS[job.endpoint].engine or FULL_MODEL
+    return Result(prompt, seed, clip.size, clip.frames, fps, engine, fal_url=answer.video.url)
 
 
 @contextlib.contextmanager
