@@ -1,5 +1,7 @@
 """The host's settings, read from the environment only here. Secrets are `SecretStr`: no log or page shows them."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +60,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
+    workers: int | None = Field(None, ge=1, le=64)  # processes that make clips; one a card if unset
     sweep_cells: int | None = Field(None, ge=1, le=400)  # the most cells of one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
@@ -87,6 +90,11 @@ class Settings(BaseSettings):
     @property
     def files(self) -> FileStore:
         return FileStore(APP_FOLDER / self.data_dir)
+
+    @property
+    def visible_cards(self) -> str | None:
+        """`CUDA_VISIBLE_DEVICES`: empty hides all cards, unset none."""
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
 
     @cached_property
     def limits(self) -> Limits:
@@ -127,6 +135,11 @@ def load() -> Settings:
     except ValidationError as error:
         faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
         raise SystemExit("Check the environment: " + "; ".join(faults)) from None
+
+
+def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process with `changes`, for one that it starts."""
+    return os.environ | dict(changes)
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

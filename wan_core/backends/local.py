@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from wan_core import settings
 from wan_core.backends.messages import (
     Answer,
     Cancel,
@@ -37,10 +38,16 @@ LOST = "The worker process died."
 
 
 class LocalBackend:
-    """One job at a time; `expand` may run beside it."""
+    """One job at a time; `expand` may run beside it.
 
-    def __init__(self, limits: Limits, wall_limit_s: Callable[[Job], float]) -> None:
+    `environment`: variables for the worker, on top of this process's.
+    """
+
+    def __init__(
+        self, limits: Limits, wall_limit_s: Callable[[Job], float], environment: Mapping[str, str] | None = None
+    ) -> None:
         self._limits = limits
+        self._environment = environment or {}
         self._wall_limit_s = wall_limit_s
         self._mutex = threading.Lock()
         self._worker: Worker | None = None
@@ -87,7 +94,7 @@ class LocalBackend:
                 self._worker.kill()  # dead already: this closes its pipes
                 self._worker = None
             if self._worker is None:
-                self._worker = Worker()
+                self._worker = Worker(self._environment)
             return self._worker
 
     def _ask(self, question: Check | Expand) -> Answer:
@@ -129,10 +136,14 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 class Worker:
     """Each conversation has a queue; `None` in it means the process died."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "wan_core.backends.worker"]
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            command, cwd=APP_FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "wan_core.backends.worker"],
+            cwd=APP_FOLDER,
+            env=settings.with_variables(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._mutex = threading.Lock()
         self._conversations: dict[str, Answers] = {}
