@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,8 +63,7 @@ class EngineProfile:
 class Machine:
     """`card` and `vram_bytes` (0 without one) are those of the smallest CUDA card.
 
-    `cards`: the ids (UUIDs) of all that may be used. `workers`: processes that make clips. `fp8`: weights may be
-    quantized on ZeroGPU.
+    `cards`: the ids (UUIDs) of all that may be used. `workers`: processes that make clips.
     """
 
     card: str = ""
@@ -73,7 +71,6 @@ class Machine:
     cards: tuple[str, ...] = ()
     workers: int = 1
     zero_gpu: bool = False
-    fp8: bool = False
 
     @property
     def title(self) -> str:
@@ -208,7 +205,7 @@ def choose(settings: Settings, machine: Machine) -> Choice:
 def detect(settings: Settings) -> Machine:
     """Ask nvidia-smi, so that torch stays unloaded. `WAN_WORKERS` limits the cards; without one it is their number."""
     if settings.zero_gpu:
-        return Machine(zero_gpu=True, fp8=settings.accelerate_fp8 and find_spec("torchao") is not None)
+        return Machine(zero_gpu=True)
     cards = _cards(settings.visible_cards)[: settings.workers]
     if not cards:
         return Machine(workers=settings.workers or 1)
