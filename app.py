@@ -96,6 +96,7 @@ def _local_pool(
     """Return the pool, and what prepares an HTTP request's context for it."""
     if not estimator.machine.zero_gpu:
         return _worker_processes(host, estimator), lambda page, request: None
+    settings.let_cuda_memory_grow()
     from wan_core.backends import zerogpu  # the only import of torch in this process
 
     return WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0), zerogpu.enter

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_core.files import FileStore
 
+CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere `data` in the app's folder is used
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -124,6 +125,14 @@ class Settings(BaseSettings):
         return self.space_id is None and self.server_name in LOOPBACK
 
 
+def let_cuda_memory_grow() -> None:
+    """Let CUDA memory lie in segments that grow, unless the host says other; call before torch is imported.
+
+    Clips of many sizes leave gaps in blocks of fixed size, which cost gigabytes.
+    """
+    os.environ.setdefault(CUDA_ALLOCATOR, GROWING_SEGMENTS)
+
+
 def load() -> Settings:
     """Load the settings of this process.
 
@@ -138,8 +147,8 @@ def load() -> Settings:
 
 
 def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process with `changes`, for one that it starts."""
-    return os.environ | dict(changes)
+    """The environment of this process with `changes`, for one that it starts and that may use a card."""
+    return {CUDA_ALLOCATOR: GROWING_SEGMENTS} | dict(os.environ) | dict(changes)
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from wan_core import settings
@@ -22,13 +22,14 @@ from wan_core.backends.messages import (
     Expand,
     Expanded,
     Happened,
+    NeedsFreshProcess,
     Raised,
     Run,
     command_line,
     read_answer,
 )
 from wan_core.errors import BackendError, from_plain
-from wan_core.events import Event, Finished, Job, Stage
+from wan_core.events import Event, Finished, Job, Log, Stage
 from wan_core.settings import APP_FOLDER, Limits
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,22 @@ class LocalBackend:
 
     def run(self, job: Job) -> Iterator[Event]:
         yield Stage("loading", "Waiting for the model's process.")
-        worker = self._ready_worker()
         deadline = time.monotonic() + self._wall_limit_s(job)
+        worker = self._ready_worker()
+        while not (yield from self._run_in(worker, job, deadline)):
+            yield Log("Another engine was loaded: a fresh process takes its place.")
+            worker = self._replace(worker)
+
+    def _run_in(self, worker: "Worker", job: Job, deadline: float) -> Generator[Event, None, bool]:
+        """Return `False` if `worker` holds another engine and did nothing."""
         with worker.conversation(job.id, Run(job)) as answers:
             while True:
                 event = self._next_event(worker, answers, deadline)
+                if event is None:
+                    return False
                 yield event
                 if isinstance(event, Finished):
-                    return
+                    return True
 
     def cancel(self, job_id: str) -> None:
         worker = self._worker
@@ -97,20 +106,34 @@ class LocalBackend:
                 self._worker = Worker(self._environment)
             return self._worker
 
-    def _ask(self, question: Check | Expand) -> Answer:
-        with self._ready_worker().conversation(question.id, question) as answers:
-            try:
-                return _next_answer(answers, self._limits.question_s)
-            except queue.Empty:
-                raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
+    def _replace(self, worker: "Worker") -> "Worker":
+        """End a worker whose engine is in the way; whoever asked it something asks again."""
+        worker.replaced = True
+        worker.kill()
+        return self._ready_worker()
 
-    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event:
+    def _ask(self, question: Check | Expand) -> Answer:
+        while True:
+            worker = self._ready_worker()
+            with worker.conversation(question.id, question) as answers:
+                try:
+                    return _next_answer(answers, self._limits.question_s)
+                except queue.Empty:
+                    raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
+                except BackendError as error:
+                    if error.type != "worker_lost" or not worker.replaced:
+                        raise
+
+    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event | None:
+        """`None`: the worker holds another engine."""
         try:
             left = deadline - time.monotonic()
             answer = _next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
         except queue.Empty:
             worker.kill()
             raise BackendError("worker_lost", "The job took too long and was stopped.") from None
+        if isinstance(answer, NeedsFreshProcess):
+            return None
         assert isinstance(answer, Happened)
         return answer.event
 
@@ -134,7 +157,9 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 
 
 class Worker:
-    """Each conversation has a queue; `None` in it means the process died."""
+    """Each conversation has a queue; `None` in it means the process died. `replaced`: it was ended on purpose."""
+
+    replaced = False
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(

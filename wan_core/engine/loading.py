@@ -124,11 +124,11 @@ def cores() -> int:
 def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     folder, card = find_model(profile, settings, report), detect_card(settings)
     loras = turbo.read(settings, report) if profile.lora else {}
-    first, *smaller = first_plans(card, settings, profile.title) if card.is_cuda else [None]
-    if first is None:
+    plans = first_plans(card, settings, profile.title) if card.is_cuda else []
+    if not plans:
         _check_main_memory(folder, card, profile.title)
     try:
-        plan, pipe = _assemble_as_planned(folder, first, smaller, card, loras, report)
+        plan, pipe = _assemble_as_planned(folder, next(iter(plans), None), plans[1:], card, loras, report)
     except (OSError, SafetensorError) as error:
         raise _damaged_error(profile.title) from error
     whole_blocks = plan is not None and plan.placement != "group_offload"

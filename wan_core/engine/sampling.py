@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 DECODE_S_PER_PIXEL = {"cpu": 9e-7, "cuda": 3e-8}
 """Until the first clip: the miniature's VAE on two cores (measured), Wan's on a large card (published)."""
 
+TRAINED_FRAMES = 81
 NO_LOW_NOISE = (
     "With {steps} steps and shift {shift:g} every step falls to the high-noise expert and the low-noise one never "
     "runs: the clip stays noisy. Take more steps or a smaller shift."
@@ -50,6 +51,10 @@ ONLY_FP8 = (
     "WAN_ACCELERATE_FP8=0 to keep them whole and slower."
 )
 NO_END_PICTURE = "The {engine} only knows camera moves: it ignores the end picture, so the clip does not end on it."
+LONG_CLIP = (
+    "Wan was trained on {trained} frames: in a clip of {frames}, colours may drift and the motion may turn back to the "
+    "first picture."
+)
 NOT_FINITE = "The model produced invalid numbers for this request. Try another seed or a lower guidance scale."
 INVALID_NUMBERS = "The {part} gave invalid numbers on this card, so the clip was made again without."
 FAILED_MIDWAY = "The {part} failed midway on this card, so the clip was made again without."
@@ -147,6 +152,8 @@ def _no_end_picture(engine: Engine) -> str:
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
     if engine.profile.lora and (misfit := turbo.lora_misfit(clip.request)):
         yield misfit
+    if engine.profile.is_full_model and clip.frames > TRAINED_FRAMES:
+        yield LONG_CLIP.format(trained=TRAINED_FRAMES, frames=clip.request.num_frames)
     if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
         yield ONLY_FP8
 

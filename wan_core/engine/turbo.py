@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from diffusers import WanImageToVideoPipeline
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from wan_core.engine.model_folder import fetch
 from wan_core.errors import BackendError
@@ -34,6 +34,7 @@ SHA256: dict[str, str | None] = {
 """As two public projects pin them, one from the Hub's listing (31 July 2026). Not checked against the files."""
 ABSENT = ("attn2.add_k_proj", "attn2.add_v_proj", "condition_embedder.image_embedder")
 """Layers Wan 2.2 lacks. The low-noise file is Wan 2.1's LoRA byte for byte and has parts for them."""
+UNUSED = "{file} holds parts that are not used here, so clips may differ from those of other programs: {parts}."
 ADAPTER = "lightning"
 TITLE = "the Lightning LoRAs"
 MAX_STEPS = 8  # trained for 4; more than 8 only cost time
@@ -74,7 +75,29 @@ def read(settings: Settings, report: Callable[[Event], None]) -> Loras:
     """
     report(Stage("loading", "Reading the Lightning LoRAs."))
     folder = _folder(settings, report)
-    return {name: _read(folder / file) for name, file in (("transformer", HIGH_NOISE), ("transformer_2", LOW_NOISE))}
+    loras = {name: _read(folder / file) for name, file in (("transformer", HIGH_NOISE), ("transformer_2", LOW_NOISE))}
+    for lora in loras.values():
+        if unused := unused_parts(folder / lora.file):
+            more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+            report(Log(UNUSED.format(file=lora.file, parts=", ".join(unused[:3]) + more), "WARN"))
+    return loras
+
+
+def unused_parts(file: Path) -> list[str]:
+    """Names in a file of Wan's key format that diffusers' converter drops without a word, and that change something.
+
+    They are differences of weights outside the linear layers: modulation, norms, the patch embedding.
+    """
+    with safe_open(file, framework="pt") as tensors:
+        return [name for name in tensors.keys() if _is_dropped(name) and tensors.get_tensor(name).any()]  # noqa: SIM118
+
+
+def _is_dropped(name: str) -> bool:
+    if "img_emb" in name:  # Wan 2.1's, see ABSENT
+        return False
+    if name.endswith(".diff_m") or (name.endswith(".diff") and "head.head" not in name):
+        return True
+    return name.endswith(".diff_b") and ("norm" in name or "patch_embedding" in name)
 
 
 def add(expert: Any, lora: Lora, pipe: Any = None) -> None:
