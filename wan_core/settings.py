@@ -1,7 +1,5 @@
 """The host's settings, read from the environment only here. Secrets are `SecretStr`: no log or page shows them."""
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +10,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_core.files import FileStore
 
-CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere `data` in the app's folder is used
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -43,6 +40,7 @@ class Limits:
     keep_bytes: int = 10 * 10**9
     free_disk_bytes: int = 2 * 10**9
     fal_deadline_s: float = 60 * 60
+    page_sessions: int = 200  # what Gradio remembers of a visitor's page takes 200 kB; the least recent is forgotten
     question_s: float = 120  # a check or an expansion that somebody waits for
     expansion_deadline_s: float = 90  # the whole of it: loading, asking, writing
 
@@ -61,7 +59,6 @@ class Settings(BaseSettings):
     public_url: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
-    workers: int | None = Field(None, ge=1, le=64)  # processes that make clips; one a card if unset
     sweep_cells: int | None = Field(None, ge=1, le=400)  # the most cells of one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
@@ -92,11 +89,6 @@ class Settings(BaseSettings):
     def files(self) -> FileStore:
         return FileStore(APP_FOLDER / self.data_dir)
 
-    @property
-    def visible_cards(self) -> str | None:
-        """`CUDA_VISIBLE_DEVICES`: empty hides all cards, unset none."""
-        return os.environ.get("CUDA_VISIBLE_DEVICES")
-
     @cached_property
     def limits(self) -> Limits:
         return Limits()
@@ -125,14 +117,6 @@ class Settings(BaseSettings):
         return self.space_id is None and self.server_name in LOOPBACK
 
 
-def let_cuda_memory_grow() -> None:
-    """Let CUDA memory lie in segments that grow, unless the host says other; call before torch is imported.
-
-    Clips of many sizes leave gaps in blocks of fixed size, which cost gigabytes.
-    """
-    os.environ.setdefault(CUDA_ALLOCATOR, GROWING_SEGMENTS)
-
-
 def load() -> Settings:
     """Load the settings of this process.
 
@@ -144,11 +128,6 @@ def load() -> Settings:
     except ValidationError as error:
         faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
         raise SystemExit("Check the environment: " + "; ".join(faults)) from None
-
-
-def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process with `changes`, for one that it starts and that may use a card."""
-    return {CUDA_ALLOCATOR: GROWING_SEGMENTS} | dict(os.environ) | dict(changes)
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

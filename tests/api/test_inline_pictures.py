@@ -16,6 +16,7 @@ from tests.support.jobs import NO_FLOOR
 from wan_core.api import local_file
 from wan_core.api.inline_pictures import SplitBody
 from wan_core.api.refusals import Refusal
+from wan_core.api.upload_room import UploadRoom
 from wan_core.api.uploads import INLINE, UploadFolder
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
@@ -33,7 +34,7 @@ def split(folder: Path, body: bytes, sizes: list[int]) -> tuple[dict[str, Any], 
     """The values of `body`, sent by chunks of these sizes over and over, and the files that were cut out of it."""
 
     async def write() -> tuple[dict[str, Any], dict[str, bytes]]:
-        uploads = UploadFolder(folder, NO_FLOOR)
+        uploads = UploadFolder(folder, UploadRoom([folder], NO_FLOOR))
         with ExitStack() as files:
             parts, rest, number = SplitBody(uploads, files, NO_FLOOR), body, 0
             while rest:

@@ -142,3 +142,16 @@ def test_a_page_that_went_bad_while_the_app_ran_is_found_at_the_next_start(path:
     store.close()
     JobStore(path).close()
     assert len(list(path.parent.glob("jobs.damaged-*"))) == 1
+
+
+def test_a_folder_that_was_emptied_is_still_locked_and_takes_no_more_jobs(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.db")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit, match="Another app is using"):
+        JobStore(tmp_path / "jobs.db")
+    with pytest.raises(BackendError, match="emptied or moved") as refused:
+        store.add(NewJob(a_job(), "a", "local"))
+    assert refused.value.type == "storage_full"
+    store.close()
+    JobStore(tmp_path / "jobs.db").close()

@@ -3,10 +3,13 @@
 Knows jobs and endpoints; knows no page, no engine and no backend. Jobs come from the same `JobService` as the page's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from wan_core.api import openapi
 from wan_core.api.addressing import PROXY_PATH, Links
 from wan_core.api.body_guard import BodyGuard
+from wan_core.api.connections import limit_headers
 from wan_core.api.handlers import MethodHandlers, NotFound
 from wan_core.api.hosts import HostGuard
 from wan_core.api.job_routes import JobRoutes
@@ -22,7 +26,9 @@ from wan_core.api.keys import Keys
 from wan_core.api.last_resort import LastResort
 from wan_core.api.middleware import Dispatch, NoRelay, NoUnusedRoutes
 from wan_core.api.page_statuses import CallerFaults
+from wan_core.api.page_uploads import PageUploads
 from wan_core.api.refusals import http_refusal
+from wan_core.api.upload_room import UploadRoom
 from wan_core.api.uploads import Uploads, local_file
 from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.events import Job, JobOptions
@@ -35,11 +41,15 @@ __all__ = ["Api", "build", "local_file", "no_context"]
 
 @dataclass(frozen=True)
 class Api:
-    """What the server is given. `tidy` throws old uploads away: call it at start and now and then."""
+    """What the server is given. `tidy` throws old uploads away: call it at start and now and then.
+
+    `lifespan` puts the last of the guards around what the server itself adds, CORS preflights for example.
+    """
 
     routes: list[BaseRoute]
     middleware: list[Middleware]
     tidy: Callable[[], None]
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def no_context(request: Request) -> None:
@@ -54,15 +64,19 @@ def build(
     seconds_of: Callable[[Job], float] = lambda job: 0.0,
     enter: Callable[[Request], None] = no_context,
     serving: Callable[[Endpoint], Serving] | None = None,
+    page_uploads: Path | None = None,
 ) -> Api:
     """The routes and what stands before them.
 
     `options` is how requests over HTTP are carried out, whatever the page shows; `seconds_of` estimates a job; `enter`
     is called in the context of each request that becomes a job (ZeroGPU finds its visitor there); `serving` is how this
-    machine carries out each endpoint, by default all with the engine of `options`.
+    machine carries out each endpoint, by default all with the engine of `options`; `page_uploads` is Gradio's folder,
+    which shares the room of all uploads.
     """
     keys = Keys(settings)
-    uploads = Uploads(settings, keys)
+    folders = [settings.files.uploads, *([page_uploads] if page_uploads else [])]
+    room = UploadRoom(folders, settings.limits, per_client=not settings.listens_on_loopback)
+    uploads = Uploads(settings, keys, room)
     serving = serving or (lambda endpoint: Serving(options.engine))
     job_routes = JobRoutes(jobs, settings, keys, uploads.folder, options, seconds_of, enter, serving)
     routes: list[BaseRoute] = [
@@ -82,9 +96,19 @@ def build(
         Middleware(NoRelay),
         Middleware(NoUnusedRoutes),
         Middleware(BodyGuard, settings.limits),
+        Middleware(PageUploads, room, settings),
         Middleware(CallerFaults),
     ]
-    return Api(routes, middleware, uploads.folder.tidy)
+    limit_headers()
+    return Api(routes, middleware, room.tidy, guard_all)
+
+
+@asynccontextmanager
+async def guard_all(app: Starlette) -> AsyncIterator[None]:
+    """For `lifespan`, which begins once the app has all its middleware."""
+    assert app.middleware_stack is not None
+    app.middleware_stack = LastResort(app.middleware_stack)
+    yield
 
 
 def _mount(prefix: str, routes: Sequence[BaseRoute]) -> Mount:

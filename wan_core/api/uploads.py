@@ -1,17 +1,12 @@
 """Pictures that clients send ahead of a request, and the files of this server by their addresses.
 
 An upload is named by a fresh id and by what kind of picture it says it is; nothing of a name that a visitor chose is
-used. Uploads are kept a day, and the oldest go first when there are too many. What is in them, only `intake` looks at.
+used. How long they stay, `upload_room` decides. What is in them, only `intake` looks at.
 """
 
-import asyncio
-import os
 import re
-import shutil
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -26,10 +21,11 @@ from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
-from wan_core.errors import BackendError
+from wan_core.api.upload_room import UploadRoom, full
 from wan_core.files import FileStore, atomic_write
 from wan_core.intake.formats import FORMATS
-from wan_core.settings import Limits, Settings
+from wan_core.jobs.limits import client_of
+from wan_core.settings import Settings
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CLIP = re.compile(rf"({UUID})\.mp4")
@@ -40,8 +36,6 @@ INLINE = "upload:"  # and its name: a picture that came inside of a request
 PRIVATE = {"cache-control": "private, max-age=3600"}
 
 TOKEN_S = 15 * 60
-SHARE = 10  # uploads may take a tenth of what is kept in all
-YOUNG_S = 10 * 60  # an upload may be about to be used: it is not thrown away for another
 
 
 def local_file(data: FileStore) -> Callable[[str], Path | None]:
@@ -77,76 +71,43 @@ def named_file(data: FileStore, name: str) -> Path | None:
 
 
 class UploadFolder:
-    """Where uploads lie. `now` is the clock, in Unix seconds."""
+    """Where uploads of the HTTP API lie, within the `room` of all uploads."""
 
-    def __init__(self, folder: Path, limits: Limits, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, room: UploadRoom) -> None:
         self._folder = folder
-        self._limits = limits
-        self._now = now
+        self._room = room
 
     def new_name(self, content_type: str) -> str:
         kind = content_type.partition(";")[0].strip().lower()
         return f"{uuid.uuid4()}.{SUFFIXES.get(kind, 'bin')}"
 
-    async def write(self, name: str, content: AsyncIterator[bytes]) -> None:
-        """Keep `content` as `name`, whole or not at all. Raises BackendError without room."""
-        await self._make_room()
-        try:
-            with atomic_write(self._folder / name) as part, part.open("xb") as file:
-                async for chunk in content:
-                    file.write(chunk)
-        except OSError as error:
-            raise _full() from error
+    async def write(self, name: str, content: AsyncIterator[bytes], size: int, client: str = "") -> None:
+        """Keep `content`, of `size` bytes at most, as `name`, whole or not at all. Raises BackendError without room."""
+        async with self._room.hold(size, client):
+            try:
+                with atomic_write(self._folder / name) as part, part.open("xb") as file:
+                    async for chunk in content:
+                        file.write(chunk)
+            except OSError as error:
+                raise full() from error
 
     async def create(self, name: str) -> IO[bytes]:
-        """A new file called `name`, unbuffered. Raises BackendError without room."""
-        await self._make_room()
-        try:
-            return (self._folder / name).open("xb", buffering=0)
-        except OSError as error:
-            raise _full() from error
+        """A new file called `name`, unbuffered, which is soon removed. Raises BackendError without room."""
+        async with self._room.hold(0):
+            try:
+                return (self._folder / name).open("xb", buffering=0)
+            except OSError as error:
+                raise full() from error
 
     def remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
-
-    def tidy(self) -> None:
-        """Remove what is too old, then the oldest until the rest fits; young uploads stay."""
-        files = sorted(self._files(), reverse=True)
-        excess = sum(size for _, size, _ in files) - self._room
-        for age, size, path in files:
-            if age > self._limits.keep_results_s or (excess > 0 and age > YOUNG_S):
-                path.unlink(missing_ok=True)
-                excess -= size
-
-    async def _make_room(self) -> None:
-        await asyncio.to_thread(self.tidy)
-        await asyncio.to_thread(self._refuse_if_full)
-
-    @property
-    def _room(self) -> int:
-        return self._limits.keep_bytes // SHARE
-
-    def _refuse_if_full(self) -> None:
-        used = sum(size for _, size, _ in self._files())
-        if used > self._room or shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes:
-            raise _full()
-
-    def _files(self) -> list[tuple[float, int, Path]]:
-        """Age in seconds, bytes and path of every file, those still being written included."""
-        files = []
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # another upload has got its name meanwhile
-                    status = entry.stat(follow_symlinks=False)
-                    files.append((self._now() - status.st_mtime, status.st_size, Path(entry.path)))
-        return files
 
 
 class Uploads:
     """The routes of fal's storage, as both of its clients use them, and those of our own files."""
 
-    def __init__(self, settings: Settings, keys: Keys) -> None:
-        self.folder = UploadFolder(settings.files.uploads, settings.limits)
+    def __init__(self, settings: Settings, keys: Keys, room: UploadRoom) -> None:
+        self.folder = UploadFolder(settings.files.uploads, room)
         self._settings = settings
         self._keys = keys
         self._passes = Passes()
@@ -213,7 +174,10 @@ class Uploads:
         return self._serve_file(name if CLIP.fullmatch(name) else "")
 
     async def _keep(self, name: str, request: Request) -> Response:
-        await self.folder.write(name, request.stream())
+        length, peer = request.headers.get("content-length", ""), request.client
+        size = int(length) if length.isdecimal() and len(length) < 20 else self._settings.limits.max_upload_bytes
+        client = client_of(request.headers, peer.host if peer else None, self._settings)
+        await self.folder.write(name, request.stream(), size, client.id)
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
     def _serve_file(self, name: str) -> Response:
@@ -224,7 +188,3 @@ class Uploads:
 
     def _links(self, request: Request) -> Links:
         return Links.of(request, self._settings)
-
-
-def _full() -> BackendError:
-    return BackendError("storage_full", "This server has no room for more files. Try again later.", retry_after_s=600)

@@ -10,10 +10,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from wan_core import settings
 from wan_core.backends.messages import (
     Answer,
     Cancel,
@@ -22,33 +21,27 @@ from wan_core.backends.messages import (
     Expand,
     Expanded,
     Happened,
-    NeedsFreshProcess,
     Raised,
     Run,
     command_line,
     read_answer,
 )
 from wan_core.errors import BackendError, from_plain
-from wan_core.events import Event, Finished, Job, Log, Stage
+from wan_core.events import Event, Finished, Job, Stage
 from wan_core.settings import APP_FOLDER, Limits
 
 log = logging.getLogger(__name__)
 
+WORKER = ["-m", "wan_core.backends.worker"]
 CANCEL_PATIENCE_S = 30.0
 LOST = "The worker process died."
 
 
 class LocalBackend:
-    """One job at a time; `expand` may run beside it.
+    """One job at a time; `expand` may run beside it."""
 
-    `environment`: variables for the worker, on top of this process's.
-    """
-
-    def __init__(
-        self, limits: Limits, wall_limit_s: Callable[[Job], float], environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, limits: Limits, wall_limit_s: Callable[[Job], float]) -> None:
         self._limits = limits
-        self._environment = environment or {}
         self._wall_limit_s = wall_limit_s
         self._mutex = threading.Lock()
         self._worker: Worker | None = None
@@ -59,22 +52,14 @@ class LocalBackend:
 
     def run(self, job: Job) -> Iterator[Event]:
         yield Stage("loading", "Waiting for the model's process.")
-        deadline = time.monotonic() + self._wall_limit_s(job)
         worker = self._ready_worker()
-        while not (yield from self._run_in(worker, job, deadline)):
-            yield Log("Another engine was loaded: a fresh process takes its place.")
-            worker = self._replace(worker)
-
-    def _run_in(self, worker: "Worker", job: Job, deadline: float) -> Generator[Event, None, bool]:
-        """Return `False` if `worker` holds another engine and did nothing."""
+        deadline = time.monotonic() + self._wall_limit_s(job)
         with worker.conversation(job.id, Run(job)) as answers:
             while True:
                 event = self._next_event(worker, answers, deadline)
-                if event is None:
-                    return False
                 yield event
                 if isinstance(event, Finished):
-                    return True
+                    return
 
     def cancel(self, job_id: str) -> None:
         worker = self._worker
@@ -103,37 +88,23 @@ class LocalBackend:
                 self._worker.kill()  # dead already: this closes its pipes
                 self._worker = None
             if self._worker is None:
-                self._worker = Worker(self._environment)
+                self._worker = Worker()
             return self._worker
 
-    def _replace(self, worker: "Worker") -> "Worker":
-        """End a worker whose engine is in the way; whoever asked it something asks again."""
-        worker.replaced = True
-        worker.kill()
-        return self._ready_worker()
-
     def _ask(self, question: Check | Expand) -> Answer:
-        while True:
-            worker = self._ready_worker()
-            with worker.conversation(question.id, question) as answers:
-                try:
-                    return _next_answer(answers, self._limits.question_s)
-                except queue.Empty:
-                    raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
-                except BackendError as error:
-                    if error.type != "worker_lost" or not worker.replaced:
-                        raise
+        with self._ready_worker().conversation(question.id, question) as answers:
+            try:
+                return _next_answer(answers, self._limits.question_s)
+            except queue.Empty:
+                raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
 
-    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event | None:
-        """`None`: the worker holds another engine."""
+    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event:
         try:
             left = deadline - time.monotonic()
             answer = _next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
         except queue.Empty:
             worker.kill()
             raise BackendError("worker_lost", "The job took too long and was stopped.") from None
-        if isinstance(answer, NeedsFreshProcess):
-            return None
         assert isinstance(answer, Happened)
         return answer.event
 
@@ -157,18 +128,16 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 
 
 class Worker:
-    """Each conversation has a queue; `None` in it means the process died. `replaced`: it was ended on purpose."""
+    """Each conversation has a queue; `None` in it means the process died."""
 
-    replaced = False
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "wan_core.backends.worker"],
+            [sys.executable, *WORKER],
             cwd=APP_FOLDER,
-            env=settings.with_variables(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # whatever is printed, the next line may be an answer
         )
         self._mutex = threading.Lock()
         self._conversations: dict[str, Answers] = {}
@@ -248,7 +217,7 @@ class Worker:
         try:
             answer = read_answer(line)
         except ValueError:
-            log.warning("the worker said %.200r, which is no answer", line)
+            log.warning("the worker said %d characters that are no answer", len(line))
             return
         with self._mutex:
             waiting = self._conversations.get(answer.id)

@@ -7,14 +7,14 @@ found `running` at start is from a dead process.
 import fcntl
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from wan_core.errors import BackendError
 from wan_core.events import JOB, OUTCOME, Finished, Outcome, Status, Stopped
@@ -51,6 +51,7 @@ SELECT pool, client, started_at FROM (
 """
 OVER = ("done", "failed", "cancelled")
 UNUSABLE = "This server cannot read or write its list of jobs: its disk may be full. Try again later."
+GONE = "This server's data folder was emptied or moved while it ran. Its owner has to restart it."
 NEWER = "{path} was written by a newer version of this app. Update the app, or set WAN_DATA_DIR to another folder."
 UNOPENED = "{path} cannot be opened ({error}). Check the disk, or set WAN_DATA_DIR to another folder."
 SOUND = ".sound"
@@ -75,7 +76,7 @@ class JobStore:
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file = _lock(path.with_suffix(".lock"))
+        self._locks = _lock(path.with_suffix(".lock"))
         self._mutex = threading.Lock()
         self._now = now
         self._reading = threading.Lock()
@@ -83,8 +84,9 @@ class JobStore:
         try:
             self._db = _open(path)
             self._reader = _open_reader(path)
+            self._inode = path.stat().st_ino
         except BaseException:
-            self._lock_file.close()
+            self._locks.close()
             raise
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class JobStore:
             self._db.close()
             if self._is_sound:
                 _note_sound(self._path)
-        self._lock_file.close()
+        self._locks.close()
 
     def add(self, *jobs: NewJob) -> list[Row]:
         """Add all or none."""
@@ -283,8 +285,19 @@ class JobStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._refuse_if_gone()
         with self._storage_errors(), self._mutex, self._db:
             yield self._db
+
+    def _refuse_if_gone(self) -> None:
+        """What is written to a file without a name is lost with this process."""
+        try:
+            found = self._path.stat().st_ino
+        except OSError:
+            found = None
+        if found != self._inode:
+            log.error("%s is gone or another file; nothing is stored until this app is restarted", self._path)
+            raise BackendError("storage_full", GONE, retry_after_s=RETRY_AFTER_S)
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -296,16 +309,20 @@ class JobStore:
             raise BackendError("storage_full", UNUSABLE, retry_after_s=RETRY_AFTER_S) from error
 
 
-def _lock(path: Path) -> TextIO:
-    """The kernel unlocks when the process dies."""
-    lock_file = path.open("w")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock_file.close()
-        busy = f"Another app is using {path.parent}. Stop it, or set WAN_DATA_DIR to another folder."
-        raise SystemExit(busy) from None
-    return lock_file
+def _lock(path: Path) -> ExitStack:
+    """Lock the file, as older versions do, and its folder: a file may be deleted, and a new one is not locked.
+
+    The kernel unlocks when the process dies.
+    """
+    with ExitStack() as locks:
+        for descriptor in (os.open(path, os.O_RDWR | os.O_CREAT, 0o644), os.open(path.parent, os.O_RDONLY)):
+            locks.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                busy = f"Another app is using {path.parent}. Stop it, or set WAN_DATA_DIR to another folder."
+                raise SystemExit(busy) from None
+        return locks.pop_all()
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -23,7 +23,13 @@ UNREADABLE = "The values of this request do not fit what it is for. Reload the p
 
 
 class Page(gr.Blocks):
-    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print."""
+    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print, and that forgets closed sessions."""
+
+    def forget_session(self, request: gr.Request) -> None:
+        """For `unload`. Gradio itself would keep what it knows of a closed page for ever."""
+        holder, session = self.state_holder, str(request.session_hash)
+        holder.session_data.pop(session, None)
+        holder.time_last_used.pop(session, None)
 
     async def preprocess_data(self, *args: Any, **options: Any) -> Any:
         try:

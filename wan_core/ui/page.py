@@ -100,6 +100,7 @@ def build(
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
         opened = page.load(form_events.address, [visit], form_events.outputs_with_screen, **AT_ONCE)
         opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, **RUN)
+        page.unload(page.forget_session)
         add_endpoint(jobs, settings, choice.profile.name)
         add_explore_endpoint(sweeps, settings, choice.profile.name)
     for component in page.blocks.values():

@@ -3,6 +3,7 @@
 Trap: Gradio decodes uploads, and fetches any address in an event's data, before our functions are called.
 """
 
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -27,7 +28,9 @@ def copy_to_uploads(file: Path) -> str:
     folder = uploads_folder() / "lent"
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / file.name
-    if not copy.is_file():
+    try:
+        os.utime(copy)  # in use again: the oldest unused copies go first
+    except FileNotFoundError:
         with atomic_write(copy) as part:
             shutil.copyfile(file, part)
     return str(copy)

@@ -31,6 +31,10 @@ SECTIONS = {
 }
 Fal = Literal["closed", "own_key", "open"]
 """Whether jobs may run on fal: no, with the visitor's own key, or on the host's key too."""
+FRAME_NOTE = (
+    '<p class="small">Another site shows this page in a frame. To give your own fal key, '
+    '<a href="." target="_blank" rel="noopener">open the page in a tab of its own</a>.</p>'
+)
 KEY_HELP: dict[Fal, str] = {
     "closed": "",
     "own_key": "Needed to run on fal: this server has no key of its own. Used for one run, never stored.",
@@ -157,6 +161,7 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
                 visible=fal != "closed",
             ),
         )
+        gr.HTML(FRAME_NOTE, elem_classes="frame-note", visible=fal != "closed")
         return gr.Textbox(
             label="Your own fal key",
             info=KEY_HELP[fal],

@@ -1,6 +1,7 @@
 """Colours, fonts and scripts of the page, as arguments of `launch()`; all served from this machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.explore import assets
 from wan_core.ui.long_links import RefuseLongLinks
 from wan_core.ui.quiet_queue import MOST_AT_ONCE, quieten
+
+Lifespan = Callable[..., AbstractAsyncContextManager[None]]
 
 HERE = Path(__file__).parent
 SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -36,13 +39,21 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch(page: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> None:
+def launch(
+    page: gr.Blocks,
+    *,
+    routes: Sequence[BaseRoute],
+    middleware: Sequence[Middleware],
+    lifespan: Lifespan | None = None,
+) -> None:
     """Serve `page`, with `routes` before Gradio's own, until the process is told to stop."""
     quieten(page._queue)
-    page.launch(mcp_server=True, **app_options(routes, middleware))
+    page.launch(mcp_server=True, **app_options(routes, middleware, lifespan))
 
 
-def app_options(routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> dict[str, Any]:
+def app_options(
+    routes: Sequence[BaseRoute], middleware: Sequence[Middleware], lifespan: Lifespan | None = None
+) -> dict[str, Any]:
     """All arguments for `launch()`: the page's own, and the server's."""
     return {
         "max_threads": MOST_AT_ONCE,
@@ -53,6 +64,7 @@ def app_options(routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -
             "routes": list(routes),
             "middleware": [Middleware(RefuseLongLinks), *middleware],
             "exception_handlers": FAULT_HANDLERS,
+            **({"lifespan": lifespan} if lifespan else {}),
         },
         **launch_options(),
     }
@@ -66,6 +78,7 @@ def launch_options() -> dict[str, Any]:
         "head": f"<script>{scripts()}\n{assets.scripts()}</script>",
         "footer_links": ["api"],
         "max_file_size": Limits().max_upload_bytes,
+        "state_session_capacity": Limits().page_sessions,
     }
 
 
