@@ -51,7 +51,7 @@ def take_a_visit(browser: Browser, address: str) -> StorageState:
             unfold(page, section)
         page.wait_for_timeout(800)
         page.screenshot(path=HERE / "everything.png", full_page=True)
-        for box in page.locator("#strip input[type=checkbox]").all():
+        for box in page.locator("#strip .card input[type=checkbox]").all():
             box.check()
         page.wait_for_timeout(1200)
         page.locator("#strip").screenshot(path=HERE / "comparison.png")

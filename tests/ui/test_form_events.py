@@ -69,7 +69,7 @@ def test_an_example_sets_picture_prompt_and_preset(desk: Desk, number: int) -> N
         assert values["picture"] is None and values["image_url"] == schema.EXAMPLE_IMAGE_URL
 
 
-def test_a_clip_of_the_strip_brings_all_its_settings_back(desk: Desk, caller: gr.Request) -> None:
+def test_a_clip_of_the_history_brings_all_its_settings_back(desk: Desk, caller: gr.Request) -> None:
     own = {name: value for name, value in OTHER.items() if name not in ("image_url", "seed")}
     visit = a_clip(desk, caller, **own, seed="12")
     assert visit.clip
@@ -141,23 +141,6 @@ def test_the_switch_for_detail_is_there_only_where_frames_are_drawn_small(desk: 
 def test_a_clip_that_is_gone_says_so(desk: Desk) -> None:
     with pytest.raises(gr.Error, match="no longer kept"):
         desk.form_events.clip({}, event(clip="8b0f1b5e-0000-4000-8000-000000000000"))
-
-
-def test_the_cards_say_what_differs(desk: Desk, caller: gr.Request) -> None:
-    first = a_clip(desk, caller, seed="1")
-    plain = asyncio.run(desk.run_events.submit(caller, "", first.plain, "", *desk.values(seed="2", num_frames=33)))[
-        desk.screen.visit
-    ]
-
-    async def to_its_end() -> Any:
-        async for shown in desk.run_events.watch(plain):
-            last = shown
-        return last
-
-    strip = asyncio.run(to_its_end())[desk.screen.strip]
-    newest, oldest = strip.split('class="card"')[1:]
-    assert "Number of frames: 33 · Seed: 2" in newest and "Another picture" not in newest
-    assert "a walk" in oldest
 
 
 def test_a_preset_names_what_it_replaced_of_the_visitors_own_and_undo_brings_it_back(desk: Desk) -> None:

@@ -44,13 +44,12 @@ def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
     return asyncio.run(collect())
 
 
-def test_a_run_ends_with_the_clip_its_facts_and_a_card_in_the_strip(desk: Desk, caller: gr.Request) -> None:
+def test_a_run_ends_with_the_clip_and_its_facts(desk: Desk, caller: gr.Request) -> None:
     visit = submit(desk, caller, seed="7")
     *_, last = watch(desk, visit)
     assert f'src="files/{visit.job}.mp4"' in last["player"]
     assert '<code id="seed-used">7</code>' in last["facts"] and "a walk" in last["facts"]
-    assert f'data-clip="{visit.job}"' in last["strip"]
-    assert last["status"] == "" and Visit.of(last["visit"]).clips == (visit.job,)
+    assert last["status"] == "" and Visit.of(last["visit"]).clip == visit.job
     assert last["generate"]["interactive"] and not last["cancel"]["visible"]
 
 

@@ -13,7 +13,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
 from wan_core.profiles import FULL_MODEL, Choice, Machine, draws_small, profiles, why_not
-from wan_core.ui import chips, end_picture, examples, picker, saved, strip
+from wan_core.ui import chips, end_picture, examples, history, picker, saved
 from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import ParsedLink, parse_link
@@ -77,9 +77,9 @@ class FormEvents:
             return self._preset(presets()[example.preset], where) | self._form.show(own | {"prompt": example.prompt})
 
     def clip(self, visit: object, event: gr.EventData) -> Filled:
-        """Show a clip of the strip and its settings."""
+        """Show a clip of the history and its settings."""
         with as_gradio_error():
-            chosen = Visit.of(visit).with_shown_clip(strip.chosen_clip(event))
+            chosen = Visit.of(visit).with_shown_clip(history.chosen_clip(event))
             record = self._jobs.get(chosen.clip) if chosen.clip else None
             if record is None:
                 raise gr.Error(GONE, print_exception=False)

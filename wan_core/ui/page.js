@@ -1,4 +1,4 @@
-// What the page does in the browser alone: the crop frame, the player, the strip with its comparison, copying links.
+// What the page does in the browser alone: the crop frame, the player, copying links.
 // Nothing here knows sizes or settings; it shows what the server has computed.
 window.wan = (() => {
   // An embedded page of a private window has no storage, and Gradio asks for it: give it one that ends with the page.
@@ -112,82 +112,6 @@ window.wan = (() => {
     element.scrollIntoView({block: 'start', behavior: still() ? 'auto' : 'smooth'});
   }
 
-  // ---- the strip: click plays and restores, two ticks compare
-
-  function stripClick(element, event, choose) {
-    const card = event.target.closest('button[data-clip]');
-    if (card) return choose(card.dataset.clip);
-    if (event.target.matches('input[data-compare]')) strip(element, event.target);
-  }
-
-  function strip(element, latest) {
-    const ticked = [...element.querySelectorAll('input[data-compare]:checked')];
-    if (ticked.length > 2) ticked.find(box => box !== latest).checked = false;
-    const two = [...element.querySelectorAll('input[data-compare]:checked')].reverse();
-    const place = element.querySelector('.compare');
-    if (!place) return;
-    place.hidden = two.length !== 2;
-    place.replaceChildren(...(two.length === 2 ? pair(two) : []));
-  }
-
-  function pair(two) {
-    const sides = two.map(box => {
-      const figure = document.createElement('figure'), video = document.createElement('video');
-      Object.assign(video, {src: `files/${box.dataset.compare}.mp4`, muted: true, loop: false, playsInline: true});
-      video.setAttribute('aria-label', box.dataset.label);
-      const words = document.createElement('figcaption');
-      words.textContent = box.dataset.label;
-      figure.append(video, words);
-      return figure;
-    });
-    const videos = sides.map(side => side.querySelector('video'));
-    const row = document.createElement('div');
-    row.className = 'pair';
-    row.append(...sides);
-    return [row, controls(videos, Math.max(...two.map(box => box.dataset.fps)))];
-  }
-
-  // one clock for both: the first leads, the second is brought back whenever it strays by more than a frame
-  function controls(videos, fps) {
-    const [first, second] = videos, bar = document.createElement('div');
-    bar.className = 'pair-controls';
-    bar.innerHTML = `<button type="button" data-do="play">Play</button>
-      <button type="button" data-do="back" aria-label="One frame back">−1</button>
-      <button type="button" data-do="on" aria-label="One frame on">+1</button>
-      <input type="range" min="0" max="1" step="any" value="0" aria-label="Position in both clips">
-      <label><input type="checkbox" data-do="slow"> half speed</label>`;
-    const button = bar.querySelector('[data-do=play]'), slider = bar.querySelector('[type=range]');
-    const length = () => Math.min(...videos.map(video => video.duration || Infinity));
-    const seek = seconds => videos.forEach(video => { video.currentTime = Math.max(0, Math.min(seconds, length())); });
-    const playing = on => {
-      button.textContent = on ? 'Pause' : 'Play';
-      videos.forEach(video => on ? video.play().catch(() => {}) : video.pause());
-    };
-    const follow = () => {
-      if (!bar.isConnected) return;
-      if (!first.paused) {
-        if (first.ended || second.ended || first.currentTime >= length() - 0.02) { seek(0); playing(true); }
-        else if (Math.abs(first.currentTime - second.currentTime) > 0.03) second.currentTime = first.currentTime;
-        slider.value = first.currentTime / length() || 0;
-      }
-      requestAnimationFrame(follow);
-    };
-    button.onclick = () => playing(first.paused);
-    slider.oninput = () => { playing(false); seek(slider.value * length()); };
-    bar.onclick = event => {
-      const step = {back: -1, on: 1}[event.target.dataset.do];
-      if (step) { playing(false); seek(first.currentTime + step / fps); slider.value = first.currentTime / length(); }
-    };
-    bar.onchange = event => {
-      if (event.target.dataset.do === 'slow') videos.forEach(v => { v.playbackRate = event.target.checked ? 0.5 : 1; });
-    };
-    Promise.all(videos.map(video => new Promise(done => { video.oncanplay = done; }))).then(() => {
-      if (!still()) playing(true);
-    });
-    requestAnimationFrame(follow);
-    return bar;
-  }
-
   // ---- copying
 
   const pageAddress = () => location.origin + location.pathname;
@@ -285,5 +209,5 @@ window.wan = (() => {
     }
   }).observe(document, {childList: true, subtree: true});
 
-  return {settle, crop, play, strip, stripClick, note, copyLink, copyEmbed, leaveLink};
+  return {settle, crop, play, note, copyLink, copyEmbed, leaveLink};
 })();

@@ -23,6 +23,7 @@ from wan_core.ui.explore.endpoint import add_explore_endpoint
 from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
 from wan_core.ui.explore.tab import build_press, build_tab
 from wan_core.ui.form_events import FormEvents
+from wan_core.ui.history import History, build_history
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
@@ -71,6 +72,7 @@ def build(
                         screen = build_screen(visit, left.generate, left.cancel)
                     with gr.Tab("Explore", id=EXPLORE_TAB, render_children=True):
                         explore_tab = build_tab(build_press(varied(left.form)))
+                shelf = build_history()
                 parts = SummaryParts(left.presets, left.outcome, left.faults, left.link, left.file, *build_snippets())
         run_events = RunEvents(jobs, settings, left.form, screen, left.faults)
         retuning = Retuning(left.form, RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips), notices)
@@ -85,6 +87,9 @@ def build(
         _connect_retuning(left, retuning)
         _connect_copies(left)
         sweeps = sweeps or SweepService(jobs, jobs.files)
+        shelf.shelf.submit(History(jobs, sweeps).facts, None, [shelf.facts], **AT_ONCE)
+        shown = shelf.shelf.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, **RUN)
+        shown.success(lambda: gr.Tabs(selected=CLIP_TAB), None, [tabs], **AT_ONCE)
         explore_events = ExploreEvents(sweeps, settings, estimator, left.form, explore_tab, visit, tabs)
         connect(
             explore_tab,
@@ -95,6 +100,8 @@ def build(
             fal_key=left.fal_key,
             watch_clip=run_events.watch,
             clip_outputs=screen.outputs,
+            shelf=shelf.shelf,
+            saved=left.saved,
         )
         if expand is not None:
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
@@ -203,7 +210,6 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     form, where = [left.tuned, *left.form.inputs], [left.form["where"]]
     left.presets.click(form_events.preset, form, form_events.outputs, **RUN)
     left.examples.click(form_events.example, where, form_events.outputs, **RUN)
-    screen.strip.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, **RUN)
     left.saved.upload(form_events.restore_settings, where, form_events.outputs, **RUN)
     left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]

@@ -130,8 +130,8 @@ class RunEvents:
     def _end(self, record: JobRecord, visit: Visit) -> dict[Component, Any]:
         """The clip, or a visit that no longer follows the job."""
         if isinstance(record.outcome, Finished):
-            return self._screen.clip(self._jobs, visit.with_clip(record.job.id))
-        return {self._screen.visit: Visit(None, visit.clip, visit.clips).plain}
+            return self._screen.clip(self._jobs, visit.with_shown_clip(record.job.id))
+        return {self._screen.visit: Visit(None, visit.clip).plain}
 
     def _client(self, request: gr.Request) -> Client:
         peer = request.client.host if request.client else None

@@ -49,6 +49,11 @@ def axes_in(event: gr.EventData) -> str:
     return str(getattr(event, "explore", "") or "")
 
 
+def is_grid(event: gr.EventData) -> bool:
+    """Whether the file is an exported grid, not a clip."""
+    return bool(getattr(event, "grid", False))
+
+
 def has_axes_alone(event: gr.EventData) -> bool:
     return bool(axes_in(event)) and not getattr(event, "settings", "")
 

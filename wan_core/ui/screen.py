@@ -1,4 +1,4 @@
-"""The components of the right column: status, preview, player, facts and strip."""
+"""The components of the right column: status, preview, player and facts."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -8,8 +8,8 @@ from gradio.components import Component
 
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
-from wan_core.ui import result, strip
-from wan_core.ui.visit import Visit, finished_records
+from wan_core.ui import result
+from wan_core.ui.visit import Visit
 
 AGAIN = "Finish again with the current frame and encoding settings"
 
@@ -25,7 +25,6 @@ class Screen:
     facts: gr.HTML
     again: gr.Button
     keep_seed: gr.Button
-    strip: gr.HTML
     generate: gr.Button
     cancel: gr.Button
 
@@ -51,7 +50,6 @@ class Screen:
             self.facts: result.facts(jobs, record),
             self.again: _again(jobs, record),
             self.keep_seed: gr.update(visible=jobs.result(record) is not None),
-            self.strip: strip.strip(finished_records(jobs, visit), visit.clip, jobs.files),
         }
 
 
@@ -63,8 +61,7 @@ def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button)
     with gr.Row(elem_id="clip-buttons", elem_classes="not-in-embed"):
         again = gr.Button(AGAIN, visible=False, size="sm", scale=3, elem_id="finish-again")
         keep_seed = gr.Button("Use this seed", visible=False, size="sm", scale=1, min_width=120, elem_id="keep-seed")
-    shelf = gr.HTML(elem_id="strip", elem_classes="not-in-embed", js_on_load=strip.STRIP_JS)
-    return Screen(visit, status, preview, player, facts, again, keep_seed, shelf, generate, cancel)
+    return Screen(visit, status, preview, player, facts, again, keep_seed, generate, cancel)
 
 
 def _again(jobs: JobService, record: JobRecord | None) -> Any:

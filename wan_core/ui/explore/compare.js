@@ -7,6 +7,7 @@ window.wanExplore ??= {};
   const BLINK_MS = 600;  // well below three flashes a second
   const AMPLIFY = [1, 2, 4, 8, 16];
   const WIDEST = 960;
+  const MOST_SHARED = 6;  // more is no help
 
   /** For each clip what no other shares, as text; and what all share. `clips`: `{label, settings}`. */
   function differences(clips) {
@@ -97,7 +98,7 @@ window.wanExplore ??= {};
       const {each, shared} = differences(this.clips), line = document.createElement('p');
       each.forEach((said, at) => pairs(this.sides[at].figure.querySelector('figcaption'), said, this.clips[at].label));
       line.className = 'small shared';
-      if (shared.length) pairs(line, shared, '', this.clips.length > 2 ? 'All: ' : 'Both: ');
+      if (shared.length && shared.length <= MOST_SHARED) pairs(line, shared, '', this.clips.length > 2 ? 'All: ' : 'Both: ');
       return line;
     }
 

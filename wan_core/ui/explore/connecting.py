@@ -33,8 +33,10 @@ def connect(
     fal_key: gr.Textbox,
     watch_clip: Callable[..., Any],
     clip_outputs: list[Any],
+    shelf: gr.HTML,
+    saved: gr.HTML,
 ) -> None:
-    """`watch_clip` with `clip_outputs` follows a promoted clip."""
+    """`watch_clip` with `clip_outputs` follows a promoted clip; `shelf` opens grids, `saved` brings axes back."""
     refresh: dict[str, Any] = {
         "fn": events.refresh,
         "inputs": [seen_picture, *events.inputs],
@@ -63,6 +65,9 @@ def connect(
     tab.cancel.click(events.cancel, [tab.sweep], None, **AT_ONCE)
     acted = tab.grid.click(events.act, [tab.sweep, visit], events.action_outputs, **RUN)
     acted.success(watch_clip, [visit], clip_outputs, **RUN)
+    opened = shelf.select(events.open, None, [*events.sweep_outputs, _tabs(events)], **RUN)
+    opened.success(**watch)
+    saved.upload(events.restore_axes, None, [*axes, tab.scout, _tabs(events)], **AT_ONCE)
     tab.link.change(inputs=[tab.link], js="wanVary.copied", **BROWSER)
     for kind, button in tab.exports.items():
         button.click(partial(events.export, kind), [tab.sweep], [tab.file], **{**RUN, "show_progress": "minimal"})

@@ -28,6 +28,7 @@ from wan_core.jobs.sweeps import GONE, Sweep, SweepService
 from wan_core.profiles import Machine, profiles, why_not
 from wan_core.schema import MAX_SEED
 from wan_core.settings import Settings
+from wan_core.ui import saved
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import PICTURE_IS_UPLOADED, UPLOAD_BOXES, Form, fields_of, uploads_of
 from wan_core.ui.errors import as_gradio_error
@@ -212,6 +213,20 @@ class ExploreEvents:
     @property
     def load_outputs(self) -> list[Any]:
         return [*self.sweep_outputs, *self._tab.axis_outputs, self._tab.scout, self._tabs]
+
+    def open(self, event: gr.EventData) -> Shown:
+        """Show a grid of the history."""
+        with as_gradio_error():
+            sweep = self._sweeps.require(clicked(event, "sweep"))
+            return self._show(sweep) | {self._tabs: gr.Tabs(selected=EXPLORE_TAB)}
+
+    def restore_axes(self, event: gr.EventData) -> Shown:
+        """The axes in a file: of a clip of a grid, or of an exported grid, which shows the tab too."""
+        asked = definitions.from_text(saved.axes_in(event))
+        if asked is None:
+            return {self._tab.scout: gr.skip()}
+        tab = {self._tabs: gr.Tabs(selected=EXPLORE_TAB)} if saved.is_grid(event) else {}
+        return show(self._tab.axes, asked) | {self._tab.scout: asked.scout} | tab
 
     def cancel(self, stored: object) -> None:
         with as_gradio_error():

@@ -13,13 +13,14 @@ window.wanExplore ??= {};
   };
   const json = text => { try { return JSON.parse(text); } catch { return undefined; } };
 
-  /** `{settings, explore, note}`: a recipe of this app as text, the axes of a grid as text, and a sentence. */
+  /** `{settings, explore, grid, note}`: a recipe of this app as text, the axes of a grid as text, whether the file is an
+   *  exported grid, and a sentence. */
   async function settingsIn(file) {
     const texts = await textsOf(file), comment = texts.comment ?? '';
     const own = json(comment);
     if (own?.app === APP) return {settings: comment, explore: axesIn(own), note: ''};
     const axes = axesIn(own) || axesOfTable(comment);
-    if (axes) return {settings: own?.shared ? recipe(own.shared) : '', explore: axes, note: ''};
+    if (axes) return {settings: own?.shared ? recipe(own.shared) : '', explore: axes, grid: true, note: ''};
     const found = foreign(texts, own);
     if (!found) return {settings: '', explore: '', note: ''};
     const {request, notes} = translated(found.values);
