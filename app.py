@@ -50,14 +50,14 @@ class Service:
         self.store.close()
 
 
-def build_service(host: Settings) -> Service:
-    """Build without starting anything."""
+def build_service(host: Settings, worker: Backend | None = None) -> Service:
+    """Build without starting anything. `worker`: in the place of this machine's own."""
     machine, per_client_limits = profiles.detect(host), not host.listens_on_loopback
     choice = profiles.choose(host, machine)
     estimator = Estimator(machine, Calibration(host.files.calibration), film_on_cpu=host.film_on_cpu)
     store = JobStore(host.files.database)
     budget, keys = FalBudget(store, host, per_client=per_client_limits), FalKeys(store, host.fal_key)
-    local, enter = _local_pool(host, choice, estimator)
+    local, enter = _local_pool(host, choice, estimator, worker)
     remote = WorkerPool(_fal_backend(host, store, keys, budget), PARALLEL_FAL_JOBS)
     runner = JobRunner(
         store,
@@ -91,9 +91,11 @@ def _fal_backend(host: Settings, store: JobStore, keys: FalKeys, budget: FalBudg
 
 
 def _local_pool(
-    host: Settings, choice: Choice, estimator: Estimator
+    host: Settings, choice: Choice, estimator: Estimator, worker: Backend | None
 ) -> tuple[WorkerPool, Callable[[gr.Blocks, Request], None]]:
     """Return the pool, and what prepares an HTTP request's context for it."""
+    if worker is not None:
+        return WorkerPool(worker, concurrency=1), lambda page, request: None
     if not estimator.machine.zero_gpu:
         backend: Backend = LocalBackend(host.limits, partial(estimator.wall_limit_s, limits=host.limits))
         return WorkerPool(backend, concurrency=1), lambda page, request: None

@@ -35,6 +35,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.rows import NewJob, Row
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
+from wan_core.jobs.stored_png import write_png
 from wan_core.pricing import dollars_on_fal
 from wan_core.schema import MAX_SEED, ImageToVideoInput
 from wan_core.settings import Limits
@@ -456,7 +457,7 @@ class JobService:
 
 def _save(path: Path, abandoned: threading.Event, picture: Image.Image) -> Size:
     with writing_to_disk("The picture could not be stored"), atomic_write(path) as part:
-        picture.save(part, "PNG", compress_level=1)
+        write_png(picture, part)
     if abandoned.is_set():
         path.unlink(missing_ok=True)
     return Size(*picture.size)
