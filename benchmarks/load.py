@@ -201,7 +201,7 @@ def bursts(asked: argparse.Namespace) -> None:
         others = Counter(answer.status for answer in answers if answer.status not in (200, 429))
         without = sum(not answer.has_retry_after for answer in refused)
         print(
-            f"L2 500 from {name}: {accepted} accepted, the running one included (at most {most}) · {len(refused)} × 429, "
+            f"L2 500 from {name}: {accepted} accepted with the running one (at most {most}) · {len(refused)} × 429, "
             f"{without} without Retry-After, p95 {p95([a.took_s for a in refused]):.2f} s (aim: 1) · "
             f"others {dict(others)} · page p95 {p95(pages) * 1000:.0f} ms (aim: 500)",
             flush=True,
