@@ -116,6 +116,7 @@ def test_an_enum_takes_its_words_only_and_the_sentence_lists_them(name: str) -> 
     for word in IMAGE_TO_VIDEO.choices(name):
         assert getattr(IMAGE_TO_VIDEO.parse(MINIMAL | {name: word}), name) == word
     error = fault(**{name: "other"})
+    assert (error.type, error.context) == ("one_of", {"expected": list(IMAGE_TO_VIDEO.choices(name))})
     assert ", ".join(IMAGE_TO_VIDEO.choices(name)) in error.message and "'other'" in error.message
 
 

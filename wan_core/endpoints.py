@@ -105,6 +105,9 @@ class Endpoint:
         context = {key: limit for key, limit in fault.get("ctx", {}).items() if key != "error"}
         if name not in self.fields:
             return InputError("body", fault["type"], "The request must be a JSON object with fal's fields.")
+        if fault["type"] == "literal_error":  # fal's word, with its context
+            expected = {"expected": list(self.choices(name))}
+            return InputError(name, "one_of", f"{name} {self._advice(name, fault)}", expected)
         return InputError(name, fault["type"], f"{name} {self._advice(name, fault)}", context)
 
     def _advice(self, name: str, fault: ErrorDetails) -> str:

@@ -283,10 +283,20 @@ class File(BaseModel):
     file_size: int | None = Field(None, description="The size of the file in bytes.")
 
 
+class VideoFile(File):
+    """What fal says of some videos, and we of all."""
+
+    width: int | None = Field(None, description="The width of the video in pixels.")
+    height: int | None = Field(None, description="The height of the video in pixels.")
+    fps: float | None = Field(None, description="The frames per second of the video.")
+    duration: float | None = Field(None, description="The duration of the video in seconds.")
+    num_frames: int | None = Field(None, description="The number of frames of the video.")
+
+
 class ImageToVideoOutput(BaseModel):
     """The three outputs of the endpoint."""
 
-    video: File = Field(
+    video: VideoFile = Field(
         description="The generated video file.",
         examples=[{"url": "https://v3.fal.media/files/lion/Fbuh3lO_HMT-pS0DATbio_tmp08c3v477.mp4"}],
     )

@@ -1,5 +1,6 @@
 """What the routes make of faulty requests: a field, a sentence, a 4xx; never a 5xx, never an echo."""
 
+import gzip
 import json
 import math
 from typing import Any
@@ -72,6 +73,13 @@ def test_limits_travel_in_ctx(twin: Twin) -> None:
         0
     ]
     assert fault["type"] == "less_than_equal" and fault["ctx"] == {"le": MOST_FRAMES}
+
+
+def test_a_compressed_body_is_refused_by_the_name_of_its_coding(twin: Twin) -> None:
+    packed = gzip.compress(json.dumps(BODY).encode())
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", content=packed, headers=headers)
+    assert answer.status_code == 415 and "(gzip)" in answer.json()["detail"]
 
 
 def test_unknown_fields_are_ignored_as_fal_does(twin: Twin) -> None:

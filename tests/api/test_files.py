@@ -72,6 +72,22 @@ def test_a_player_gets_the_part_it_asks_for(twin: Twin, clip: str) -> None:
     assert twin.http.head(clip).headers["content-length"] == str(len(whole))
 
 
+@pytest.mark.parametrize("odd", ["bytes=abc", "bytes=", "lines=1-2", "bytes=1-2,x"])
+def test_a_range_that_is_none_is_ignored(twin: Twin, clip: str, odd: str) -> None:
+    answer = twin.http.get(clip, headers={"range": odd})
+    assert answer.status_code == 200 and answer.content == twin.http.get(clip).content
+
+
+def test_who_has_the_clip_already_is_not_sent_it_again(twin: Twin, clip: str) -> None:
+    facts = twin.http.get(clip).headers
+    tags = {"if-none-match": f'"other", W/{facts["etag"]}'}
+    for known in (tags, {"if-modified-since": facts["last-modified"]}):
+        answer = twin.http.get(clip, headers=known)
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", facts["etag"])
+    for other in ({"if-none-match": '"other"'}, {"if-modified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}):
+        assert twin.http.get(clip, headers=other).status_code == 200
+
+
 @pytest.mark.parametrize("place", ["/files/", "/cdn/files/"])
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_no_other_name_is_a_file(shared_twin: Twin, place: str, name: str) -> None:

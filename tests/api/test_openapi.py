@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from tests.api.conftest import Twin
+import pytest
+
+from tests.api.conftest import Twin, a_twin
 from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.files import FileStore
 
 PATH = "/api/openapi/queue/openapi.json"
 
@@ -32,6 +35,15 @@ def test_fields_bounds_and_words_are_the_schemas(shared_twin: Twin) -> None:
     assert published["properties"] == IMAGE_TO_VIDEO.json_schema["properties"]
     assert published["x-fal-order-properties"] == list(IMAGE_TO_VIDEO.fields)
     assert published["required"] == ["image_url", "prompt"]
+
+
+def test_a_key_is_asked_for_only_where_one_is_needed(
+    shared_twin: Twin, data: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert document(shared_twin)["security"] == []
+    monkeypatch.setenv("WAN_API_KEYS", "k1")
+    with a_twin(data) as closed:
+        assert document(closed)["security"] == [{"apiKeyAuth": []}]
 
 
 def test_every_reference_leads_somewhere(shared_twin: Twin) -> None:

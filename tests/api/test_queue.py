@@ -115,6 +115,11 @@ def test_the_result_is_fals_three_outputs(twin: Twin) -> None:
     video = result["video"]
     assert video["url"] == f"http://127.0.0.1:7860/files/{request_id}.mp4"
     assert video["content_type"] == "video/mp4" and video["file_name"] == f"{request_id}.mp4"
+    record = twin.house.jobs.get(request_id)
+    made = record.outcome.result
+    assert (video["width"], video["height"]) == (made.size.width, made.size.height)
+    assert (video["fps"], video["num_frames"]) == (made.fps, made.frames)
+    assert video["duration"] == round(made.frames / made.fps, 3)
     assert video["file_size"] == len(twin.http.get(f"/files/{request_id}.mp4").content)
     assert answer.headers["x-fal-request-id"] == request_id
 

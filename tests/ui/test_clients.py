@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +24,9 @@ from tests.test_recipe import OTHER
 from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import intake, schema, ui
 from wan_core.endpoints import EMPTY_TEXT, IMAGE_TO_VIDEO
-from wan_core.errors import InputError
+from wan_core.errors import Cancelled, InputError
 from wan_core.estimator import Estimator
-from wan_core.events import Job
+from wan_core.events import Event, Job, Stage, Step, Stopped
 from wan_core.files import FileStore
 from wan_core.settings import Settings
 
@@ -105,11 +106,12 @@ def client(served: Served) -> Client:
 
 
 def test_picture_and_prompt_alone_give_a_clip_with_fals_defaults(served: Served, picture: Path) -> None:
-    video, prompt, seed = client(served).predict(
+    video, prompt, seed, notes, job_id = client(served).predict(
         image_url=handle_file(picture), prompt=PROMPT, api_name="/image_to_video"
     )
     assert Path(video).read_bytes()[4:8] == b"ftyp"
     assert prompt == PROMPT and 0 <= seed <= schema.MAX_SEED
+    assert notes == [] and job_id == served.last_job().id
     request = served.request().model_dump()
     assert {name: request[name] for name in IMAGE_TO_VIDEO.defaults if name != "seed"} == {
         name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name != "seed"
@@ -117,7 +119,7 @@ def test_picture_and_prompt_alone_give_a_clip_with_fals_defaults(served: Served,
 
 
 def test_all_twenty_inputs_arrive_as_sent(served: Served) -> None:
-    _, _, seed = client(served).predict(**OTHER, api_name="/image_to_video")
+    _, _, seed, *_ = client(served).predict(**OTHER, api_name="/image_to_video")
     assert served.request().model_dump() == OTHER
     assert seed == OTHER["seed"]
 
@@ -217,16 +219,57 @@ def test_an_mcp_client_finds_the_tool_and_makes_a_clip(served: Served) -> None:
             return tools.tools, await session.call_tool("image_to_video", arguments)
 
     tools, answer = asyncio.run(use())
-    (tool,) = tools
+    (tool,) = [each for each in tools if each.name == "image_to_video"]
     assert tool.name == "image_to_video" and "Wan 2.2" in tool.description
     assert set(tool.inputSchema["properties"]) == set(IMAGE_TO_VIDEO.fields)
     assert tool.inputSchema["required"] == ["image_url", "prompt"]
     assert IMAGE_TO_VIDEO.fields["shift"].description in tool.inputSchema["properties"]["shift"]["description"]
     assert not answer.isError, answer
-    video, prompt, seed = [part.text for part in answer.content]
+    video, prompt, seed, _, job_id = [part.text for part in answer.content]
     assert video.startswith("http") and video.endswith(".mp4"), video
     assert prompt == PROMPT and seed.isdecimal()
-    assert served.request().num_frames == 17
+    assert served.request().num_frames == 17 and job_id == served.last_job().id
+    properties = tool.inputSchema["properties"]
+    bounds = {name: (properties[name].get("minimum"), properties[name].get("maximum")) for name in properties}
+    assert bounds["num_inference_steps"] == (2, 40) and bounds["shift"] == (1, 10)
+    assert properties["resolution"]["enum"] == ["480p", "580p", "720p"]
+    assert properties["enable_safety_checker"]["default"] is False
+
+
+def test_an_mcp_client_hears_of_each_step_and_a_caller_who_leaves_leaves_no_job(served: Served) -> None:
+    def endless(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Stage("sampling")
+        yield Step("sampling", 1, 4)
+        stop.wait(60)
+        raise Cancelled
+
+    served.house.backend.scripts[PROMPT] = endless
+    heard: list[str] = []
+
+    async def use() -> None:
+        from mcp import ClientSession
+        from mcp.client.streamable_http import streamable_http_client
+
+        stepped = asyncio.Event()
+
+        async def on_progress(done: float, total: float | None, message: str | None) -> None:
+            heard.append(message or "")
+            if "Step 1 of 4" in heard[-1]:
+                stepped.set()
+
+        async with (
+            streamable_http_client(f"{served.address}/gradio_api/mcp/") as (reading, writing, _),
+            ClientSession(reading, writing) as session,
+        ):
+            await session.initialize()
+            arguments = {"image_url": "https://example.com/a.png", "prompt": PROMPT}
+            call = asyncio.create_task(session.call_tool("image_to_video", arguments, progress_callback=on_progress))
+            await asyncio.wait_for(stepped.wait(), 30)
+            call.cancel()
+
+    asyncio.run(use())
+    record = served.house.jobs.get(served.house.backend.ran[0])
+    assert record is not None and served.house.outcome(record) == Stopped()
 
 
 def called(served: Served, **values: Any) -> str:

@@ -119,7 +119,8 @@ async def _openapi(settings: Settings, request: Request) -> Response:
     endpoint = ENDPOINTS.get(request.query_params.get("endpoint_id", next(iter(ENDPOINTS))).lower())
     if endpoint is None:
         raise http_refusal(404, f"The endpoints of this server: {', '.join(ENDPOINTS)}.", "endpoint_not_found")
-    return JSONResponse(openapi.document(endpoint, Links.of(request, settings).queue))
+    server, needs_key = Links.of(request, settings).queue, not settings.api_is_open
+    return JSONResponse(openapi.document(endpoint, server, needs_key=needs_key))
 
 
 async def _no_target(request: Request) -> Response:

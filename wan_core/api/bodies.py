@@ -27,7 +27,11 @@ async def json_object(request: Request) -> dict[str, object]:
 
 
 def refuse_other_kinds(headers: Headers) -> None:
-    """Raise Refusal 415 unless the body says that it is JSON."""
+    """Raise Refusal 415 unless the body says that it is JSON, as it stands."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        known = coding if coding in ("gzip", "deflate", "br", "zstd") else "this coding"
+        raise http_refusal(415, f"The body is compressed ({known}); send it as it is, without Content-Encoding.")
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise http_refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
 

@@ -75,7 +75,7 @@ FAILURE = {
 }
 
 
-def document(endpoint: Endpoint, server: str) -> dict[str, Any]:
+def document(endpoint: Endpoint, server: str, *, needs_key: bool) -> dict[str, Any]:
     """The document of the queue of `endpoint` at the address `server`."""
     requests = f"/{endpoint.id}/requests/{{request_id}}"
     documentation = f"https://fal.ai/models/{endpoint.id}"
@@ -93,7 +93,7 @@ def document(endpoint: Endpoint, server: str) -> dict[str, Any]:
             },
         },
         "servers": [{"url": server}],
-        "security": [{"apiKeyAuth": []}],
+        "security": [{"apiKeyAuth": []}] if needs_key else [],
         "components": {
             "securitySchemes": {
                 "apiKeyAuth": {

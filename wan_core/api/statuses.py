@@ -18,7 +18,7 @@ from wan_core.endpoints import ENDPOINTS
 from wan_core.events import Finished
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.rows import LogLine
-from wan_core.schema import File
+from wan_core.schema import VideoFile
 
 
 def status_word(record: JobRecord) -> str:
@@ -76,11 +76,16 @@ def _end(record: JobRecord) -> dict[str, Any]:
 def _output(record: JobRecord, links: Links, clip: Path) -> dict[str, Any]:
     assert isinstance(record.outcome, Finished)
     result = record.outcome.result
-    video = File(
+    video = VideoFile(
         url=links.clip(record.job.id),
         content_type="video/mp4",
         file_name=f"{record.job.id}.mp4",
         file_size=_size(clip),
+        width=result.size.width,
+        height=result.size.height,
+        fps=result.fps,
+        duration=round(result.frames / result.fps, 3) if result.fps else None,
+        num_frames=result.frames,
     )
     plain = {"video": video, "prompt": result.prompt, "seed": result.seed}
     output = ENDPOINTS[record.job.endpoint].output.model_validate(plain).model_dump()

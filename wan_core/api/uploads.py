@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from wan_core.api.addressing import Links
 from wan_core.api.bodies import json_object
+from wan_core.api.conditions import drop_odd_range, is_known
 from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
@@ -167,11 +168,11 @@ class Uploads:
         raise too_large(self._settings.limits.max_upload_bytes)
 
     async def file(self, request: Request) -> Response:
-        return self._serve_file(request.path_params["name"])
+        return self._serve_file(request.path_params["name"], request)
 
     async def clip(self, request: Request) -> Response:
         name = request.path_params["name"]
-        return self._serve_file(name if CLIP.fullmatch(name) else "")
+        return self._serve_file(name if CLIP.fullmatch(name) else "", request)
 
     async def _keep(self, name: str, request: Request) -> Response:
         length, peer = request.headers.get("content-length", ""), request.client
@@ -180,11 +181,17 @@ class Uploads:
         await self.folder.write(name, request.stream(), size, client.id)
         return JSONResponse({"access_url": self._links(request).upload(name)})
 
-    def _serve_file(self, name: str) -> Response:
+    def _serve_file(self, name: str, request: Request) -> Response:
         path = named_file(self._settings.files, name)
         if path is None:
             raise http_refusal(404, "No such file. Files are kept for a day.", "file_not_found")
-        return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix[1:], "video/mp4"), headers=PRIVATE)
+        media_type = MEDIA_TYPES.get(path.suffix[1:], "video/mp4")
+        whole = FileResponse(path, media_type=media_type, headers=PRIVATE, stat_result=path.stat())
+        if is_known(request.headers, whole.headers):
+            kept = {name: whole.headers[name] for name in ("etag", "last-modified", "cache-control")}
+            return Response(status_code=304, headers=kept)
+        drop_odd_range(request.scope)
+        return whole
 
     def _links(self, request: Request) -> Links:
         return Links.of(request, self._settings)
