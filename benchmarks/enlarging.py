@@ -146,17 +146,31 @@ def report(pipe: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
         print(f"{len(static)} static clips: largest change from frame to frame {np.max(static):.2f} levels")
 
 
+KNOBS: dict[str, list[Settings]] = {
+    "steps": [replace(PRESET, steps=steps) for steps in (2, 4, 8, 16, 27, 40)],
+    "guidance_scale": [replace(PRESET, guidance=guidance) for guidance in (1, 2, 3.5, 5, 7)],
+    "guidance_scale_2": [replace(PRESET, guidance_2=guidance) for guidance in (1, 2, 3.5, 5, 7)],
+    "shift": [replace(PRESET, shift=shift) for shift in (1, 2, 3, 5, 8, 10)],
+}
+
+
 def report_knobs(pipe: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
-    """Detail (mean difference of neighbouring pixels) of the last frame as a share of the picture's."""
-    preset = replace(PRESET, frames=options.frames)
-    table = {"preset": preset, "2 steps": replace(preset, steps=2), "shift 10": replace(preset, shift=10.0)}
-    table |= {f"guidance_scale_2 {value}": replace(preset, guidance_2=value) for value in (3.5, 7.0)}
-    for name in options.photographs:
-        for knob, settings in table.items():
-            clip = make_clip(pipe, name, "pan left", settings)
-            last = list(enlarge_with_picture(clip.low, clip.picture))[-1]
-            shares = [detail(frame) / detail(clip.picture) for frame in (enlarge_plainly(clip.low[-1], SIZE), last)]
-            print(f"{name:16} {knob:20} plainly {shares[0]:4.0%}, with the picture {shares[1]:4.0%}", flush=True)
+    """A table for `knobs.md`: detail (mean difference of neighbours) of the last frame in percent of the picture's."""
+    print("| knob | value | plainly enlarged, % | in the clip, % |\n|---|---|---|---|")
+    for knob, table in KNOBS.items():
+        for each in table:
+            settings = replace(each, frames=options.frames)
+            shares = [shares_of_detail(make_clip(pipe, name, "pan left", settings)) for name in options.photographs]
+            plainly, in_the_clip = 100 * np.mean(shares, 0)
+            value = {"steps": each.steps, "guidance_scale": each.guidance, "guidance_scale_2": each.guidance_2}
+            print(f"| {knob} | {value.get(knob, each.shift):g} | {plainly:.0f} | {in_the_clip:.0f} |", flush=True)
+
+
+def shares_of_detail(clip: Clip) -> tuple[float, float]:
+    """Of the last frame, plainly enlarged and with the picture."""
+    last = list(enlarge_with_picture(clip.low, clip.picture))[-1]
+    plain, whole = detail(enlarge_plainly(clip.low[-1], SIZE)), detail(clip.picture)
+    return plain / whole, detail(last) / whole
 
 
 def detail(frame: Frame) -> float:

@@ -32,8 +32,8 @@ class Chip:
 
 CAMERA = (
     Chip("Fixed camera", "The camera is fixed."),
-    Chip("Push in", "The camera slowly pushes in."),
-    Chip("Pull back", "The camera slowly pulls back."),
+    Chip("Push in", "The camera pushes in."),
+    Chip("Pull back", "The camera pulls back."),
     Chip("Pan left", "The camera pans left."),
     Chip("Pan right", "The camera pans right."),
     Chip("Tilt up", "The camera tilts up."),

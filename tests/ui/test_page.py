@@ -13,6 +13,7 @@ from tests.ui.conftest import CHOICE, MACHINE
 from wan_core import schema, ui
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.estimator import Estimator
+from wan_core.presets import presets
 from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
 from wan_core.ui.endpoint import image_to_video
@@ -64,7 +65,7 @@ def test_every_input_has_a_label_and_an_id(page: gr.Blocks) -> None:
 
 def test_the_preset_of_the_machine_is_in_the_form_from_the_start(page: gr.Blocks) -> None:
     frames = next(block for block in page.blocks.values() if block.elem_id == "num_frames")
-    assert frames.value == 33
+    assert frames.value == presets()["miniature"].values["num_frames"]
 
 
 def test_what_the_knobs_do_is_shown_only_where_it_was_measured(house: House) -> None:

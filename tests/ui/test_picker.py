@@ -5,10 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from tests.support.mp4 import comment_in
+from wan_core import encoding, geometry, recipe
 from wan_core.presets import presets
 from wan_core.profiles import GIB, Machine, profiles
-from wan_core.ui import chips, examples
+from wan_core.ui import chips, example_clips, examples
 from wan_core.ui.picker import chosen_preset, picker
 
 NO_CARD, CARD = Machine(), Machine("NVIDIA H200", 140 * GIB)
@@ -67,3 +72,27 @@ def test_the_examples_are_files_of_ours_and_one_address() -> None:
 @pytest.mark.parametrize("said", [{}, {"example": "9"}, {"example": "-1"}, {"example": "x"}])
 def test_a_click_on_no_example_chooses_none(said: dict[str, str]) -> None:
     assert examples.chosen_example(event(**said)) is None
+
+
+def test_each_example_of_ours_has_a_clip_that_is_served_under_its_name_and_nothing_else_is() -> None:
+    client = TestClient(Starlette(routes=example_clips.ROUTES))
+    for example in examples.EXAMPLES[:3]:
+        assert example.clip is not None
+        answer = client.get(f"/examples/{example.clip.name}", headers={"Range": "bytes=0-99"})
+        assert (answer.status_code, answer.headers["content-type"], len(answer.content)) == (206, "video/mp4", 100)
+        assert f'src="examples/{example.clip.name}"' in examples.gallery()
+    for name in ("lighthouse.jpg", "..%2Fmake_clips.py", "nothing.mp4"):
+        assert client.get(f"/examples/{name}").status_code == 404
+
+
+def test_the_examples_clips_are_what_the_miniatures_preset_makes_of_their_pictures() -> None:
+    preset = presets()[examples.CLIP_PRESET]
+    for example in examples.EXAMPLES[:3]:
+        assert example.clip is not None and example.path is not None
+        kept = recipe.from_comment(comment_in(example.clip))
+        assert kept.engine == preset.engine and kept.values["prompt"] == example.prompt
+        same = ("num_frames", "num_inference_steps", "guidance_scale", "guidance_scale_2", "shift", "resolution")
+        assert {name: kept.values[name] for name in same} == {name: preset.complete[name] for name in same}
+        with Image.open(example.path) as picture:
+            size = geometry.frame_size("480p", "auto", geometry.Size(*picture.size))
+        assert encoding.probe(example.clip).size == size

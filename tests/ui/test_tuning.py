@@ -46,7 +46,7 @@ def test_what_was_set_by_hand_stays_and_is_named() -> None:
 
 def test_size_length_and_prompt_are_no_business_of_the_engine() -> None:
     values = after_change(MINIATURE, "a14b")
-    assert values["num_frames"] == 33 and values["resolution"] == "480p"
+    assert values["num_frames"] == presets()["miniature"].values["num_frames"] and values["resolution"] == "480p"
 
 
 def test_every_engine_has_settings_of_its_own() -> None:

@@ -74,7 +74,9 @@ class FormEvents:
                 "image_url": example.image_url,
                 **end_picture.NONE,
             }
-            return self._preset(presets()[example.preset], where) | self._form.show(own | {"prompt": example.prompt})
+            small = draws_small(self._choice.profile, where)
+            preset = presets()[self._choice.profile.opening_preset if small else example.preset]
+            return self._preset(preset, where) | self._form.show(own | {"prompt": example.prompt})
 
     def clip(self, visit: object, event: gr.EventData) -> Filled:
         """Show a clip of the history and its settings."""

@@ -8,7 +8,7 @@ from gradio.components import Component
 
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
-from wan_core.ui import result
+from wan_core.ui import example_clips, result
 from wan_core.ui.visit import Visit
 
 AGAIN = "Finish again with the current frame and encoding settings"
@@ -57,6 +57,12 @@ def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button)
     status = gr.HTML(elem_id="status")
     preview = gr.HTML(elem_id="preview", elem_classes="not-in-embed")
     player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
+    gr.HTML(
+        example_clips.shown_while_empty(),
+        elem_id="example-clip",
+        elem_classes="not-in-embed",
+        js_on_load=example_clips.ON_LOAD,
+    )
     facts = gr.HTML(elem_id="facts")
     with gr.Row(elem_id="clip-buttons", elem_classes="not-in-embed"):
         again = gr.Button(AGAIN, visible=False, size="sm", scale=3, elem_id="finish-again")

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from wan_core.settings import Limits
+from wan_core.ui import example_clips
 from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.explore import assets
 from wan_core.ui.long_links import RefuseLongLinks
@@ -61,7 +62,7 @@ def app_options(
         "show_error": False,
         "run_history": False,
         "app_kwargs": {
-            "routes": list(routes),
+            "routes": [*example_clips.ROUTES, *routes],
             "middleware": [Middleware(RefuseLongLinks), *middleware],
             "exception_handlers": FAULT_HANDLERS,
             **({"lifespan": lifespan} if lifespan else {}),
