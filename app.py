@@ -9,9 +9,9 @@ import gradio as gr
 from starlette.requests import Request
 
 from wan_core import api, intake, logs, profiles, settings, ui
-from wan_core.backends import Backend
 from wan_core.backends.fal import FalBackend
 from wan_core.backends.local import LocalBackend
+from wan_core.backends.several import SeveralBackends
 from wan_core.calibration import Calibration
 from wan_core.estimator import Estimator
 from wan_core.events import JobOptions
@@ -97,11 +97,19 @@ def _local_pool(
     if worker is not None:
         return WorkerPool(worker, concurrency=1), lambda page, request: None
     if not estimator.machine.zero_gpu:
-        backend: Backend = LocalBackend(host.limits, partial(estimator.wall_limit_s, limits=host.limits))
-        return WorkerPool(backend, concurrency=1), lambda page, request: None
+        return _worker_processes(host, estimator), lambda page, request: None
+    settings.let_cuda_memory_grow()
     from wan_core.backends import zerogpu  # the only import of torch in this process
 
     return WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0), zerogpu.enter
+
+
+def _worker_processes(host: Settings, estimator: Estimator) -> WorkerPool:
+    """One process a card, or `WAN_WORKERS` that share the cores."""
+    environments = estimator.machine.worker_environments()
+    wall_limit_s = partial(estimator.wall_limit_s, limits=host.limits)
+    workers = [LocalBackend(host.limits, wall_limit_s, environment) for environment in environments]
+    return WorkerPool(SeveralBackends(workers), concurrency=len(workers))
 
 
 def serve(service: Service) -> None:

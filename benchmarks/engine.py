@@ -135,7 +135,7 @@ def measure(name: str, bench: Bench) -> dict[str, Any]:
     fill_prompts(engine, bench)
     if settings.accelerate_fp8 and name == "+fp8":
         for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
-            quantizing.quantize_expert(expert, engine.card.sm)
+            quantizing.quantize_expert(expert, engine.card.sm, bench.device, bench.device)
     if name not in ("plain diffusers", "none"):
         card = engine.card
         engine.acceleration = detect_acceleration(engine.pipe, settings, card.device, card.sm, True, lambda event: None)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,19 +16,38 @@ from tests.support.mp4 import comment_in, decoded
 from wan_core import encoding, frames, geometry, interpolation
 from wan_core.clips import ClipMaker, ClipWorker, IsCancelled
 from wan_core.engine.framing import frame_picture
+from wan_core.engine.loading import Engine
+from wan_core.engine.memory import Plan
 from wan_core.errors import BackendError, InputError
 from wan_core.estimator import Estimator
-from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, Note, Stage, Step
+from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, JobOptions, Note, Stage, Step
 from wan_core.expansion.expander import Expansion
 from wan_core.files import FileStore
 from wan_core.frames import Frame
 from wan_core.interpolation import InterpolationPlan
-from wan_core.profiles import Machine
+from wan_core.profiles import Machine, profiles
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
 CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
 REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
+
+
+def test_another_engine_needs_a_fresh_process_and_the_same_weights_do_not(tmp_path: Path) -> None:
+    """A card keeps what an engine took until its process ends, so that the next one's plan would be too small."""
+    worker = ClipWorker(Settings(data_dir=tmp_path))
+    for_engine = {name: replace(a_job(), options=JobOptions(name)) for name in ("a14b", "a14b-turbo", "miniature")}
+    assert not any(worker.needs_fresh_process(job) for job in for_engine.values())  # nothing is loaded yet
+    plain = SimpleNamespace(transformer=None, transformer_2=None)
+    worker._engine = Engine(profiles()["a14b"], plain)
+    assert {name: worker.needs_fresh_process(job) for name, job in for_engine.items()} == {
+        "a14b": False,
+        "a14b-turbo": False,
+        "miniature": True,
+    }
+    worker._engine.plan = Plan("fp8", "resident", False, 48)  # takes no LoRAs any more
+    assert worker.needs_fresh_process(for_engine["a14b-turbo"])
+    assert not worker.needs_fresh_process(replace(for_engine["miniature"], frames_of="another"))
 
 
 @dataclass

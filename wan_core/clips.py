@@ -61,6 +61,13 @@ class ClipWorker:
         maker = ClipMaker(self._make_frames, self._checks, self._expander, host.files, host.force_safety, any_runs)
         yield from maker.run(job, cancelled)
 
+    def needs_fresh_process(self, job: Job) -> bool:
+        """Whether another engine is loaded: its memory is only surely free once its process has ended."""
+        if self._engine is None or not self._may_load or job.frames_of is not None:
+            return False
+        profile = profiles().get(job.options.engine)
+        return profile is not None and self._engine.for_profile(profile) is None
+
     def check(self, picture: str, prompt: str) -> None:
         """Raises InputError if picture or prompt is refused."""
         self._checks.picture(read_picture(self._host.files, picture))

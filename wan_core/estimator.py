@@ -86,7 +86,7 @@ class Estimator:
             for stage, seconds in priors.items()
         }
         on_the_card_s = priors["sampling"] + priors["decoding"] + priors["interpolating"]
-        card = pricing.lent_card(profile, self.machine) if self.machine.zero_gpu else None
+        card = pricing.lent_card(profile) if self.machine.zero_gpu else None
         return Estimate(stages, pricing.dollars_on_fal(request), pricing.zero_gpu_seconds(on_the_card_s), card)
 
     def of_job(self, job: Job) -> Estimate:
@@ -139,8 +139,9 @@ class Estimator:
         encoding_s = ENCODE_S_PER_PIXEL[request.video_write_mode] + ENLARGE_S_PER_PIXEL[variants["encoding"]]
         new_frames = clip.delivered - clip.generated
         flops = sampling_flops(request, rendered, profile.experts)
+        gain = _gain(request, profile.rates, compiles=not self.machine.zero_gpu)
         return {
-            "sampling": flops / rate.flops / _gain(request, profile.rates) + encode_s,
+            "sampling": flops / rate.flops / gain + encode_s,
             "decoding": rate.decode_s * rendered.pixels * frames,
             "interpolating": self._interpolating_s(variants["interpolating"], rendered, new_frames),
             "encoding": encoding_s * size.pixels * clip.delivered,
@@ -154,11 +155,12 @@ class Estimator:
         return self._interpolation_rate(model, self.machine.device) * pixels * new_frames
 
 
-def _gain(request: ImageToVideoInput, rates: Rates) -> float:
-    """Speed-up of `regular`, by priors."""
+def _gain(request: ImageToVideoInput, rates: Rates, compiles: bool) -> float:
+    """Speed-up of `regular`, by priors. ZeroGPU's workers are too short-lived to compile."""
     if request.acceleration == "none":
         return 1.0
-    return rates.attention_gain * (rates.cache_gain if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)
+    whole_steps = rates.attention_gain * (rates.compile_gain if compiles else 1.0)
+    return whole_steps * (rates.cache_gain if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)
 
 
 def _pad_to_64(side: int) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from wan_core.endpoints import ENDPOINTS, IMAGE_TO_VIDEO, Endpoint
 from wan_core.events import Job
-from wan_core.profiles import EngineProfile, Machine
+from wan_core.profiles import EngineProfile
 from wan_core.schema import ImageToVideoInput
 
 FAL_FRAMES_PER_VIDEO_SECOND = 16  # fal bills num_frames / 16, whatever frames_per_second says
@@ -35,12 +35,9 @@ def zero_gpu_seconds(on_the_card_s: float) -> int:
     return math.ceil((on_the_card_s + WEIGHTS_S) * DURATION_MARGIN)
 
 
-def lent_card(profile: EngineProfile, machine: Machine) -> LentCard:
-    """ZeroGPU decides by the size of the packed weights.
-
-    Assumes `engine.loading.first_plan`'s preference: fp8 with `machine.fp8` (A14B: 34 GiB, half a card), else bf16.
-    """
-    return "whole" if profile.weights_bytes > HALF_CARD_BYTES and not machine.fp8 else "half"
+def lent_card(profile: EngineProfile) -> LentCard:
+    """ZeroGPU decides by the size of the packed weights, which are bf16 there (`engine.loading.first_plans`)."""
+    return "whole" if profile.weights_bytes > HALF_CARD_BYTES else "half"
 
 
 def quota_seconds(declared_s: float, card: LentCard) -> float:

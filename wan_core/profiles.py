@@ -1,12 +1,12 @@
 """Engines as data, and the one this machine runs. No torch here."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,22 +61,38 @@ class EngineProfile:
 
 @dataclass(frozen=True)
 class Machine:
-    """`vram_bytes` is 0 without a CUDA card; `fp8`: weights may be quantized on ZeroGPU."""
+    """`card` and `vram_bytes` (0 without one) are those of the smallest CUDA card.
+
+    `cards`: the ids (UUIDs) of all that may be used. `workers`: processes that make clips.
+    """
 
     card: str = ""
     vram_bytes: int = 0
+    cards: tuple[str, ...] = ()
+    workers: int = 1
     zero_gpu: bool = False
-    fp8: bool = False
 
     @property
     def title(self) -> str:
         if self.zero_gpu:
             return "ZeroGPU"
-        return f"{self.card}, {self.vram_bytes / GIB:.0f} GiB" if self.card else "no CUDA card"
+        if not self.card:
+            return "no CUDA card"
+        count = f"{len(self.cards)} × " if len(self.cards) > 1 else ""
+        return f"{count}{self.card}, {self.vram_bytes / GIB:.0f} GiB"
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
         return "cuda" if self.zero_gpu or self.vram_bytes else "cpu"
+
+    def worker_environments(self) -> list[dict[str, str]]:
+        """The variables of each worker: its card, or its share of the cores."""
+        if self.cards:
+            return [{"CUDA_VISIBLE_DEVICES": card} for card in self.cards]
+        if self.workers == 1:
+            return [{}]
+        cores = max(1, (os.cpu_count() or 1) // self.workers)
+        return [{"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores)}] * self.workers
 
     @property
     def rated_card(self) -> str:
@@ -187,16 +203,33 @@ def choose(settings: Settings, machine: Machine) -> Choice:
 
 
 def detect(settings: Settings) -> Machine:
-    """Ask nvidia-smi, so that torch stays unloaded."""
+    """Ask nvidia-smi, so that torch stays unloaded. `WAN_WORKERS` limits the cards; without one it is their number."""
     if settings.zero_gpu:
-        return Machine(zero_gpu=True, fp8=settings.accelerate_fp8 and find_spec("torchao") is not None)
+        return Machine(zero_gpu=True)
+    cards = _cards(settings.visible_cards)[: settings.workers]
+    if not cards:
+        return Machine(workers=settings.workers or 1)
+    smallest = min(cards, key=lambda card: card.vram_bytes)
+    return Machine(smallest.name, smallest.vram_bytes, tuple(card.id for card in cards), len(cards))
+
+
+@dataclass(frozen=True)
+class _Card:
+    id: str
+    name: str
+    vram_bytes: int
+
+
+def _cards(visible: str | None) -> list[_Card]:
+    """Those of `CUDA_VISIBLE_DEVICES`, all if it is unset, none if there is no driver."""
     tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return Machine()
-    question = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits", "--id=0"]
+    if tool is None or visible == "":
+        return []
+    question = [tool, "--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits"]
+    question += [f"--id={visible}"] if visible else []
     try:
         answer = subprocess.run(question, capture_output=True, text=True, timeout=20, check=True).stdout
-        name, mebibytes = answer.strip().rsplit(",", 1)
-        return Machine(name.strip(), int(mebibytes) * 2**20)
+        rows = [[word.strip() for word in line.split(",")] for line in answer.strip().splitlines()]
+        return [_Card(id, name, int(mebibytes) * 2**20) for id, name, mebibytes in rows]
     except (OSError, ValueError, subprocess.SubprocessError):
-        return Machine()
+        return []

@@ -20,13 +20,15 @@ class Rate:
 class Rates:
     """`cards` has a part of the card's name as key.
 
-    `attention_gain` (with compiled blocks) and `cache_gain` (step cache): speed-up of `regular`. `most_encoded`: frames
-    that the VAE encodes at most (the miniature repeats the latents of black frames); `None`: all.
+    Speed-up of `regular`: `attention_gain`, `compile_gain` (compiled blocks) and `cache_gain` (step cache).
+    `most_encoded`: frames that the VAE encodes at most (the miniature repeats the latents of black frames); `None`:
+    all.
     """
 
     default: Rate
     cards: Mapping[str, Rate] = field(default_factory=dict, hash=False)
     attention_gain: float = 1.0
+    compile_gain: float = 1.0
     cache_gain: float = 1.0
     most_encoded: int | None = None
 
@@ -51,7 +53,8 @@ A14B_RATES = Rates(
         "4090": Rate(110e12, 5e-8, 8e-8),
         "L40S": Rate(120e12, 5e-8, 8e-8),
     },
-    attention_gain=1.5,
+    attention_gain=1.2,
+    compile_gain=1.25,
     cache_gain=1.3,
 )
 MINIATURE_RATES = Rates(default=Rate(8.7e10, 4e-7, 9e-7), most_encoded=5)

@@ -1,5 +1,7 @@
 """The host's settings, read from the environment only here. Secrets are `SecretStr`: no log or page shows them."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_core.files import FileStore
 
+CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere `data` in the app's folder is used
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -59,6 +62,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
+    workers: int | None = Field(None, ge=1, le=64)  # processes that make clips; one a card if unset
     sweep_cells: int | None = Field(None, ge=1, le=400)  # the most cells of one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
@@ -89,6 +93,11 @@ class Settings(BaseSettings):
     def files(self) -> FileStore:
         return FileStore(APP_FOLDER / self.data_dir)
 
+    @property
+    def visible_cards(self) -> str | None:
+        """`CUDA_VISIBLE_DEVICES`: empty hides all cards, unset none."""
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
     @cached_property
     def limits(self) -> Limits:
         return Limits()
@@ -117,6 +126,14 @@ class Settings(BaseSettings):
         return self.space_id is None and self.server_name in LOOPBACK
 
 
+def let_cuda_memory_grow() -> None:
+    """Let CUDA memory lie in segments that grow, unless the host says other; call before torch is imported.
+
+    Clips of many sizes leave gaps in blocks of fixed size, which cost gigabytes.
+    """
+    os.environ.setdefault(CUDA_ALLOCATOR, GROWING_SEGMENTS)
+
+
 def load() -> Settings:
     """Load the settings of this process.
 
@@ -128,6 +145,11 @@ def load() -> Settings:
     except ValidationError as error:
         faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False)]
         raise SystemExit("Check the environment: " + "; ".join(faults)) from None
+
+
+def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process with `changes`, for one that it starts and that may use a card."""
+    return {CUDA_ALLOCATOR: GROWING_SEGMENTS} | dict(os.environ) | dict(changes)
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

@@ -2,20 +2,23 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.jobs import NO_FLOOR, job_with_picture
-from wan_core import encoding
+from wan_core import encoding, settings
 from wan_core.backends import local
 from wan_core.backends.local import LocalBackend
 from wan_core.backends.messages import Check, Passed, answer_line
 from wan_core.errors import BackendError, Cancelled
-from wan_core.events import Event, Finished, JobOptions, Stage, Step
+from wan_core.events import Event, Finished, JobOptions, Log, Stage, Step
 from wan_core.files import FileStore
 
 
@@ -70,6 +73,59 @@ def test_an_engine_that_does_not_exist_is_an_error_and_not_a_crash(backend: Loca
         list(backend.run(job))
     assert caught.value.type == "internal_server_error"
     assert isinstance(list(backend.run(job_with_picture(folder)))[-1], Finished)
+
+
+WORKER = """
+import json, os, sys
+for line in sys.stdin:
+    command = json.loads(line)
+    if command["message"] == "expand":
+        if not os.path.exists({marker!r}):
+            open({marker!r}, "w").close()
+            continue  # busy: the answer never comes from this process
+        answer = {{"message": "expanded", "id": command["id"], "prompt": str(os.getpid()), "note": ""}}
+    elif os.path.exists({loaded!r}):
+        size = {{"width": 16, "height": 16}}
+        finished = {{"prompt": "a", "seed": 1, "size": size, "frames": 1, "fps": 16, "engine": "x"}}
+        event = {{"event": "Finished", "result": finished}}
+        answer = {{"message": "happened", "id": command["job"]["id"], "event": event}}
+    else:
+        open({loaded!r}, "w").close()
+        answer = {{"message": "needs_fresh_process", "id": command["job"]["id"]}}
+    print(json.dumps(answer), flush=True)
+"""
+"""The first process holds another engine and answers no question; the next ones do their work."""
+
+
+def test_a_job_for_another_engine_runs_in_a_fresh_process_and_questions_are_asked_again(
+    folder: FileStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    start, started = subprocess.Popen, []
+    code = WORKER.format(marker=str(tmp_path / "asked"), loaded=str(tmp_path / "loaded"))
+
+    def worker(command: list[str], **options: Any) -> "subprocess.Popen[str]":
+        started.append(start([sys.executable, "-c", code], **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", worker)
+    backend = LocalBackend(NO_FLOOR, lambda job: 300)
+    with ThreadPoolExecutor() as pool:
+        question = pool.submit(backend.expand, "picture", "a cat")
+        while not (tmp_path / "asked").exists():
+            time.sleep(0.01)
+        events = list(backend.run(job_with_picture(folder)))
+        answered_by, _ = question.result(timeout=60)
+    backend.close()
+    assert isinstance(events[-1], Finished)
+    assert [isinstance(event, Log) for event in events] == [False, True, False]
+    assert len(started) == 2 and started[0].poll() is not None and answered_by == str(started[1].pid)
+
+
+def test_cuda_memory_of_a_worker_grows_unless_the_host_says_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
+    assert settings.with_variables({})["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:512")
+    assert settings.with_variables({})["PYTORCH_CUDA_ALLOC_CONF"] == "max_split_size_mb:512"
 
 
 def test_a_cancel_for_an_unknown_job_changes_nothing(backend: LocalBackend) -> None:

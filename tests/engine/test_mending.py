@@ -12,10 +12,11 @@ from wan_core.engine import memory
 from wan_core.engine.acceleration import Acceleration, compile_blocks
 from wan_core.engine.loading import Card, Engine
 from wan_core.engine.memory import GIB, Plan
-from wan_core.engine.sampling import ONLY_FP8, sample
+from wan_core.engine.sampling import ONLY_FP8, check_lent_memory, sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Job, Note
 from wan_core.files import FileStore
+from wan_core.geometry import Size
 from wan_core.settings import Settings
 
 RESIDENT = Plan("bf16", "resident", False, 139)
@@ -51,7 +52,10 @@ def test_out_of_memory_once_gives_the_same_frames_with_the_next_plan_and_says_so
     exhaust(carded.pipe.transformer_2, times=1)
     frames, notes = run(carded, job(), tmp_path)
     assert nothing == [] and np.array_equal(frames, oracle)
-    assert len(notes) == 1 and "smaller plan: bf16 experts, one part on the card" in notes[0]
+    assert len(notes) == 1 and "smaller plan: bf16 experts, all on the card, tiled VAE" in notes[0]
+    exhaust(carded.pipe.transformer_2, times=1)
+    frames, notes = run(carded, job(), tmp_path)
+    assert "smaller plan: bf16 experts, one part on the card" in notes[0] and np.array_equal(frames, oracle)
     assert carded.plan is not None and carded.plan.placement == "model_offload"
 
 
@@ -113,8 +117,21 @@ def test_a_lent_card_keeps_what_was_packed_for_it_and_only_tiles(carded: Engine,
     oracle, _ = run(carded, job(), tmp_path)
     carded.card = Card(torch.device("cpu"), 120, 12 * GIB, lent=True)
     frames, _ = run(carded, job(), tmp_path)
-    assert carded.plan == Plan("bf16", "resident", True, 12)
+    assert carded.plan == Plan("bf16", "resident", True, 12, cached=False)
     assert np.array_equal(frames, oracle)  # these frames are smaller than a tile
+
+
+@pytest.mark.parametrize("free, fits", [(94, True), (75, False)])
+def test_a_clip_that_a_lent_card_cannot_hold_is_refused_before_the_call(
+    carded: Engine, job: MakeJob, free: int, fits: bool
+) -> None:
+    carded.card = Card(torch.device("cpu"), 120, free * GIB, lent=True)
+    asked = job(Size(1280, 720), num_frames=121, num_inference_steps=27, acceleration="regular")
+    if fits:
+        check_lent_memory(carded, asked)
+        return
+    with pytest.raises(BackendError, match="121 frames of 1280×720"):
+        check_lent_memory(carded, asked)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it traces

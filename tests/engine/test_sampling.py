@@ -157,6 +157,17 @@ def test_two_steps_with_a_large_shift_say_that_the_low_noise_expert_never_runs(
     assert "low-noise one never runs" in notes(9)[0]
 
 
+def test_more_frames_than_wan_was_trained_on_are_made_and_said(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
+    def notes(frames: int) -> list[str]:
+        events = run(engine, job(num_inference_steps=2, num_frames=frames), tmp_path)
+        return [event.message for event in events if isinstance(event, Note)]
+
+    assert notes(81) == []
+    assert ["trained on 81 frames: in a clip of 82" in note for note in notes(82)] == [True]
+    engine.profile = replace(engine.profile, is_full_model=False)
+    assert notes(82) == []
+
+
 def test_numbers_that_overflow_are_an_error_and_no_black_clip(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
     torch.nn.init.constant_(engine.pipe.transformer.proj_out.bias, float("nan"))
     with pytest.raises(BackendError) as error:

@@ -11,12 +11,12 @@ from diffusers import WanImageToVideoPipeline
 from safetensors.torch import save_file
 
 from tests.engine.conftest import MakeJob, plain_call
-from tests.engine.loras import RANK, lora, publish
+from tests.engine.loras import LAYERS, RANK, lora, publish
 from wan_core.engine import turbo
 from wan_core.engine.loading import Engine, load
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError
-from wan_core.events import Event, Job, Note
+from wan_core.events import Event, Job, Log, Note
 from wan_core.files import FileStore
 from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
@@ -99,6 +99,21 @@ def test_a_file_that_is_no_lora_of_this_model_is_refused_in_a_sentence_and_chang
     with pytest.raises(BackendError, match=part):
         turbo.load(pipe, Settings(lightning=str(loras)), [].append)
     assert not turbo.is_loaded(pipe) and not hasattr(pipe.transformer, "peft_config")
+
+
+def test_parts_that_nobody_reads_are_named_in_the_log(saved: Path, loras: Path) -> None:
+    """Wan's names; what is zero changes nothing and is not worth a word."""
+    told: list[Event] = []
+    load(TURBO, Settings(model=str(saved), lightning=str(loras)), told.append)
+    assert not any(isinstance(event, Log) and event.level == "WARN" for event in told)
+    extra = {"head.diff_m": (1, 2, 24), "blocks.0.diff_m": (1, 6, 24), "patch_embedding.diff": (24, 36, 1, 2, 2)}
+    extra |= {"patch_embedding.diff_b": (24,)}
+    changed = {f"diffusion_model.{name}": torch.ones(shape) for name, shape in extra.items()}
+    save_file(lora(LAYERS) | changed, loras / turbo.HIGH_NOISE)
+    assert sorted(turbo.unused_parts(loras / turbo.HIGH_NOISE)) == sorted(changed)
+    load(TURBO, Settings(model=str(saved), lightning=str(loras)), told.append)
+    (warning,) = [event.message for event in told if isinstance(event, Log) and event.level == "WARN"]
+    assert turbo.HIGH_NOISE in warning and "diff_m" in warning and "and 1 more" in warning
 
 
 def test_a_pickle_by_the_name_of_safetensors_is_refused(saved: Path, loras: Path) -> None:

@@ -1,7 +1,6 @@
 """The line before the click: exactly what will come out, and what of the picture will be left."""
 
 import re
-from dataclasses import replace
 
 from tests.support.jobs import a_request
 from wan_core.estimator import Estimator
@@ -52,16 +51,15 @@ def test_where_only_the_miniature_runs_a_job_that_may_go_to_fal_does_and_costs_t
 
 
 def test_on_zerogpu_the_quota_is_said_before_the_click() -> None:
-    """Half a card is lent for 1.5 × the declared time, a whole one counts twice."""
+    """bf16 weights need a whole card, which counts twice."""
     request, size = a_request(**DEFAULTS, num_inference_steps=4, guidance_scale=1, guidance_scale_2=1), Size(1600, 900)
-    for machine, factor in ((replace(ZERO_GPU, fp8=True), 1.5), (ZERO_GPU, 2.0)):
-        estimator = Estimator(machine)
-        declared = estimator.estimate(request, Size(832, 480), TURBO).zero_gpu_seconds
-        quota = f" and about {factor * declared:.0f} s of your ZeroGPU quota"
-        assert text(outcome(request, size, TURBO, estimator, "local")).endswith(f" here{quota}")
-        either = text(outcome(request, size, TURBO, estimator, "fal_when_needed"))
-        assert either.endswith(f" here{quota}, or $0.20 on fal")
-        assert "quota" not in outcome(request, size, TURBO, estimator, "fal")
+    estimator = Estimator(ZERO_GPU)
+    declared = estimator.estimate(request, Size(832, 480), TURBO).zero_gpu_seconds
+    quota = f" and about {2 * declared} s of your ZeroGPU quota (a whole card counts twice)"
+    assert text(outcome(request, size, TURBO, estimator, "local")).endswith(f" here{quota}")
+    either = text(outcome(request, size, TURBO, estimator, "fal_when_needed"))
+    assert either.endswith(f" here{quota}, or $0.20 on fal")
+    assert "quota" not in outcome(request, size, TURBO, estimator, "fal")
     assert "quota" not in outcome(request, size, TURBO, HOST, "local")
 
 

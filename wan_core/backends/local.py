@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from wan_core import settings
 from wan_core.backends.messages import (
     Answer,
     Cancel,
@@ -21,13 +22,14 @@ from wan_core.backends.messages import (
     Expand,
     Expanded,
     Happened,
+    NeedsFreshProcess,
     Raised,
     Run,
     command_line,
     read_answer,
 )
 from wan_core.errors import BackendError, from_plain
-from wan_core.events import Event, Finished, Job, Stage
+from wan_core.events import Event, Finished, Job, Log, Stage
 from wan_core.settings import APP_FOLDER, Limits
 
 log = logging.getLogger(__name__)
@@ -38,10 +40,16 @@ LOST = "The worker process died."
 
 
 class LocalBackend:
-    """One job at a time; `expand` may run beside it."""
+    """One job at a time; `expand` may run beside it.
 
-    def __init__(self, limits: Limits, wall_limit_s: Callable[[Job], float]) -> None:
+    `environment`: variables for the worker, on top of this process's.
+    """
+
+    def __init__(
+        self, limits: Limits, wall_limit_s: Callable[[Job], float], environment: Mapping[str, str] | None = None
+    ) -> None:
         self._limits = limits
+        self._environment = environment or {}
         self._wall_limit_s = wall_limit_s
         self._mutex = threading.Lock()
         self._worker: Worker | None = None
@@ -52,14 +60,22 @@ class LocalBackend:
 
     def run(self, job: Job) -> Iterator[Event]:
         yield Stage("loading", "Waiting for the model's process.")
-        worker = self._ready_worker()
         deadline = time.monotonic() + self._wall_limit_s(job)
+        worker = self._ready_worker()
+        while not (yield from self._run_in(worker, job, deadline)):
+            yield Log("Another engine was loaded: a fresh process takes its place.")
+            worker = self._replace(worker)
+
+    def _run_in(self, worker: "Worker", job: Job, deadline: float) -> Generator[Event, None, bool]:
+        """Return `False` if `worker` holds another engine and did nothing."""
         with worker.conversation(job.id, Run(job)) as answers:
             while True:
                 event = self._next_event(worker, answers, deadline)
+                if event is None:
+                    return False
                 yield event
                 if isinstance(event, Finished):
-                    return
+                    return True
 
     def cancel(self, job_id: str) -> None:
         worker = self._worker
@@ -88,23 +104,37 @@ class LocalBackend:
                 self._worker.kill()  # dead already: this closes its pipes
                 self._worker = None
             if self._worker is None:
-                self._worker = Worker()
+                self._worker = Worker(self._environment)
             return self._worker
 
-    def _ask(self, question: Check | Expand) -> Answer:
-        with self._ready_worker().conversation(question.id, question) as answers:
-            try:
-                return _next_answer(answers, self._limits.question_s)
-            except queue.Empty:
-                raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
+    def _replace(self, worker: "Worker") -> "Worker":
+        """End a worker whose engine is in the way; whoever asked it something asks again."""
+        worker.replaced = True
+        worker.kill()
+        return self._ready_worker()
 
-    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event:
+    def _ask(self, question: Check | Expand) -> Answer:
+        while True:
+            worker = self._ready_worker()
+            with worker.conversation(question.id, question) as answers:
+                try:
+                    return _next_answer(answers, self._limits.question_s)
+                except queue.Empty:
+                    raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
+                except BackendError as error:
+                    if error.type != "worker_lost" or not worker.replaced:
+                        raise
+
+    def _next_event(self, worker: "Worker", answers: "Answers", deadline: float) -> Event | None:
+        """`None`: the worker holds another engine."""
         try:
             left = deadline - time.monotonic()
             answer = _next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
         except queue.Empty:
             worker.kill()
             raise BackendError("worker_lost", "The job took too long and was stopped.") from None
+        if isinstance(answer, NeedsFreshProcess):
+            return None
         assert isinstance(answer, Happened)
         return answer.event
 
@@ -128,12 +158,15 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 
 
 class Worker:
-    """Each conversation has a queue; `None` in it means the process died."""
+    """Each conversation has a queue; `None` in it means the process died. `replaced`: it was ended on purpose."""
 
-    def __init__(self) -> None:
+    replaced = False
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, *WORKER],
             cwd=APP_FOLDER,
+            env=settings.with_variables(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",

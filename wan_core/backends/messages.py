@@ -74,8 +74,16 @@ class Expanded:
     message: Literal["expanded"] = field(default="expanded", kw_only=True)
 
 
+@dataclass(frozen=True)
+class NeedsFreshProcess:
+    """Job `id` runs on an engine that this process cannot load beside or after its own."""
+
+    id: str
+    message: Literal["needs_fresh_process"] = field(default="needs_fresh_process", kw_only=True)
+
+
 Command = Annotated[Run | Cancel | Check | Expand, Field(discriminator="message")]
-Answer = Annotated[Happened | Raised | Passed | Expanded, Field(discriminator="message")]
+Answer = Annotated[Happened | Raised | Passed | Expanded | NeedsFreshProcess, Field(discriminator="message")]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 

@@ -21,6 +21,7 @@ from wan_core.backends.messages import (
     Expand,
     Expanded,
     Happened,
+    NeedsFreshProcess,
     Passed,
     Raised,
     Run,
@@ -72,6 +73,10 @@ class WorkerServer:
                 self._answer_beside(command.id, lambda: self._expand(command))
 
     def _run(self, job: Job) -> None:
+        if self._worker.needs_fresh_process(job):
+            self._send(NeedsFreshProcess(job.id))
+            del self._stops[job.id]
+            return
         with self._report_errors(job.id):
             for event in self._worker.run(job, self._stops[job.id].is_set):
                 self._send(Happened(job.id, event))

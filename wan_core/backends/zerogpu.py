@@ -18,6 +18,7 @@ from starlette.requests import Request
 from wan_core.backends.messages import Happened, Raised, answer_line, read_answer
 from wan_core.clips import ClipWorker, IsCancelled, needs_card
 from wan_core.engine import loading
+from wan_core.engine.sampling import check_lent_memory
 from wan_core.errors import ENGINE_FAILED, BackendError, Cancelled, WanError, from_plain, to_plain
 from wan_core.estimator import Estimator
 from wan_core.events import JOB, Event, Job, Log
@@ -42,8 +43,8 @@ class ZeroGpuBackend:
     """Loads its engine when made. Each job runs at once, in its visitor's context."""
 
     def __init__(self, host: Settings, engine_name: str) -> None:
-        engine = loading.load(_with_loras(engine_name), host, lambda event: log.info("%s", event))
-        self._worker = ClipWorker(host, engine, self._make_frames)
+        self._engine = loading.load(_with_loras(engine_name), host, lambda event: log.info("%s", event))
+        self._worker = ClipWorker(host, self._engine, self._make_frames)
         self._stops: dict[str, threading.Event] = {}
         self._on_gpu = spaces.GPU(duration=_duration)(self._lines)
 
@@ -77,6 +78,8 @@ class ZeroGpuBackend:
         if not needs_card(job, plan):
             yield from self._worker.make_frames(job, prompt, plan, cancelled)
             return
+        if job.frames_of is None:
+            check_lent_memory(self._engine, job)
         job_text = JOB.dump_json(job).decode()
         yield Log(f"Asking ZeroGPU for a card for {_duration(job_text)} s.")
         lines = self._on_gpu(job_text, prompt, plan)

@@ -4,8 +4,10 @@ Tensors are those of diffusers' `from_pretrained` (bf16 with fp32 islands, the V
 quantized experts. Knows files, devices and memory, nothing of requests.
 """
 
+import gc
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,22 +20,25 @@ from transformers import UMT5EncoderModel
 from wan_core.engine import acceleration, memory, preview, quantizing, turbo
 from wan_core.engine.acceleration import Acceleration
 from wan_core.engine.embedding_cache import Recent, cache_first_frames
+from wan_core.engine.main_memory import available_bytes
 from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.model_folder import find_model
 from wan_core.engine.preview import Colours
 from wan_core.errors import BackendError
-from wan_core.events import Event, Log, Stage, Step
+from wan_core.events import Event, Log, Note, Stage, Step
 from wan_core.geometry import Size
 from wan_core.profiles import EngineProfile, Loader
 from wan_core.settings import Settings
 
 Report = Callable[[Event], None]
-HALF_LENT_CARD = 47 * GIB  # ZeroGPU's `large`
-ONLY_QUANTIZED = (
-    "The card lent here has {free:.0f} GiB, and Wan fits it in fp8 only: add torchao to requirements.txt and leave "
-    "WAN_ACCELERATE_FP8 on."
+TOO_SMALL_TO_LEND = (
+    "The card lent here has {free:.0f} GiB, and Wan needs a whole RTX PRO 6000 (96 GB): nothing can be moved off a "
+    "card that is lent, and fp8 weights cannot be packed for it."
 )
-FIRST_CLIP = (Size(832, 480), 81)  # the weights must suit the smallest resolution; larger ones may move parts off
+LOADED_SMALLER = "Memory ran out while the model was loaded; it now runs with a smaller plan: {plan}."
+NEVER_LOADED = "Memory ran out while the model was loaded. Close what else uses this machine's card and memory."
+FIRST_CLIP = memory.Clip(Size(832, 480), 81, cached=True)
+"""The weights must suit the smallest resolution; larger ones may move parts off."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,14 @@ class Card:
     """`sm` is the compute capability (H200: 90), 0 without CUDA.
 
     A `lent` card (ZeroGPU) exists only during a call: nothing runs on it while loading, nothing can be moved off.
+    `main_bytes`: main memory that was free before loading.
     """
 
     device: torch.device
     sm: int = 0
     free_bytes: int = 0
     lent: bool = False
+    main_bytes: float = math.inf
 
     @property
     def is_cuda(self) -> bool:
@@ -115,23 +122,60 @@ def cores() -> int:
 
 
 def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
-    folder = find_model(profile, settings, report)
-    card, plan = first_plan(detect_card(settings), settings)
-    _check_host_memory(folder, plan, profile.title)
+    folder, card = find_model(profile, settings, report), detect_card(settings)
+    loras = turbo.read(settings, report) if profile.lora else {}
+    plans = first_plans(card, settings, profile.title) if card.is_cuda else []
+    if not plans:
+        _check_main_memory(folder, card, profile.title)
     try:
-        pipe = assemble(folder, card.device if _goes_straight_to(plan) else torch.device("cpu"), report)
+        plan, pipe = _assemble_as_planned(folder, next(iter(plans), None), plans[1:], card, loras, report)
     except (OSError, SafetensorError) as error:
         raise _damaged_error(profile.title) from error
-    if profile.lora:
-        turbo.load(pipe, settings, report)
-    if plan and plan.weights == "fp8":
-        quantizing.quantize(pipe, torch.device("cpu") if card.lent else card.device, card.sm)
+    whole_blocks = plan is not None and plan.placement != "group_offload"
+    accelerated = acceleration.detect_acceleration(pipe, settings, card.device, card.sm, whole_blocks, report)
+    return Engine(profile, pipe, card, plan, accelerated)
+
+
+def _assemble_as_planned(
+    folder: Path, plan: Plan | None, smaller: Sequence[Plan], card: Card, loras: turbo.Loras, report: Report
+) -> tuple[Plan | None, Any]:
+    """Return the plan and its pipeline; where memory runs out, those of the next plan, with a note."""
+    try:
+        return plan, _assemble_by(folder, plan, card, loras, report)
+    except (MemoryError, RuntimeError) as error:
+        if not memory.says_out_of_memory(error):
+            raise
+    if not smaller:
+        raise BackendError("out_of_memory", NEVER_LOADED)
+    release_memory(card)
+    report(Note(LOADED_SMALLER.format(plan=smaller[0].words)))
+    return _assemble_as_planned(folder, smaller[0], smaller[1:], card, loras, report)
+
+
+def _assemble_by(folder: Path, plan: Plan | None, card: Card, loras: turbo.Loras, report: Report) -> Any:
+    def finish(name: str, part: Any) -> Any:
+        """Leave a part as it will lie, before the next is read."""
+        if name in loras:
+            turbo.add(part, loras[name])
+        if plan is None:
+            return part
+        home = card.device if plan.placement == "resident" else torch.device("cpu")
+        if plan.weights == "fp8":
+            quantizing.quantize_part(name, part, card.sm, card.device, home)
+        return part.to(home)
+
+    pipe = assemble(folder, finish, report)
     if plan:
         memory.arrange(pipe, plan, card.device)
         report(Log(plan.sentence))
-    whole_blocks = plan is not None and plan.placement != "group_offload"
-    detect_acceleration = acceleration.detect_acceleration(pipe, settings, card.device, card.sm, whole_blocks, report)
-    return Engine(profile, pipe, card, plan, detect_acceleration)
+    return pipe
+
+
+def release_memory(card: Card) -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    if card.is_cuda:
+        torch.cuda.empty_cache()
 
 
 LOADERS: dict[Loader, Callable[[EngineProfile, Settings, Report], Engine]] = {
@@ -142,35 +186,37 @@ LOADERS: dict[Loader, Callable[[EngineProfile, Settings, Report], Engine]] = {
 
 def detect_card(settings: Settings) -> Card:
     if not torch.cuda.is_available():
-        return Card(torch.device("cpu"))
+        return Card(torch.device("cpu"), main_bytes=available_bytes())
     major, minor = torch.cuda.get_device_capability()
-    return Card(torch.device("cuda"), 10 * major + minor, torch.cuda.mem_get_info()[0], settings.zero_gpu)
+    free = torch.cuda.mem_get_info()[0]
+    return Card(torch.device("cuda"), 10 * major + minor, free, settings.zero_gpu, available_bytes())
 
 
-def first_plan(card: Card, settings: Settings) -> tuple[Card, Plan | None]:
-    """Choose the first arrangement. On ZeroGPU half a card, if it fits, costs half the quota.
+def first_plans(card: Card, settings: Settings, title: str) -> list[Plan]:
+    """Arrangements to load, fastest first. A lent card holds everything or nothing, and takes no fp8.
+
+    ZeroGPU packs weights in pinned memory, which torchao's tensors have not (spaces 0.51, torchao 0.18).
 
     Raises:
-        BackendError: `engine_unavailable` if a lent card cannot hold everything.
+        BackendError: `engine_unavailable` if a lent card cannot hold everything, `out_of_memory` without the main
+            memory that any of them needs.
     """
-    if not card.is_cuda:
-        return card, None
-    fp8 = settings.accelerate_fp8 and quantizing.is_available()
-    half = replace(card, free_bytes=min(card.free_bytes, HALF_LENT_CARD))
-    for detect_acceleration in (half, card) if card.lent else (card,):
-        plan = memory.plan(detect_acceleration.free_bytes, detect_acceleration.sm, *FIRST_CLIP, "regular", fp8)
-        if plan.placement == "resident" or not card.lent:
-            return detect_acceleration, plan
-    raise BackendError("engine_unavailable", ONLY_QUANTIZED.format(free=card.free_bytes / GIB))
+    fp8 = settings.accelerate_fp8 and quantizing.is_available() and not card.lent
+    weights = memory.weights_for(card.sm, fp8)
+    plans = memory.plans(card.free_bytes, FIRST_CLIP, weights, math.inf if card.lent else card.main_bytes)
+    if card.lent and plans[0].placement != "resident":
+        raise BackendError("engine_unavailable", TOO_SMALL_TO_LEND.format(free=card.free_bytes / GIB))
+    if not plans:
+        least = min(plan.main_memory.loading for plan in memory.plans(card.free_bytes, FIRST_CLIP, weights))
+        raise _main_memory_error(title, least * GIB, card.main_bytes)
+    return plans[:1] if card.lent else plans
 
 
-def _goes_straight_to(plan: Plan | None) -> bool:
-    """If parts move to the card as they are read, main memory holds one at a time."""
-    return plan is not None and plan.placement == "resident" and plan.weights == "bf16"
+def assemble(folder: Path, finish: Callable[[str, Any], Any], report: Report) -> Any:
+    """Return the pipeline: experts and text encoder bf16 with fp32 islands, the VAE fp32.
 
-
-def assemble(folder: Path, device: torch.device, report: Report) -> Any:
-    """Return the pipeline on `device`: experts and text encoder bf16 with fp32 islands, the VAE fp32."""
+    `finish(name, part)` is called with each part before the next is read, and returns what the pipeline gets.
+    """
     readers: dict[str, tuple[str, Callable[[], Any]]] = {
         "text_encoder": (
             "text encoder",
@@ -188,7 +234,7 @@ def assemble(folder: Path, device: torch.device, report: Report) -> Any:
     parts = {}
     for done, (name, (title, read)) in enumerate(readers.items()):
         report(Stage("loading", f"Reading the {title}."))
-        parts[name] = read().requires_grad_(False).eval().to(device)
+        parts[name] = finish(name, read().requires_grad_(False).eval())
         report(Step("loading", done + 1, len(readers)))
     return WanImageToVideoPipeline.from_pretrained(folder, **parts)
 
@@ -197,23 +243,20 @@ def _expert(folder: Path) -> Any:
     return WanTransformer3DModel.from_pretrained(folder, dtype=torch.bfloat16, use_safetensors=True)
 
 
-def _check_host_memory(folder: Path, plan: Plan | None, title: str) -> None:
-    """Refuse before the OOM killer does: the largest part must fit while read, or all that stays here."""
-    largest = max(sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in folder.glob("*/"))
-    needed = max(largest // 2, plan.host_bytes if plan else 0)  # files of the experts are fp32, memory bf16
-    free = available_bytes()
-    if needed > free:
-        raise BackendError(
-            "out_of_memory",
-            f"{title} needs {needed / GIB:.0f} GiB of main memory on this machine and {free / GIB:.0f} GiB are free.",
-        )
+def _check_main_memory(folder: Path, card: Card, title: str) -> None:
+    """Refuse before the OOM killer does: without a card all parts stay here. The experts' files are fp32."""
+    sizes = {part.name: sum(file.stat().st_size for file in part.glob("*.safetensors")) for part in folder.glob("*/")}
+    needed = sum(size // 2 if part.startswith("transformer") else size for part, size in sizes.items())
+    if needed > card.main_bytes:
+        raise _main_memory_error(title, needed, card.main_bytes)
 
 
-def available_bytes() -> int:
-    """Main memory usable without swapping; all of it without /proc/meminfo."""
-    lines = Path("/proc/meminfo").read_text("utf-8").splitlines() if Path("/proc/meminfo").exists() else []
-    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
-    return kilobytes * 1024 if kilobytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _main_memory_error(title: str, needed: float, free: float) -> BackendError:
+    return BackendError(
+        "out_of_memory",
+        f"{title} needs {needed / GIB:.0f} GiB of main memory to load on this machine and {free / GIB:.0f} GiB are "
+        "free.",
+    )
 
 
 def _damaged_error(title: str) -> BackendError:

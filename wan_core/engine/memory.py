@@ -4,8 +4,9 @@ Sizes are A14B's (exact weights, peak activations of an eager forward), checked 
 H200 at 720p (SGLang #25483), 72.9 GB on an A100 (diffusers #12011).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -26,9 +27,16 @@ EXPERT_FP8 = 13.5
 TEXT_ENCODER = 10.6
 TEXT_ENCODER_INT8 = 6.2
 VAE = 0.5
+EXPERT_PINNED = 40.8  # PyTorch pins each tensor in a block of the next power of two
+TEXT_ENCODER_PINNED = 14.0
 RESERVE = 1.5  # CUDA context, workspaces, fragmentation
 GROUP = 2 * EXPERT / 40  # two blocks of 40: the one that runs and the one that is on its way
 FP8_FROM_SM = 89  # Ada; Hopper is 90, Blackwell 100 and 120
+HIDDEN_WIDTH = 5120
+HIDDEN_STATES = {"bf16": 11.2, "fp8": 24.4}
+"""Peak of a forward in hidden states of the video (tokens × 5120 bf16), eager; fp8 makes fp32 copies of its inputs."""
+CACHED_HIDDEN_STATES = 6
+"""What FirstBlockCache keeps of an expert: three hidden states in each of two passes."""
 
 Placement = Literal["resident", "model_offload", "group_offload"]
 Weights = Literal["bf16", "fp8"]
@@ -44,12 +52,18 @@ FASTEST_FIRST: tuple[tuple[Weights, Placement], ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """An arrangement for a card with `free` GiB. fp8 experts go with an int8 text encoder."""
+    """An arrangement for a card with `free` GiB. fp8 experts go with an int8 text encoder.
+
+    `pinned`: what passes through the card block by block lies in page-locked memory, which is faster and larger.
+    `cached`: there is room for the step cache of a clip that wants one.
+    """
 
     weights: Weights
     placement: Placement
     tiled: bool
     free: float = field(compare=False)
+    pinned: bool = False
+    cached: bool = True
 
     @property
     def sentence(self) -> str:
@@ -62,13 +76,33 @@ class Plan:
             "model_offload": "one part on the card at a time",
             "group_offload": "passing through the card block by block",
         }[self.placement]
-        return f"{self.weights} experts, {where}{', tiled VAE' if self.tiled else ''}"
+        tiled, cache = ", tiled VAE" if self.tiled else "", "" if self.cached else ", no step cache"
+        return f"{self.weights} experts, {where}{tiled}{cache}"
 
     @property
-    def host_bytes(self) -> int:
-        """Main memory of weights that do not stay on the card."""
-        expert, text_encoder = _weights(self.weights)
-        return 0 if self.placement == "resident" else int((2 * expert + text_encoder + VAE) * GIB)
+    def main_memory(self) -> "MainMemory":
+        return main_memory(self.weights, self.placement, self.pinned)
+
+
+@dataclass(frozen=True)
+class MainMemory:
+    """GiB taken while the weights are read, while loaded ones move, and afterwards."""
+
+    loading: float
+    moving: float
+    steady: float
+
+    def taken(self, loaded: bool) -> float:
+        return self.moving if loaded else self.loading
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a clip asks of memory: `frames` is 4k+1, `cached` whether a step cache runs."""
+
+    size: Size
+    frames: int
+    cached: bool = False
 
 
 def plan(card_bytes_free: int, sm: int, size: Size, frames: int, acceleration: Acceleration, fp8: bool = True) -> Plan:
@@ -76,24 +110,49 @@ def plan(card_bytes_free: int, sm: int, size: Size, frames: int, acceleration: A
 
     `fp8`: whether weights may be quantized at all; `none` never does.
     """
-    may_quantize = fp8 and acceleration == "regular" and sm >= FP8_FROM_SM
-    return plans(card_bytes_free, size, frames, ("bf16", "fp8") if may_quantize else ("bf16",))[0]
+    clip = Clip(size, frames, cached=acceleration == "regular")
+    return plans(card_bytes_free, clip, weights_for(sm, fp8 and acceleration == "regular"))[0]
 
 
-def plans(card_bytes_free: int, size: Size, frames: int, weights: Sequence[Weights]) -> list[Plan]:
-    """Arrangements that fit, fastest first; if none fits, the smallest."""
+def weights_for(sm: int, fp8: bool) -> tuple[Weights, ...]:
+    return ("bf16", "fp8") if fp8 and sm >= FP8_FROM_SM else ("bf16",)
+
+
+def plans(
+    card_bytes_free: int,
+    clip: Clip,
+    weights: Sequence[Weights],
+    main_bytes_free: float = math.inf,
+    loaded: bool = False,
+) -> list[Plan]:
+    """Arrangements that fit, fastest first; if none fits the card, the smallest; none if main memory is too small.
+
+    `loaded`: the weights are there already, and only move.
+    """
     free = card_bytes_free / GIB
     candidates = [
-        (kind, placement, tiled) for kind, placement in FASTEST_FIRST if kind in weights for tiled in (False, True)
+        Plan(kind, placement, tiled, free, pinned, cached)
+        for cached in ((True, False) if clip.cached else (True,))
+        for kind, placement in FASTEST_FIRST
+        if kind in weights
+        for pinned in ((True, False) if (kind, placement) == ("bf16", "group_offload") else (False,))
+        for tiled in (False, True)
     ]
-    fitting = [candidate for candidate in candidates if peak(*candidate, size, frames) <= free]
-    return [Plan(*candidate, free) for candidate in fitting or candidates[-1:]]
+    possible = [each for each in candidates if each.main_memory.taken(loaded) * GIB <= main_bytes_free]
+    fitting = [each for each in possible if peak_of(each, clip) <= free]
+    return fitting or [each for each in possible if each.placement == "group_offload"][-1:]
 
 
-def peak(weights: Weights, placement: Placement, tiled: bool, size: Size, frames: int) -> float:
-    """Peak card memory of a clip in GiB."""
+def peak_of(wanted: Plan, clip: Clip) -> float:
+    """Peak card memory of `clip` in GiB."""
+    cached = clip.cached and wanted.cached
+    return peak(wanted.weights, wanted.placement, wanted.tiled, replace(clip, cached=cached))
+
+
+def peak(weights: Weights, placement: Placement, tiled: bool, clip: Clip) -> float:
+    """Peak card memory of a clip in GiB. Loading stays below: each part arrives layer by layer, as it will lie."""
     expert, text_encoder = _weights(weights)
-    transformer, vae = transformer_activations(size, frames), vae_activations(size, frames, tiled)
+    transformer, vae = transformer_activations(clip, weights), vae_activations(clip.size, clip.frames, tiled)
     if placement == "resident":
         return 2 * expert + text_encoder + VAE + max(transformer, vae) + RESERVE
     if placement == "model_offload":
@@ -101,9 +160,22 @@ def peak(weights: Weights, placement: Placement, tiled: bool, size: Size, frames
     return max(GROUP + transformer, text_encoder, VAE + vae) + RESERVE
 
 
-def transformer_activations(size: Size, frames: int) -> float:
-    """GiB, fitted to 5.3 at 832×480×81, 9.8 at 1280×720×81, 13.6 at 1280×720×121."""
-    return 1.85 + 1.053e-4 * tokens(size, frames)
+def main_memory(weights: Weights, placement: Placement, pinned: bool = False) -> MainMemory:
+    """Main memory of A14B's weights: experts are read one after the other, and quantized before the next."""
+    expert, text_encoder = _weights(weights)
+    offloaded = 2 * expert + text_encoder + VAE
+    if placement == "resident":
+        return MainMemory(EXPERT, 0.0, 0.0)
+    if pinned:
+        steady = 2 * EXPERT_PINNED + TEXT_ENCODER_PINNED + VAE
+        return MainMemory(steady + EXPERT, steady + EXPERT, steady)  # an expert is released once all of it is pinned
+    return MainMemory(text_encoder + expert + EXPERT + VAE, offloaded, offloaded)
+
+
+def transformer_activations(clip: Clip, weights: Weights) -> float:
+    """GiB of an eager forward and the step cache of one expert: 3.5, 8.1, 11.9 at 480p, 720p, 720p with 121 frames."""
+    hidden_state = 2 * HIDDEN_WIDTH * tokens(clip.size, clip.frames) / GIB
+    return hidden_state * (HIDDEN_STATES[weights] + (CACHED_HIDDEN_STATES if clip.cached else 0))
 
 
 def vae_activations(size: Size, frames: int, tiled: bool) -> float:
@@ -120,7 +192,10 @@ def _weights(weights: Weights) -> tuple[float, float]:
 
 
 def arrange(pipe: Any, wanted: Plan, device: torch.device) -> None:
-    """Move the parts of `pipe`; weights stay as loaded, bf16 or fp8."""
+    """Move the parts of `pipe`; weights stay as loaded, bf16 or fp8.
+
+    torchao's tensors cannot be pinned, so fp8 experts pass through the card without a stream.
+    """
     pipe.remove_all_hooks()
     _ungroup(pipe)
     if wanted.placement == "resident":
@@ -128,11 +203,13 @@ def arrange(pipe: Any, wanted: Plan, device: torch.device) -> None:
     elif wanted.placement == "model_offload":
         pipe.enable_model_cpu_offload(device=device)
     else:
+        streams = device.type == "cuda" and wanted.weights == "bf16"
         pipe.enable_group_offload(
             onload_device=device,
             offload_type="block_level",
             num_blocks_per_group=1,
-            use_stream=device.type == "cuda",
+            use_stream=streams,
+            low_cpu_mem_usage=streams and not wanted.pinned,
             exclude_modules=["vae"],
         )
         pipe.vae.to(device)
@@ -154,3 +231,8 @@ def tile(pipe: Any, tiled: bool) -> None:
         pipe.vae.enable_tiling()
     else:
         pipe.vae.disable_tiling()
+
+
+def says_out_of_memory(error: Exception) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)  # the latter on a CPU

@@ -5,23 +5,20 @@
 
 from dataclasses import replace
 
-import torch
-
 from wan_core.engine import memory
 from wan_core.engine.acceleration import compile_blocks, disable_cache
-from wan_core.engine.loading import Engine
-from wan_core.engine.memory import GIB, Plan
+from wan_core.engine.loading import Engine, release_memory
+from wan_core.engine.memory import GIB, Clip, Plan
 from wan_core.events import Log
-from wan_core.geometry import Size
 from wan_core.run_in_thread import Emit
 
 
-def arrange_for(engine: Engine, size: Size, frames: int, emit: Emit) -> None:
+def arrange_for(engine: Engine, clip: Clip, emit: Emit) -> None:
     if engine.plan is not None:
-        _apply(engine, engine.plan, _plans(engine, engine.plan, size, frames)[0], emit)
+        _apply(engine, engine.plan, _next_plan(engine, engine.plan, clip), emit)
 
 
-def shrink(engine: Engine, size: Size, frames: int, emit: Emit) -> Plan | None:
+def shrink(engine: Engine, clip: Clip, emit: Emit) -> Plan | None:
     """After memory ran out, apply and return the next smaller plan, or `None`.
 
     From then on the card counts as smaller than the present plan's estimated need.
@@ -29,23 +26,31 @@ def shrink(engine: Engine, size: Size, frames: int, emit: Emit) -> Plan | None:
     present = engine.plan
     if present is None:
         return None
-    needed = memory.peak(present.weights, present.placement, present.tiled, size, frames)
+    needed = memory.peak_of(present, clip)
     engine.card = replace(engine.card, free_bytes=min(engine.card.free_bytes, int(needed * GIB)) - 1)
-    wanted = _plans(engine, present, size, frames)[0]
-    if (wanted.placement, wanted.tiled) == (present.placement, present.tiled):
+    wanted = _next_plan(engine, present, clip)
+    if wanted == present:
         return None
-    if engine.card.is_cuda:
-        torch.cuda.empty_cache()
+    release_memory(engine.card)
     _apply(engine, present, wanted, emit)
     return wanted
 
 
-def _plans(engine: Engine, present: Plan, size: Size, frames: int) -> list[Plan]:
-    """Those that fit with the present weights, fastest first. A lent card keeps its placement."""
-    plans = memory.plans(engine.card.free_bytes, size, frames, [present.weights])
-    if engine.card.lent:
-        return [plan for plan in plans if plan.placement == present.placement] or [replace(present, tiled=True)]
-    return plans
+def fits(engine: Engine, clip: Clip) -> bool:
+    """Whether `clip` fits the card in the way its engine lies on it, or in another one that it may take."""
+    if engine.plan is None:
+        return True
+    plan = _next_plan(engine, engine.plan, clip)
+    return memory.peak_of(plan, clip) * GIB <= engine.card.free_bytes
+
+
+def _next_plan(engine: Engine, present: Plan, clip: Clip) -> Plan:
+    """The fastest that fits with the present weights, else the smallest. A lent card keeps its placement."""
+    card = engine.card
+    plans = memory.plans(card.free_bytes, clip, [present.weights], card.main_bytes, loaded=True)
+    if card.lent:
+        plans = [plan for plan in plans if plan.placement == present.placement]
+    return plans[0] if plans else replace(present, tiled=True, cached=False)
 
 
 def _apply(engine: Engine, present: Plan, wanted: Plan, emit: Emit) -> None:

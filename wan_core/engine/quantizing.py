@@ -3,6 +3,7 @@
 The blocks' linear layers hold 98.3 % of an expert's weights; the rest keeps its precision.
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,20 +17,40 @@ def is_available() -> bool:
     return find_spec("torchao") is not None
 
 
-def quantize(pipe: Any, device: torch.device, sm: int) -> None:
-    """Quantize in place, part by part on `device`, where they stay."""
-    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+def quantize_part(name: str, part: Any, sm: int, device: torch.device, home: torch.device) -> None:
+    """Quantize an expert or the text encoder of a pipeline in place; other parts stay as they are."""
+    if name == "text_encoder":
+        from torchao.quantization import Int8WeightOnlyConfig
 
-    for expert in (pipe.transformer, pipe.transformer_2):
-        quantize_expert(expert.to(device), sm)
-    quantize_(pipe.text_encoder.to(device), Int8WeightOnlyConfig(), filter_fn=is_linear)
+        _quantize_layers(part, Int8WeightOnlyConfig(), is_linear, device, home)
+    elif name.startswith("transformer"):
+        quantize_expert(part, sm, device, home)
 
 
-def quantize_expert(expert: Any, sm: int) -> None:
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, PerTensor, quantize_
+def quantize_expert(expert: Any, sm: int, device: torch.device, home: torch.device) -> None:
+    _quantize_layers(expert, expert_config(sm), is_block_linear, device, home)
 
-    scales = PerRow() if sm in PER_ROW else PerTensor()
-    quantize_(expert, Float8DynamicActivationFloat8WeightConfig(granularity=scales), filter_fn=is_block_linear)
+
+def expert_config(sm: int) -> Any:
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, PerTensor
+
+    return Float8DynamicActivationFloat8WeightConfig(granularity=PerRow() if sm in PER_ROW else PerTensor())
+
+
+def _quantize_layers(
+    part: Any,
+    config: Any,
+    is_wanted: Callable[[torch.nn.Module, str], bool],
+    device: torch.device,
+    home: torch.device,
+) -> None:
+    """Each layer is quantized on `device` and then lies at `home`: neither ever holds the whole part in bf16 too."""
+    from torchao.quantization import quantize_
+
+    for name, layer in list(part.named_modules()):
+        if is_wanted(layer, name):
+            quantize_(layer.to(device), config, filter_fn=is_linear)
+            layer.to(home)
 
 
 def is_linear(module: torch.nn.Module, name: str) -> bool:

@@ -4,6 +4,7 @@ The same request gives bit-identical frames on one machine. A cancelled clip sto
 Lack of memory and invalid numbers are each retried once, with a note. Knows nothing of interpolation or encoding.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ from PIL import Image
 
 from wan_core import frames as frame_file
 from wan_core import geometry, workload
-from wan_core.engine import guidance, offload, turbo
-from wan_core.engine.acceleration import NATIVE
+from wan_core.engine import guidance, memory, offload, turbo
+from wan_core.engine.acceleration import MAX_VARIANTS, compiled_variants
 from wan_core.engine.decoding import NotFinite, iter_decoded
 from wan_core.engine.embedding_cache import prompt_embeds
 from wan_core.engine.eta import EtaEstimator
 from wan_core.engine.framing import frame_picture
 from wan_core.engine.loading import Engine
 from wan_core.engine.preview import Previews
-from wan_core.errors import BackendError
+from wan_core.errors import BackendError, WanError
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.files import FileStore
 from wan_core.frames import Frames, thin_out
@@ -35,9 +36,12 @@ from wan_core.schedule import StepSchedule, schedule
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import sampled_frames
 
+log = logging.getLogger(__name__)
+
 DECODE_S_PER_PIXEL = {"cpu": 9e-7, "cuda": 3e-8}
 """Until the first clip: the miniature's VAE on two cores (measured), Wan's on a large card (published)."""
 
+TRAINED_FRAMES = 81
 NO_LOW_NOISE = (
     "With {steps} steps and shift {shift:g} every step falls to the high-noise expert and the low-noise one never "
     "runs: the clip stays noisy. Take more steps or a smaller shift."
@@ -47,9 +51,13 @@ ONLY_FP8 = (
     "WAN_ACCELERATE_FP8=0 to keep them whole and slower."
 )
 NO_END_PICTURE = "The {engine} only knows camera moves: it ignores the end picture, so the clip does not end on it."
+LONG_CLIP = (
+    "Wan was trained on {trained} frames: in a clip of {frames}, colours may drift and the motion may turn back to the "
+    "first picture."
+)
 NOT_FINITE = "The model produced invalid numbers for this request. Try another seed or a lower guidance scale."
-NATIVE_AGAIN = "The fast attention of this card gave invalid numbers, so the clip was made again with the plain one."
-FAST_FAILED = "The fast attention of this card failed midway, so the clip was made again with the plain one."
+INVALID_NUMBERS = "The {part} gave invalid numbers on this card, so the clip was made again without."
+FAILED_MIDWAY = "The {part} failed midway on this card, so the clip was made again without."
 SMALLER_PLAN = "The clip did not fit the card's memory at first and was made with a smaller plan: {plan}."
 
 
@@ -105,19 +113,32 @@ def sample(
     return run_in_thread(lambda emit: _make(engine, clip, [*notes, *_notes(engine, clip)], emit), cancelled)
 
 
+def check_lent_memory(engine: Engine, job: Job) -> None:
+    """Refuse a clip before a card is lent for it that cannot hold it.
+
+    Raises:
+        BackendError: `out_of_memory`.
+    """
+    size = geometry.rendered_size(job.size, engine.profile.render_divisor)
+    frames = sampled_frames(job.inputs.num_frames)
+    if not offload.fits(engine, memory.Clip(size, frames, engine.acceleration.uses_cache(job.inputs))):
+        raise _out_of_memory(size, frames)
+
+
 def _make(engine: Engine, clip: Clip, notes: Sequence[str], emit: Emit) -> None:
     for note in notes:
         emit(Note(note))
     try:
-        offload.arrange_for(engine, clip.size, clip.frames, emit)
+        need = memory.Clip(clip.size, clip.frames, engine.acceleration.uses_cache(clip.request))
+        offload.arrange_for(engine, need, emit)
         if _make_if_memory_suffices(engine, clip, emit):
             return
-        smaller = offload.shrink(engine, clip.size, clip.frames, emit)
+        smaller = offload.shrink(engine, need, emit)
         if smaller is None:
-            raise _out_of_memory(clip)
+            raise _out_of_memory(clip.size, clip.frames)
         emit(Note(SMALLER_PLAN.format(plan=smaller.words)))
         if not _make_if_memory_suffices(engine, clip, emit):
-            raise _out_of_memory(clip)
+            raise _out_of_memory(clip.size, clip.frames)
     except NotFinite as error:
         raise BackendError("no_media_generated", NOT_FINITE) from error
     finally:
@@ -131,6 +152,8 @@ def _no_end_picture(engine: Engine) -> str:
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
     if engine.profile.lora and (misfit := turbo.lora_misfit(clip.request)):
         yield misfit
+    if engine.profile.is_full_model and clip.frames > TRAINED_FRAMES:
+        yield LONG_CLIP.format(trained=TRAINED_FRAMES, frames=clip.request.num_frames)
     if engine.plan and engine.plan.weights == "fp8" and clip.request.acceleration == "none":
         yield ONLY_FP8
 
@@ -141,49 +164,42 @@ def _make_if_memory_suffices(engine: Engine, clip: Clip, emit: Emit) -> bool:
         _denoise_and_decode(engine, clip, emit)
         return True
     except (MemoryError, RuntimeError) as error:
-        if _says_out_of_memory(error):
+        if memory.says_out_of_memory(error):
             return False
         raise
 
 
-def _says_out_of_memory(error: Exception) -> bool:
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "can't allocate memory" in str(error)  # the latter on a CPU
-
-
-def _out_of_memory(clip: Clip) -> BackendError:
-    sentence = f"The memory here is not enough for {clip.frames} frames of {clip.size}."
+def _out_of_memory(size: Size, frames: int) -> BackendError:
+    sentence = f"The memory here is not enough for {frames} frames of {size}."
     return BackendError("out_of_memory", f"{sentence} Try fewer frames or a smaller resolution.")
 
 
 def _denoise_and_decode(engine: Engine, clip: Clip, emit: Emit) -> None:
-    try:
-        why_again = _try_attention(engine, clip, emit)
-    except NotFinite:
-        if not _has_fast_attention(engine, clip):
-            raise
-        why_again = NATIVE_AGAIN
-    if why_again:
-        engine.acceleration.attention = NATIVE
-        emit(Note(why_again))
-        _decode(engine, clip, _denoise(engine, clip, emit), emit)
+    """Make the clip; a fast part that fails is switched off, and the clip made again with a note."""
+    while note := _try_fast_parts(engine, clip, emit):
+        emit(Note(note))
 
 
-def _try_attention(engine: Engine, clip: Clip, emit: Emit) -> str | None:
-    """Return `None`, or a note on how fast attention failed."""
+def _try_fast_parts(engine: Engine, clip: Clip, emit: Emit) -> str | None:
+    """Return `None`, or a note on which part failed and is off now."""
+    regular, latents = clip.request.acceleration == "regular", None
     try:
         latents = _denoise(engine, clip, emit)
-    except RuntimeError as error:
-        if _says_out_of_memory(error) or not _has_fast_attention(engine, clip):
+        _decode(engine, clip, latents, emit)
+    except NotFinite:
+        part = engine.acceleration.fall_back(None) if regular else None
+        if part is None:
             raise
-        emit(Log(f"{engine.acceleration.attention} attention failed ({type(error).__name__}).", "WARN"))
-        return FAST_FAILED
-    _decode(engine, clip, latents, emit)
+        return INVALID_NUMBERS.format(part=part)
+    except Exception as error:  # kernels and compilers raise anything
+        other_cause = latents is not None or isinstance(error, WanError) or memory.says_out_of_memory(error)
+        part = engine.acceleration.fall_back(error) if regular and not other_cause else None
+        if part is None:
+            raise
+        log.warning("the %s failed", part, exc_info=True)
+        emit(Log(f"The {part} failed ({type(error).__name__}).", "WARN"))
+        return FAILED_MIDWAY.format(part=part)
     return None
-
-
-def _has_fast_attention(engine: Engine, clip: Clip) -> bool:
-    return clip.request.acceleration == "regular" and engine.acceleration.attention != NATIVE
 
 
 def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
@@ -192,13 +208,15 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     emit(Stage("sampling", f"{request.num_inference_steps} steps on {clip.frames} frames of {clip.size}."))
     _switch_turbo(engine, emit)
     engine.acceleration.try_attention(engine.card.sm, engine.card.device, emit)
-    schedule, parts = engine.acceleration.prepare(pipe, request, prepare_scheduler(pipe, request))
+    may_cache = engine.plan is None or engine.plan.cached
+    schedule, parts = engine.acceleration.prepare(pipe, request, prepare_scheduler(pipe, request), may_cache)
     emit(Log(parts))
     for event in _describe(schedule, request):
         emit(event)
     prompts = _read_prompts(engine, clip, schedule)
     eta = EtaEstimator(schedule, _decode_seconds(engine, clip), _high_noise_cost(engine, clip))
     first_forward = pipe.transformer.register_forward_pre_hook(eta.start)
+    variants = compiled_variants()
     try:
         latents: torch.Tensor = pipe(
             image=clip.first_frame,
@@ -216,6 +234,8 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
         ).frames
     finally:
         first_forward.remove()
+    if (now := compiled_variants()) > variants:
+        emit(Log(f"Blocks were compiled for this kind of clip: {now} variants now, of at most {MAX_VARIANTS}."))
     return latents
 
 
@@ -271,7 +291,7 @@ def _after_step(
         if previews.offer(step, guess, left):
             emit(Preview())
         guidance.set_guided(pipe, schedule, step + 1)
-        engine.acceleration.after_step(pipe, step)
+        engine.acceleration.after_step(pipe, schedule, step)
         return {}
 
     return callback

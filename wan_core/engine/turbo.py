@@ -8,11 +8,13 @@ UniPC's timesteps 999, 937, 833, 625 against the trained 1000, 937.5, 833.3, 625
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from diffusers import WanImageToVideoPipeline
+from safetensors import SafetensorError, safe_open
 
 from wan_core.engine.model_folder import fetch
 from wan_core.errors import BackendError
@@ -32,9 +34,23 @@ SHA256: dict[str, str | None] = {
 """As two public projects pin them, one from the Hub's listing (31 July 2026). Not checked against the files."""
 ABSENT = ("attn2.add_k_proj", "attn2.add_v_proj", "condition_embedder.image_embedder")
 """Layers Wan 2.2 lacks. The low-noise file is Wan 2.1's LoRA byte for byte and has parts for them."""
+UNUSED = "{file} holds parts that are not used here, so clips may differ from those of other programs: {parts}."
 ADAPTER = "lightning"
 TITLE = "the Lightning LoRAs"
 MAX_STEPS = 8  # trained for 4; more than 8 only cost time
+
+
+@dataclass(frozen=True)
+class Lora:
+    """`tensors` have diffusers' names; `file` is for messages."""
+
+    file: str
+    tensors: Mapping[str, torch.Tensor]
+    metadata: dict[str, Any] | None
+
+
+Loras = Mapping[str, Lora]
+"""By the pipeline's name of the expert."""
 
 
 def load(pipe: Any, settings: Settings, report: Callable[[Event], None]) -> None:
@@ -43,29 +59,75 @@ def load(pipe: Any, settings: Settings, report: Callable[[Event], None]) -> None
     Raises:
         BackendError: `engine_unavailable` (out of reach or unusable), `storage_full`.
     """
-    report(Stage("loading", "Reading the Lightning LoRAs."))
-    folder = _folder(settings, report)
-    experts = {HIGH_NOISE: pipe.transformer, LOW_NOISE: pipe.transformer_2}
-    loras = {name: _read(pipe, expert, folder / name) for name, expert in experts.items()}  # both, before any is loaded
-    for name, (tensors, metadata) in loras.items():
-        experts[name].load_lora_adapter(
-            tensors, adapter_name=ADAPTER, metadata=metadata, _pipeline=pipe, low_cpu_mem_usage=True
-        )
-    switch(pipe, on=False)
+    loras = read(settings, report)
+    for name, lora in loras.items():  # both, before any is loaded
+        check(getattr(pipe, name), lora)
+    for name, lora in loras.items():
+        add(getattr(pipe, name), lora, pipe)
     report(Log("The Lightning LoRAs are loaded beside the weights."))
 
 
-def _read(pipe: Any, expert: Any, file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any] | None]:
+def read(settings: Settings, report: Callable[[Event], None]) -> Loras:
+    """Read both files.
+
+    Raises:
+        BackendError: as `load`.
+    """
+    report(Stage("loading", "Reading the Lightning LoRAs."))
+    folder = _folder(settings, report)
+    loras = {name: _read(folder / file) for name, file in (("transformer", HIGH_NOISE), ("transformer_2", LOW_NOISE))}
+    for lora in loras.values():
+        if unused := unused_parts(folder / lora.file):
+            more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+            report(Log(UNUSED.format(file=lora.file, parts=", ".join(unused[:3]) + more), "WARN"))
+    return loras
+
+
+def unused_parts(file: Path) -> list[str]:
+    """Names in a file of Wan's key format that diffusers' converter drops without a word, and that change something.
+
+    They are differences of weights outside the linear layers: modulation, norms, the patch embedding.
+    """
+    with safe_open(file, framework="pt") as tensors:
+        return [name for name in tensors.keys() if _is_dropped(name) and tensors.get_tensor(name).any()]  # noqa: SIM118
+
+
+def _is_dropped(name: str) -> bool:
+    if "img_emb" in name:  # Wan 2.1's, see ABSENT
+        return False
+    if name.endswith(".diff_m") or (name.endswith(".diff") and "head.head" not in name):
+        return True
+    return name.endswith(".diff_b") and ("norm" in name or "patch_embedding" in name)
+
+
+def add(expert: Any, lora: Lora, pipe: Any = None) -> None:
+    """Add `lora` to `expert`, switched off. `pipe`: the pipeline whose parts may be offloaded.
+
+    Raises:
+        BackendError: `engine_unavailable`: it is made for another model.
+    """
+    check(expert, lora)
+    tensors = dict(lora.tensors)
+    expert.load_lora_adapter(
+        tensors, adapter_name=ADAPTER, metadata=lora.metadata, _pipeline=pipe, low_cpu_mem_usage=True
+    )
+    expert.disable_lora()
+
+
+def check(expert: Any, lora: Lora) -> None:
+    if fault := fault_of(lora.tensors, expert):
+        raise _unusable(lora.file, fault)
+
+
+def _read(file: Path) -> Lora:
     try:
-        tensors, metadata = pipe.lora_state_dict(
+        tensors, metadata = WanImageToVideoPipeline.lora_state_dict(
             file.parent, weight_name=file.name, use_safetensors=True, return_lora_metadata=True
         )
     except (OSError, SafetensorError, LookupError, ValueError, AttributeError) as error:  # the converter's many
-        raise _unusable(file, "it cannot be read as a LoRA of Wan") from error
+        raise _unusable(file.name, "it cannot be read as a LoRA of Wan") from error
     kept = {name: tensor for name, tensor in tensors.items() if not any(layer in name for layer in ABSENT)}
-    if fault := fault_of(kept, expert):
-        raise _unusable(file, fault)
-    return kept, metadata
+    return Lora(file.name, kept, metadata)
 
 
 def fault_of(tensors: Mapping[str, torch.Tensor], expert: Any) -> str | None:
@@ -89,8 +151,8 @@ def fault_of(tensors: Mapping[str, torch.Tensor], expert: Any) -> str | None:
     return None if len(changed) == len(expert.blocks) else f"it changes {len(changed)} of {len(expert.blocks)} blocks"
 
 
-def _unusable(file: Path, fault: str) -> BackendError:
-    message = f"{file.name} is no Lightning LoRA of this model: {fault}. Check WAN_LIGHTNING."
+def _unusable(file: str, fault: str) -> BackendError:
+    message = f"{file} is no Lightning LoRA of this model: {fault}. Check WAN_LIGHTNING."
     return BackendError("engine_unavailable", message)
 
 

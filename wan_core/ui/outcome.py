@@ -59,7 +59,10 @@ def _effort_here(expected: Estimate) -> str:
     """The time, and on ZeroGPU the quota it needs (assumptions: `pricing.lent_card`)."""
     here = f"about {duration(expected.seconds)} here"
     quota_s = expected.zero_gpu_quota_s
-    return here if quota_s is None else f"{here} and about {quota_s:.0f} s of your ZeroGPU quota"
+    if quota_s is None:
+        return here
+    double = " (a whole card counts twice)" if expected.lent_card == "whole" else ""
+    return f"{here} and about {quota_s:.0f} s of your ZeroGPU quota{double}"
 
 
 def _size(request: ImageToVideoInput, picture: Size | None) -> Size | None:

@@ -1,0 +1,162 @@
+"""Several workers as one: jobs run beside each other, and each is cancelled where it runs."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.jobs import a_job
+from wan_core.backends.several import SeveralBackends
+from wan_core.errors import Cancelled
+from wan_core.events import Event, Job, Stage
+from wan_core.profiles import GIB, Machine, detect
+from wan_core.settings import Settings
+
+
+class OneAtATime:
+    """Runs until told to go on; fails if a second job comes meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.jobs: list[str] = []
+        self.questions = 0
+        self.busy = threading.Lock()
+        self.proceed = threading.Event()
+        self.cancelled: set[str] = set()
+
+    def start(self) -> None: ...
+
+    def run(self, job: Job) -> Iterator[Event]:
+        assert self.busy.acquire(blocking=False), "two jobs at once"
+        try:
+            self.jobs.append(job.id)
+            yield Stage("sampling", self.name)
+            assert self.proceed.wait(10)
+            if job.id in self.cancelled:
+                raise Cancelled()
+            yield Stage("encoding", self.name)
+        finally:
+            self.busy.release()
+
+    def cancel(self, job_id: str) -> None:
+        if self.jobs and self.jobs[-1] == job_id:
+            self.cancelled.add(job_id)
+            self.proceed.set()
+
+    def check(self, picture: str, prompt: str) -> None:
+        self.questions += 1
+
+    def expand(self, picture: str, prompt: str) -> tuple[str, str]:
+        self.questions += 1
+        return prompt, ""
+
+    def close(self) -> None: ...
+
+
+def test_two_jobs_run_on_two_workers_and_a_third_waits_for_the_first_that_is_free() -> None:
+    one, two = OneAtATime("one"), OneAtATime("two")
+    pool = SeveralBackends([one, two])
+    runs = [pool.run(a_job()) for _ in range(2)]
+    assert {next(run).detail for run in runs} == {"one", "two"}  # type: ignore[union-attr]
+    started = threading.Event()
+    third = threading.Thread(target=lambda: [started.set() for _ in pool.run(a_job())])
+    third.start()
+    assert not started.wait(0.1)
+    two.proceed.set()
+    list(runs[1])
+    assert started.wait(10)
+    third.join()
+    assert (len(one.jobs), len(two.jobs)) == (1, 2)
+    one.proceed.set()
+    list(runs[0])
+
+
+def test_the_worker_that_ended_last_is_taken_first_because_its_model_is_loaded() -> None:
+    one, two = OneAtATime("one"), OneAtATime("two")
+    pool = SeveralBackends([one, two])
+    for backend in (one, two):
+        backend.proceed.set()
+    for _ in range(3):
+        list(pool.run(a_job()))
+    assert sorted([len(one.jobs), len(two.jobs)]) == [0, 3]
+
+
+def test_a_cancel_reaches_the_job_where_it_runs_and_leaves_the_other_alone() -> None:
+    one, two = OneAtATime("one"), OneAtATime("two")
+    pool = SeveralBackends([one, two])
+    jobs = [a_job(), a_job()]
+    runs = [pool.run(job) for job in jobs]
+    for run in runs:
+        next(run)
+    pool.cancel(jobs[1].id)
+    with pytest.raises(Cancelled):
+        list(runs[1])
+    one.proceed.set()
+    two.proceed.set()
+    assert len(list(runs[0])) == 1
+
+
+def test_a_worker_that_fails_is_free_again() -> None:
+    one = OneAtATime("one")
+    pool = SeveralBackends([one])
+    job = a_job()
+    run = pool.run(job)
+    next(run)
+    pool.cancel(job.id)
+    with pytest.raises(Cancelled):
+        list(run)
+    assert next(pool.run(a_job()))
+
+
+def test_questions_go_to_a_worker_that_is_idle() -> None:
+    one, two = OneAtATime("one"), OneAtATime("two")
+    pool = SeveralBackends([one, two])
+    run = pool.run(a_job())
+    next(run)
+    busy, idle = (one, two) if one.jobs else (two, one)
+    pool.check("picture", "prompt")
+    pool.expand("picture", "prompt")
+    assert (busy.questions, idle.questions) == (0, 2)
+
+
+SMI = """#!/bin/sh
+for word in "$@"; do case "$word" in --id=1) only=yes;; --id=*) exit 6;; esac; done
+[ -z "$only" ] && echo "GPU-aaaa, NVIDIA L40S, 46068"
+echo "GPU-bbbb, NVIDIA A10, 23028"
+"""
+
+
+@pytest.fixture
+def two_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nvidia-smi").write_text(SMI)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_each_card_gets_a_worker_and_the_smallest_decides_what_can_run(two_cards: None) -> None:
+    machine = detect(Settings())
+    assert (machine.card, machine.vram_bytes, machine.workers) == ("NVIDIA A10", 23028 * 2**20, 2)
+    assert machine.worker_environments() == [{"CUDA_VISIBLE_DEVICES": id} for id in ("GPU-aaaa", "GPU-bbbb")]
+    assert machine.title == "2 × NVIDIA A10, 22 GiB"
+
+
+@pytest.mark.parametrize(("visible", "cards"), [("1", ("GPU-bbbb",)), ("", ()), ("7", ())])
+def test_only_cards_that_the_host_shows_are_used(
+    two_cards: None, monkeypatch: pytest.MonkeyPatch, visible: str, cards: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert detect(Settings()).cards == cards
+
+
+def test_the_number_of_workers_limits_the_cards_and_without_cards_divides_the_cores(
+    two_cards: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert detect(Settings(workers=1)).cards == ("GPU-aaaa",)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    environments = detect(Settings(workers=3)).worker_environments()
+    assert [each["OMP_NUM_THREADS"] for each in environments] == ["2", "2", "2"]
+    assert detect(Settings()).worker_environments() == [{}]
+    assert Machine("card", 24 * GIB).title == "card, 24 GiB"
