@@ -9,6 +9,7 @@ import gradio as gr
 from starlette.requests import Request
 
 from wan_core import api, intake, logs, profiles, settings, ui
+from wan_core.backends import Backend
 from wan_core.backends.fal import FalBackend
 from wan_core.backends.local import LocalBackend
 from wan_core.backends.several import SeveralBackends
