@@ -26,7 +26,7 @@ from wan_core.ui.retuning import Notices, Retuning, RetuningParts
 from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
 from wan_core.ui.summary import SettingsSummary, SummaryParts, build_snippets
-from wan_core.ui.visit import browser_state
+from wan_core.ui.visit import visit_state
 
 MACHINE = Machine()
 CHOICE = Choice(profiles()["miniature"], "It suits.")
@@ -103,8 +103,10 @@ def house(data: FileStore) -> Iterator[House]:
 def desk(house: House) -> Desk:
     with gr.Blocks():
         left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
-        screen = build_screen(browser_state(), left.generate, left.cancel)
-        parts = SummaryParts(left.presets, left.outcome, left.faults, left.link, left.file, *build_snippets())
+        screen = build_screen(visit_state(), left.generate, left.cancel)
+        parts = SummaryParts(
+            left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
+        )
         header = gr.HTML()
     parts_of_retuning = RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips)
     run_events = RunEvents(house.jobs, Settings(), left.form, screen, left.faults)

@@ -104,13 +104,13 @@ def test_a_file_without_our_settings_says_so(desk: Desk) -> None:
 
 def test_a_reload_brings_the_form_back_as_it_was_sent(desk: Desk, caller: gr.Request) -> None:
     visit = a_clip(desk, caller, shift=6.5)
-    assert filled(desk, desk.form_events.address(caller, visit.plain))["shift"] == 6.5
+    assert filled(desk, desk.form_events.address(caller, visit.plain, ""))["shift"] == 6.5
 
 
 def test_an_address_fills_the_form_and_counts_more_than_the_last_clip(desk: Desk, caller: gr.Request) -> None:
     visit = a_clip(desk, caller, shift=6.5)
     caller.request.query_params = {"preset": "draft", "num_frames": "999", "prompt": "hello", "engine": "a14b"}
-    values = filled(desk, desk.form_events.address(caller, visit.plain))
+    values = filled(desk, desk.form_events.address(caller, visit.plain, ""))
     assert (values["num_frames"], values["prompt"], values["shift"]) == (MOST_FRAMES, "hello", 5)
     assert values["engine"] == "miniature", "the engine named cannot run here"
 
@@ -124,7 +124,7 @@ def test_the_models_own_pixels_come_back_from_clip_file_and_address(desk: Desk, 
     for shown in (
         desk.form_events.clip(visit.plain, event(clip=visit.clip)),
         desk.form_events.restore_settings(event(settings=recipe.to_comment(kept, "any")), "local"),
-        desk.form_events.address(caller, {}),
+        desk.form_events.address(caller, {}, ""),
     ):
         assert filled(desk, shown)["picture_detail"] is False
     assert (

@@ -49,7 +49,8 @@ def test_notes_and_warnings_stay_on_show_once(record: JobRecord) -> None:
 
 def test_an_end_without_a_clip_says_why(record: JobRecord) -> None:
     record.mark_over(Failed("out_of_memory", "The card is full. Try 480p."))
-    assert panel_after(record, record.outcome) == "The card is full. Try 480p."
+    said = panel_after(record, record.outcome)
+    assert said.startswith("The card is full. Try 480p.") and record.job.id in said and "Retry" in said
 
 
 def test_a_cancelled_job_says_so(record: JobRecord) -> None:

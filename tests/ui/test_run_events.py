@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -47,10 +48,10 @@ def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
 def test_a_run_ends_with_the_clip_and_its_facts(desk: Desk, caller: gr.Request) -> None:
     visit = submit(desk, caller, seed="7")
     *_, last = watch(desk, visit)
-    assert f'src="files/{visit.job}.mp4"' in last["player"]
+    assert f'data-src="files/{visit.job}.mp4"' in last["player"]
     assert '<code id="seed-used">7</code>' in last["facts"] and "a walk" in last["facts"]
     assert last["status"] == "" and Visit.of(last["visit"]).clip == visit.job
-    assert last["generate"]["interactive"] and not last["cancel"]["visible"]
+    assert not last["cancel"]["visible"]
 
 
 def held(desk: Desk, *events: Event) -> threading.Event:
@@ -80,11 +81,10 @@ def follow(desk: Desk, visit: Visit, until: Callable[[dict[Any, Any]], bool], ga
     return asyncio.run(collect())
 
 
-def test_while_it_runs_stage_and_steps_are_shown_and_generate_waits(desk: Desk, caller: gr.Request) -> None:
+def test_while_it_runs_stage_and_steps_are_shown(desk: Desk, caller: gr.Request) -> None:
     gate = held(desk, Stage("sampling"), Step("sampling", 2, 3, 40.0))
     panel = desk.screen.status
     shown = follow(desk, submit(desk, caller), lambda part: "Step 2 of 3" in part.get(panel, ""), gate)
-    assert shown[0][desk.screen.generate]["interactive"] is False
     assert shown[0][desk.screen.cancel]["visible"] is True
     assert any("about 40 s left" in part.get(panel, "") for part in shown)
 
@@ -92,13 +92,13 @@ def test_while_it_runs_stage_and_steps_are_shown_and_generate_waits(desk: Desk, 
 def test_watching_again_after_the_end_shows_the_clip_at_once(desk: Desk, caller: gr.Request) -> None:
     visit = submit(desk, caller)
     watch(desk, visit)
-    (ended,) = watch(desk, visit)
+    *_, ended = watch(desk, visit)
     assert f"files/{visit.job}.mp4" in ended["player"]
 
 
 def test_a_job_nobody_knows_leaves_the_page_ready(desk: Desk) -> None:
-    (shown,) = watch(desk, Visit("8b0f1b5e-0000-4000-8000-000000000000"))
-    assert shown["generate"]["interactive"]
+    (shown,) = watch(desk, Visit(("8b0f1b5e-0000-4000-8000-000000000000",)))
+    assert not shown["cancel"]["visible"]
 
 
 def test_a_cancelled_job_says_so_and_is_not_followed_again(desk: Desk, caller: gr.Request) -> None:
@@ -125,6 +125,64 @@ def test_a_failed_job_shows_its_sentence(desk: Desk, caller: gr.Request) -> None
     desk.house.backend.scripts["a walk"] = fail
     *_, last = watch(desk, submit(desk, caller))
     assert "The card&#x27;s memory is full. Try 480p." in last["status"]
+    assert "data-act" in last["status"] and "Retry" in last["status"]
+
+
+def test_two_jobs_of_one_page_have_a_panel_each_and_one_is_cancelled_alone(desk: Desk, caller: gr.Request) -> None:
+    desk.house.backend.scripts["a walk"] = wait_for_stop
+    first = submit(desk, caller)
+    second = submit(desk, caller, first)
+    assert second.jobs == (first.job, second.job)
+
+    async def stop_one_after_the_other() -> list[dict[Any, Any]]:
+        shown = []
+        async for part in desk.run_events.watch(second.plain):
+            shown.append(part)
+            if desk.screen.status in part and second.jobs:
+                panel = part[desk.screen.status]
+                running = [job for job in second.jobs if f'data-act="cancel:{job}"' in panel]
+                if running:
+                    desk.run_events.act(second.plain, SimpleNamespace(act=f"cancel:{second.job}"))  # type: ignore[arg-type]
+                elif second.jobs[0] in panel:
+                    desk.run_events.cancel(Visit((first.job or "",)).plain)
+        return shown
+
+    shown = asyncio.run(stop_one_after_the_other())
+    assert any(part.get(desk.screen.status, "").count("panel running") == 2 for part in shown)
+    assert [record.status for record in map(desk.house.jobs.get, second.jobs) if record] == ["cancelled"] * 2
+
+
+def test_a_failed_job_stays_in_sight_after_a_reload_until_the_next_press(desk: Desk, caller: gr.Request) -> None:
+    def fail(job: Job, stop: threading.Event) -> Any:
+        yield Stage("loading")
+        raise BackendError("out_of_memory", "The card is full.")
+
+    desk.house.backend.scripts["a walk"] = fail
+    visit = submit(desk, caller)
+    watch(desk, visit)
+    *_, again = watch(desk, visit)
+    assert "The card is full." in again["status"]
+    put_away = desk.run_events.act(visit.plain, SimpleNamespace(act=f"dismiss:{visit.job}"))  # type: ignore[arg-type]
+    assert Visit.of(put_away[desk.screen.visit]).jobs == ()
+    assert submit(desk, caller, visit, prompt="another").jobs != visit.jobs
+
+
+def test_a_newer_watcher_of_the_same_page_takes_over(desk: Desk, caller: gr.Request) -> None:
+    desk.house.backend.scripts["a walk"] = wait_for_stop
+    visit, page = submit(desk, caller), SimpleNamespace(session_hash="one page")
+
+    async def watch_twice() -> bool:
+        older = desk.run_events.watch(visit.plain, page)  # type: ignore[arg-type]
+        await anext(older)
+        newer = desk.run_events.watch(visit.plain, page)  # type: ignore[arg-type]
+        await anext(newer)
+        rest = asyncio.create_task(newer.__anext__())
+        left = [part async for part in older if "panel running" not in part.get(desk.screen.status, "")]
+        desk.run_events.cancel(visit.plain)
+        await rest
+        return not left
+
+    assert asyncio.run(watch_twice()), "the older one ends while the job runs"
 
 
 def test_a_preview_is_shown_and_taken_away_at_the_end(desk: Desk, caller: gr.Request) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 from gradio.components import Component
@@ -13,11 +14,13 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
 from wan_core.profiles import FULL_MODEL, Choice, Machine, draws_small, profiles, why_not
-from wan_core.ui import chips, end_picture, examples, history, picker, saved
+from wan_core.ui import chips, end_picture, examples, history, kept_form, picker, saved
+from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.kept_form import KeptForm
 from wan_core.ui.links import ParsedLink, parse_link
-from wan_core.ui.pictures import copy_to_uploads
+from wan_core.ui.pictures import copy_to_uploads, uploads_folder
 from wan_core.ui.retuning import RetuningParts, Undo, sentence
 from wan_core.ui.run_events import GONE
 from wan_core.ui.screen import Screen
@@ -25,6 +28,8 @@ from wan_core.ui.tuning import Tuned, running_engine
 from wan_core.ui.visit import Visit
 
 Filled = dict[Component, Any]
+LESS: Mapping[str, Mapping[str, Any]] = {"retry": {}, "480p": {"resolution": "480p"}, "49": {"num_frames": 49}}
+"""By the verb of a failed job's button: what to change for another try."""
 
 
 class FormEvents:
@@ -100,12 +105,33 @@ class FormEvents:
             fields = {**picture, **kept.values, **detail, "engine": self._runnable(kept.engine)}
             return self._fill(fields, None, where)
 
-    def address(self, request: gr.Request, visit: object) -> Filled:
-        """The settings in the page's address, else those of the last job; and this visit's clips."""
+    def address(self, request: gr.Request, visit: object, kept: object) -> Filled:
+        """The form as this tab kept it for a reload, else the settings in the address, else those kept from before.
+
+        Without any, those of the last job. And this visit's clips.
+        """
         with as_gradio_error():
-            seen = Visit.of(visit)
-            asked = self._from_address(dict(request.query_params)) or self._last_settings(seen)
+            seen, form = Visit.of(visit), kept_form.from_text(kept, uploads_folder())
+            query = dict(parse_qsl(form.query.lstrip("?"))) or dict(request.query_params)
+            again = self._kept(form)
+            asked = (again if form.is_reload else {}) or self._from_address(query) or again or self._last_settings(seen)
             return asked | self._screen.clip(self._jobs, seen)
+
+    def _kept(self, form: KeptForm) -> Filled:
+        if form.values is None:
+            return {}
+        engine = {"engine": self._runnable(form.values["engine"])}
+        return self._fill({**form.values, **engine}, presets().get(form.preset or ""), "local")
+
+    def retry(self, visit: object, event: gr.EventData) -> Filled:
+        """The settings of a job that failed, or less of them, for another press."""
+        with as_gradio_error():
+            verb, _, job_id = clicked(event, "act").partition(":")
+            less = LESS.get(verb)
+            record = self._jobs.get(job_id) if less is not None and job_id in Visit.of(visit).jobs else None
+            if record is None:
+                return {self._row: gr.skip()}
+            return self._settings_of(record) | self._form.show({"seed": "", **(less or {})})
 
     def detail_switch(self, engine: str, where: Where) -> Any:
         """Visible only where frames are enlarged."""

@@ -14,8 +14,6 @@ window.wan = (() => {
   }
 
   const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
-  const query = new URLSearchParams(location.search);
-  if (query.get('embed') === '1') document.documentElement.classList.add('embed');
 
   // ---- the picture: its address, and the part of it that will be kept
 
@@ -102,6 +100,8 @@ window.wan = (() => {
   function play(element) {
     const video = element.querySelector('video');
     if (!video) return;
+    wanRoot.fill();
+    wanStatus.done(video.dataset.job);
     if (!still()) video.play().catch(() => {});
     if (touched) video.addEventListener('loadedmetadata', () => intoSight(element), {once: true});
   }
@@ -114,7 +114,7 @@ window.wan = (() => {
 
   // ---- copying
 
-  const pageAddress = () => location.origin + location.pathname;
+  const pageAddress = () => wanRoot.page();
   const quoted = text => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
 
   async function copy(id, text) {
@@ -180,12 +180,13 @@ window.wan = (() => {
 
   // A job was sent: from now on a reload shows its settings, not those that the link began with.
   function leaveLink() {
+    if (wanRoot.isGuest()) return;
     const stays = [...new URLSearchParams(location.search)].filter(([name]) => name === 'embed' || name.startsWith('__'));
     const rest = new URLSearchParams(stays).toString();
     history.replaceState(history.state, '', location.pathname + (rest ? `?${rest}` : '') + location.hash);
   }
 
-  // ---- a clock for the running job, and a status line that screen readers follow
+  // ---- a clock for the running job
 
   const begun = new WeakMap();
   setInterval(() => document.querySelectorAll('[data-elapsed]').forEach(clock => {
@@ -195,11 +196,6 @@ window.wan = (() => {
   }), 250);
 
   new MutationObserver(() => {
-    const status = document.getElementById('status');
-    if (status && !status.hasAttribute('aria-live')) {
-      status.setAttribute('aria-live', 'polite');
-      status.setAttribute('role', 'status');
-    }
     document.querySelectorAll(`${NUMBERS}[type=number]`).forEach(toTextBox);
     const picture = document.querySelector('#picture img');
     if (picture && !picture.dataset.watched) {

@@ -32,14 +32,14 @@ from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
 from wan_core.ui.summary import SettingsSummary, SummaryParts, build_outcome, build_snippets
 from wan_core.ui.tuning import Tuned
-from wan_core.ui.visit import browser_state
+from wan_core.ui.visit import FRESH, visit_state
 
 TITLE = "Wan 2.2 image to video"
 SWEEP_S = (3600, 24 * 3600)  # Gradio's copies of uploads: looked at each hour, kept a day
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
 AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}  # for what cannot be refused: Gradio shows no error of these
-NAMED_PRESS = "(press, ...rest) => [wanPresses.name(), ...rest]"
+NAMED_PRESS = "(press, visit, ...rest) => [wanPresses.name(), wanVisit.read(), ...rest]"
 BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 
 
@@ -59,7 +59,7 @@ def build(
     print_no_input()
     page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
-        visit = browser_state()
+        visit = visit_state()
         notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
         head = notices.header(first_engine(first, choice, machine))
         header = gr.HTML(head, elem_id="header", elem_classes="not-in-embed")
@@ -73,7 +73,9 @@ def build(
                     with gr.Tab("Explore", id=EXPLORE_TAB, render_children=True):
                         explore_tab = build_tab(build_press(varied(left.form)))
                 shelf = build_history()
-                parts = SummaryParts(left.presets, left.outcome, left.faults, left.link, left.file, *build_snippets())
+                parts = SummaryParts(
+                    left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
+                )
         run_events = RunEvents(jobs, settings, left.form, screen, left.faults)
         retuning = Retuning(left.form, RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips), notices)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine, retuning.parts)
@@ -88,7 +90,7 @@ def build(
         _connect_copies(left)
         sweeps = sweeps or SweepService(jobs, jobs.files)
         shelf.shelf.submit(History(jobs, sweeps).facts, None, [shelf.facts], **AT_ONCE)
-        shown = shelf.shelf.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, **RUN)
+        shown = shelf.shelf.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, js=FRESH, **RUN)
         shown.success(lambda: gr.Tabs(selected=CLIP_TAB), None, [tabs], **AT_ONCE)
         explore_events = ExploreEvents(sweeps, settings, estimator, left.form, explore_tab, visit, tabs)
         connect(
@@ -105,9 +107,11 @@ def build(
         )
         if expand is not None:
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
-        opened = page.load(form_events.address, [visit], form_events.outputs_with_screen, **AT_ONCE)
-        opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, **RUN)
+        stored = {"js": "() => [wanVisit.read(), wanForm.read()]", **AT_ONCE}
+        opened = page.load(form_events.address, [visit, left.kept], form_events.outputs_with_screen, **stored)
+        opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, js=FRESH, **RUN)
         page.unload(page.forget_session)
+        left.kept.change(inputs=[left.kept], js="form => { wanForm.keep(form); }", **BROWSER)
         add_endpoint(jobs, settings, choice.profile.name)
         add_explore_endpoint(sweeps, settings, choice.profile.name)
     for component in page.blocks.values():
@@ -124,6 +128,7 @@ class FormColumn:
         engine = first_engine(first, choice, machine)
         self.tuned, self.undo = gr.State(Tuned(engine.name, first.name)), gr.State(None)
         sections.picture_section(self.form)
+        self.kept = gr.Textbox(label="Kept form", elem_id="kept-form", visible="hidden")
         self.settled_address = gr.Textbox(label="Settled address", elem_id="settled-address", visible="hidden")
         self.seen_picture = gr.State(None)
         self.picture_check = gr.HTML(elem_id="picture-check")
@@ -158,21 +163,26 @@ class FormColumn:
             self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
             self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
             self.saved = gr.HTML(saved.BUTTON, elem_id="saved", js_on_load=saved.RESTORE_JS)
+        gr.HTML('<p id="announcement" class="sr-only" role="status" aria-live="polite"></p>', elem_id="announcer")
         gr.HTML('<div id="to-copy" role="status"></div>', elem_id="copies", elem_classes="not-in-embed")
 
 
 def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> None:
     inputs = [left.press, screen.visit, left.fal_key, *left.form.inputs]
     press: dict[str, Any] = {"js": NAMED_PRESS, **RUN}
+    visit, watch = [screen.visit], {"js": FRESH, "trigger_mode": "multiple", **RUN}
     sent = left.generate.click(run_events.submit, inputs, [screen.visit, left.faults], **press)
     inputs = [left.press, screen.visit, *left.form.inputs]
     again = screen.again.click(run_events.finish_again, inputs, [screen.visit], **press)
     sent.success(inputs=[left.faults], js="faults => { if (!faults) wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
         accepted.then(js="() => { wanPresses.answered(); }", **BROWSER)
-        accepted.success(run_events.watch, [screen.visit], screen.outputs, **RUN)
-    screen.keep_seed.click(run_events.seed_of, [screen.visit], [left.form["seed"]], **AT_ONCE)
-    left.cancel.click(run_events.cancel, [screen.visit], None, **AT_ONCE)
+        accepted.success(run_events.watch, visit, screen.outputs, **watch)
+    screen.keep_seed.click(run_events.seed_of, visit, [left.form["seed"]], js=FRESH, **AT_ONCE)
+    left.cancel.click(run_events.cancel, visit, None, js=FRESH, **AT_ONCE)
+    screen.visit.change(inputs=visit, js="visit => { wanVisit.merge(visit); }", **BROWSER)
+    acted = screen.status.click(run_events.act, visit, visit, js=FRESH, **AT_ONCE)
+    acted.then(run_events.watch, visit, screen.outputs, **watch)
 
 
 def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, Any]:
@@ -210,6 +220,8 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     form, where = [left.tuned, *left.form.inputs], [left.form["where"]]
     left.presets.click(form_events.preset, form, form_events.outputs, **RUN)
     left.examples.click(form_events.example, where, form_events.outputs, **RUN)
+    again = screen.status.click(form_events.retry, [screen.visit], form_events.outputs, js=FRESH, **RUN)
+    again.then(js="() => { wanPresses.again(); }", **BROWSER)
     left.saved.upload(form_events.restore_settings, where, form_events.outputs, **RUN)
     left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]

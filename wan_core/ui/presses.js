@@ -1,7 +1,8 @@
 // One press of a button that starts or spends is one: a second click within a second, or before the first is answered,
 // is dropped, and each press has a name that the server honours once.
 window.wanPresses = (() => {
-  const BUTTONS = '#generate, #finish-again, #expand, .starts';
+  const NAMED = '#generate, #finish-again';  // the server answers these by the name of the press
+  const BUTTONS = `${NAMED}, #expand, #explore-make, #explore-retry`;
   const APART_MS = 1000, PATIENCE_MS = 10_000;
   const last = new Map();  // button's id → {at, pending}
   let name = '';
@@ -12,7 +13,7 @@ window.wanPresses = (() => {
     const before = last.get(button.id), now = performance.now();
     if (before && (now - before.at < APART_MS || (before.pending && now - before.at < PATIENCE_MS))) return true;
     if (event.detail > 1 && before && now - before.at < 2 * APART_MS) return true;
-    last.set(button.id, {at: now, pending: true});
+    last.set(button.id, {at: now, pending: button.matches(NAMED)});
     name = nameOf();
     return false;
   }
@@ -24,7 +25,20 @@ window.wanPresses = (() => {
     event.preventDefault();
   }, true);
 
+  // a button of a failed job's panel asked for another try: the form holds its settings by now
+  let wanted = false;
+  addEventListener('click', event => {
+    const act = event.target.closest?.('#status [data-act]')?.dataset.act ?? '';
+    if (act) wanted = !/^(cancel|dismiss):/.test(act);
+  });
+  function again() {
+    if (!wanted) return;
+    wanted = false;
+    last.delete('generate');
+    setTimeout(() => document.getElementById('generate')?.click(), 300);
+  }
+
   const answered = () => last.forEach(press => { press.pending = false; });
 
-  return {name: () => name, answered};
+  return {name: () => name, answered, again};
 })();

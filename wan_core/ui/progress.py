@@ -1,6 +1,7 @@
 """The panel above the video: a job's events → HTML. Pure."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -41,7 +42,13 @@ class Progress:
         self.headline, self.done, self.total, self.seconds_left = headline, 0, 0, None
 
 
-def panel(progress: Progress, record: JobRecord) -> str:
+def panels(progress: Mapping[str, Progress], records: Sequence[JobRecord]) -> str:
+    """The panels of all followed jobs; each has a button of its own where there are several."""
+    several = sum(not record.is_over for record in records) > 1
+    return "".join(panel(progress[record.job.id], record, several=several) for record in records)
+
+
+def panel(progress: Progress, record: JobRecord, *, several: bool = False) -> str:
     """The panel of a job; empty once its clip is there."""
     if isinstance(record.outcome, Finished):
         return IDLE
@@ -49,8 +56,54 @@ def panel(progress: Progress, record: JobRecord) -> str:
     parts = [f'<p class="headline">{escape(progress.headline)}</p>']
     if not record.is_over:
         parts += [_bar(progress), f'<p class="small">{_figures(progress, record)}</p>']
+    if progress.failed:
+        parts.append(f'<p class="small">Job <code>{record.job.id}</code></p>')
     parts += [f'<p class="small note">{escape(note)}</p>' for note in dict.fromkeys(progress.notes)]
-    return f'<div class="panel {kind}" data-job="{record.job.id}">{"".join(parts)}</div>'
+    parts.append(_buttons(progress, record, several=several))
+    facts = f'data-job="{record.job.id}" data-title="{_title(progress, record)}" data-announce="{_announced(progress)}"'
+    return f'<div class="panel {kind}" {facts}>{"".join(parts)}</div>'
+
+
+def _buttons(progress: Progress, record: JobRecord, *, several: bool) -> str:
+    job_id = record.job.id
+    if progress.failed:
+        buttons = [("retry", "Retry"), *smaller(record), ("dismiss", "Put away")]
+    elif several and not record.is_over:
+        buttons = [("cancel", "Cancel")]
+    else:
+        return ""
+    return (
+        '<p class="row">'
+        + "".join(
+            f'<button type="button" class="button" data-act="{verb}:{job_id}">{words}</button>'
+            for verb, words in buttons
+        )
+        + "</p>"
+    )
+
+
+def smaller(record: JobRecord) -> list[tuple[str, str]]:
+    """Ways to ask for less: verb and words."""
+    inputs = record.job.inputs
+    ways = [("480p", "Retry in 480p")] if inputs.resolution != "480p" else []
+    return ways + ([("49", "Retry with 49 frames")] if inputs.num_frames > 49 else [])
+
+
+def _title(progress: Progress, record: JobRecord) -> str:
+    """For the tab: the place in line, or how far it is."""
+    if progress.failed:
+        return "Failed"
+    if record.is_over:
+        return "Cancelled"
+    if record.status == "queued":
+        return f"{record.position} ahead" if record.position else "Next"
+    return f"{100 * progress.done // progress.total} %" if progress.total else "Running"
+
+
+def _announced(progress: Progress) -> str:
+    """What a screen reader is told: it changes at each stage and each quarter of its steps."""
+    quarter = 25 * (4 * progress.done // progress.total) if progress.total else 0
+    return escape(f"{progress.headline} {quarter} %" if quarter else progress.headline, quote=True)
 
 
 def _bar(progress: Progress) -> str:

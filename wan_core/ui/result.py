@@ -35,9 +35,9 @@ def player(jobs: JobService, record: JobRecord | None) -> str:
         return EMPTY_PLAYER
     size, url = result.size, clip_url(record.job.id)
     return (
-        f'<div class="stage"><video id="clip" src="{url}" width="{size.width}" height="{size.height}" controls loop '
-        f'muted playsinline preload="auto" title="The generated clip" data-job="{record.job.id}"></video></div>'
-        f'<p class="row"><a class="button" id="download" href="{url}" download="wan-{record.job.id[:8]}.mp4">'
+        f'<div class="stage"><video id="clip" data-src="{url}" width="{size.width}" height="{size.height}" controls '
+        f'loop muted playsinline preload="auto" title="The generated clip" data-job="{record.job.id}"></video></div>'
+        f'<p class="row"><a class="button" id="download" data-href="{url}" download="wan-{record.job.id[:8]}.mp4">'
         f"Download mp4 ({_megabytes(jobs.files.clip(record.job.id))})</a></p>"
     )
 

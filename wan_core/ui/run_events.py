@@ -15,7 +15,7 @@ from gradio.components import Component
 from pydantic import SecretStr
 
 from wan_core.errors import BackendError, InputError
-from wan_core.events import Event, Finished, JobOptions, Preview
+from wan_core.events import Event, Failed, Finished, JobOptions, Preview
 from wan_core.explore.effects import FINISHING_FIELDS
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
@@ -23,10 +23,12 @@ from wan_core.jobs.service import JobService, Submission
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 from wan_core.ui import faults
+from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.following import Watchers
 from wan_core.ui.presses import Presses
-from wan_core.ui.progress import Progress, panel
+from wan_core.ui.progress import Progress, panels
 from wan_core.ui.screen import Screen
 from wan_core.ui.visit import Visit
 
@@ -45,6 +47,7 @@ class RunEvents:
         self._screen = screen
         self._faults = faults
         self._presses = Presses()
+        self._watchers = Watchers()
 
     async def submit(
         self, request: gr.Request, press: object, visit: object, fal_key: str, *values: object
@@ -59,7 +62,8 @@ class RunEvents:
                 record = await self._presses.once(client.id, press, lambda: self._accept(client, fal_key, values))
             except InputError as error:
                 return {self._faults: faults.pressed(error)}
-            return {self._screen.visit: Visit.of(visit).with_job(record.job.id).plain, self._faults: ""}
+            seen = self._without_ended(Visit.of(visit)).with_job(record.job.id)
+            return {self._screen.visit: seen.plain, self._faults: ""}
 
     async def _accept(self, client: Client, fal_key: str, values: Sequence[object]) -> JobRecord:
         given = self._form.read(values)
@@ -81,7 +85,7 @@ class RunEvents:
             detail = bool(given["picture_detail"])
             finish = partial(asyncio.to_thread, self._jobs.finish_again, source, changes, client, picture_detail=detail)
             record = await self._presses.once(client.id, press, finish)
-            return seen.with_job(record.job.id).plain
+            return self._without_ended(seen).with_job(record.job.id).plain
 
     def seed_of(self, visit: object) -> str:
         seen = Visit.of(visit)
@@ -89,34 +93,53 @@ class RunEvents:
         return str(result.seed) if result else ""
 
     def cancel(self, visit: object) -> None:
-        """Ask the followed job to stop; `watch` shows when it has."""
-        followed = Visit.of(visit).job
-        record = self._jobs.get(followed) if followed else None
-        if record is not None:
+        """Ask the followed jobs to stop; `watch` shows when they have."""
+        for record in self._followed(Visit.of(visit)):
             self._jobs.cancel(record)
 
-    async def watch(self, visit: object) -> AsyncIterator[dict[Component, Any]]:
-        """Show the followed job until it is over; its past events as one update."""
+    def act(self, visit: object, event: gr.EventData) -> dict[Component, Any]:
+        """A button of a job's panel: stop it, or put the panel of a failed one away."""
+        verb, _, job_id = clicked(event, "act").partition(":")
+        seen = Visit.of(visit)
+        record = self._jobs.get(job_id) if job_id in seen.jobs else None
+        if record is None:
+            return {self._screen.visit: gr.skip()}
+        if verb == "cancel":
+            self._jobs.cancel(record)
+            return {self._screen.visit: gr.skip()}
+        return {self._screen.visit: seen.without(job_id).plain}
+
+    async def watch(self, visit: object, request: gr.Request | None = None) -> AsyncIterator[dict[Component, Any]]:
+        """Show the followed jobs until they are over; their past events as one update."""
         with as_gradio_error():
             seen = Visit.of(visit)
-            record = self._jobs.get(seen.job) if seen.job else None
-            if record is None:
-                yield self._screen.idle()
+            records = self._followed(seen)
+            if not records:
+                yield {self._screen.status: "", **self._screen.idle()}
                 return
-            async for shown in self._follow(record, seen):
+            async for shown in self._follow(records, seen, getattr(request, "session_hash", None) or ""):
                 yield shown
 
-    async def _follow(self, record: JobRecord, visit: Visit) -> AsyncIterator[dict[Component, Any]]:
-        screen, progress, first = self._screen, Progress(), self._screen.busy()
-        if not record.events:
-            yield first
-        async for events in self._jobs.watch_in_batches(record, UPDATE_S):
+    async def _follow(
+        self, records: list[JobRecord], visit: Visit, session: str
+    ) -> AsyncIterator[dict[Component, Any]]:
+        screen, progress = self._screen, {record.job.id: Progress() for record in records}
+        busy = screen.busy(sum(not record.is_over for record in records))
+        if not any(record.events for record in records):
+            yield busy
+        async for record, events in self._watchers.batches(session, self._jobs, records, UPDATE_S):
             for event in events:
-                progress.update(event)
-            if not record.is_over:
-                yield {screen.status: panel(progress, record), **first, **self._preview(events, record)}
-                first = {}
-        yield {screen.status: panel(progress, record), **screen.idle(), **self._end(record, visit)}
+                progress[record.job.id].update(event)
+            shown = self._preview(events, record)
+            if record.outcome in events:
+                visit, shown = self._end(record, visit)
+                running = sum(not each.is_over for each in records)
+                busy = screen.busy(running) if running else screen.idle()
+            yield {screen.status: panels(progress, records), **busy, **shown}
+            busy = {}
+
+    def _followed(self, visit: Visit) -> list[JobRecord]:
+        return [record for record in map(self._jobs.get, visit.jobs) if record is not None]
 
     def _preview(self, events: Sequence[Event], record: JobRecord) -> dict[Component, Any]:
         path = self._jobs.files.preview(record.job.id)
@@ -127,11 +150,22 @@ class RunEvents:
             self._screen.preview: f'<img alt="Preview of the frames so far" src="data:image/webp;base64,{picture}">'
         }
 
-    def _end(self, record: JobRecord, visit: Visit) -> dict[Component, Any]:
-        """The clip, or a visit that no longer follows the job."""
+    def _end(self, record: JobRecord, visit: Visit) -> tuple[Visit, dict[Component, Any]]:
+        """The clip of a job that is over. One that failed stays in sight until the next press."""
+        if isinstance(record.outcome, Failed):
+            return visit, {}
         if isinstance(record.outcome, Finished):
-            return self._screen.clip(self._jobs, visit.with_shown_clip(record.job.id))
-        return {self._screen.visit: Visit(None, visit.clip).plain}
+            visit = visit.with_shown_clip(record.job.id).without(record.job.id)
+            return visit, self._screen.clip(self._jobs, visit)
+        visit = visit.without(record.job.id)
+        return visit, {self._screen.visit: visit.plain}
+
+    def _without_ended(self, visit: Visit) -> Visit:
+        for job_id in visit.jobs:
+            record = self._jobs.get(job_id)
+            if record is None or record.is_over:
+                visit = visit.without(job_id)
+        return visit
 
     def _client(self, request: gr.Request) -> Client:
         peer = request.client.host if request.client else None

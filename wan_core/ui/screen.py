@@ -9,8 +9,10 @@ from gradio.components import Component
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.ui import example_clips, result
+from wan_core.ui.buttons import click_js
 from wan_core.ui.visit import Visit
 
+STATUS_JS = click_js("act") + "watch('value', () => wanStatus.show(element));"
 AGAIN = "Finish again with the current frame and encoding settings"
 
 
@@ -18,7 +20,7 @@ AGAIN = "Finish again with the current frame and encoding settings"
 class Screen:
     """The components that the events of a run write to."""
 
-    visit: gr.BrowserState
+    visit: gr.JSON
     status: gr.HTML
     preview: gr.HTML
     player: gr.HTML
@@ -32,12 +34,13 @@ class Screen:
     def outputs(self) -> list[Component]:
         return [getattr(self, field.name) for field in fields(self)]
 
-    def busy(self) -> dict[Component, Any]:
-        return {self.generate: gr.update(interactive=False), self.cancel: gr.update(interactive=True, visible=True)}
+    def busy(self, jobs: int = 1) -> dict[Component, Any]:
+        """While `jobs` run or wait. Generate stays usable: another job waits in line."""
+        label = "Cancel" if jobs == 1 else "Cancel all"
+        return {self.cancel: gr.update(interactive=True, visible=True, value=label)}
 
     def idle(self) -> dict[Component, Any]:
         return {
-            self.generate: gr.update(interactive=True),
             self.cancel: gr.update(interactive=False, visible=False),
             self.preview: "",
         }
@@ -53,8 +56,8 @@ class Screen:
         }
 
 
-def build_screen(visit: gr.BrowserState, generate: gr.Button, cancel: gr.Button) -> Screen:
-    status = gr.HTML(elem_id="status")
+def build_screen(visit: gr.JSON, generate: gr.Button, cancel: gr.Button) -> Screen:
+    status = gr.HTML(elem_id="status", js_on_load=STATUS_JS)
     preview = gr.HTML(elem_id="preview", elem_classes="not-in-embed")
     player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
     gr.HTML(

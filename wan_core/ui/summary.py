@@ -12,7 +12,7 @@ from wan_core.presets import presets
 from wan_core.profiles import EngineProfile, profiles
 from wan_core.recipe import Recipe
 from wan_core.schema import ImageToVideoInput
-from wan_core.ui import faults, outcome, picker
+from wan_core.ui import faults, kept_form, outcome, picker
 from wan_core.ui.controls import Form, draft_of
 from wan_core.ui.errors import as_gradio_error
 from wan_core.ui.links import link_query
@@ -47,13 +47,14 @@ def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
 
 @dataclass(frozen=True)
 class SummaryParts:
-    """The components that follow the form. `link` and `file` are never shown.
+    """The components that follow the form. `kept`, `link` and `file` are never shown.
 
     `link` holds the query of a link to the settings or, where that would be too long, nothing; `file` a settings file
     in its place.
     """
 
     presets: gr.HTML
+    kept: gr.Textbox
     outcome: gr.HTML
     faults: gr.HTML
     link: gr.Textbox
@@ -78,14 +79,14 @@ class SettingsSummary:
         """`seen` is what the gate said last; it may be about another picture."""
         with as_gradio_error():
             given = self._form.read(values)
-            return {self.parts.presets: self._presets(tuned, given)} | self._judged(seen, given)
+            return {self.parts.presets: self._presets(tuned, given)} | self._judged(seen, tuned, given)
 
     def _presets(self, tuned: Tuned, given: dict[str, Any]) -> str:
         preset = presets().get(tuned.preset or "")
         changed = changed_fields(preset, given) if preset else []
         return picker.picker(preset.name if preset else None, self._machine_default, self._estimator.machine, changed)
 
-    def _judged(self, seen: SeenPicture | None, given: dict[str, Any]) -> dict[Component, Any]:
+    def _judged(self, seen: SeenPicture | None, tuned: Tuned, given: dict[str, Any]) -> dict[Component, Any]:
         try:
             request = draft_of(given)
         except InputError as error:
@@ -94,7 +95,8 @@ class SettingsSummary:
         size = size_of(seen, picture_source(given["picture"], given["image_url"]))
         where, detail = given["where"], bool(given["picture_detail"])
         line = outcome.outcome(request, size, profile, self._estimator, where, picture_detail=detail)
-        return {self.parts.outcome: line, self.parts.faults: "", **self._copies(request, given)}
+        kept: dict[Component, Any] = {self.parts.kept: kept_form.to_text(request, given, tuned)}
+        return {self.parts.outcome: line, self.parts.faults: "", **kept, **self._copies(request, given)}
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)

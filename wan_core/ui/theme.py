@@ -84,5 +84,6 @@ def launch_options() -> dict[str, Any]:
 
 
 def scripts() -> str:
-    """`page.js` and the small files beside it, in the order of their names."""
-    return "\n".join(file.read_text("utf-8") for file in sorted(HERE.glob("*.js")))
+    """`page.js` and the small files beside it; `root.js` first, which others need as they load."""
+    files = sorted(HERE.glob("*.js"), key=lambda file: (file.name != "root.js", file.name))
+    return "\n".join(file.read_text("utf-8") for file in files)

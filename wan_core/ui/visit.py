@@ -1,45 +1,63 @@
-"""What the browser stores of a visit for the page's events: the followed job and the clip on show.
+"""What the browser stores of a visit for the page's events: the followed jobs and the clip on show.
 
-The storage key is fixed, so a reload, another tab or a restarted app finds the job. Only ids; they come back untrusted.
-The list of all clips and grids is the browser's own (`history_store.js`).
+`visit.js` merges what the server says into the store, so that tabs do not overwrite each other, and a reload, another
+tab or a restarted app finds the jobs. Only ids; they come back untrusted. The list of all clips and grids is the
+browser's own (`history_store.js`).
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-STORAGE_KEY = "wan-2.2-visit"
-STORAGE_SECRET = "ids of jobs"  # fixed: a random one would not survive a restart
+STORAGE_SECRET = "ids of jobs"  # of the stores that Gradio keeps: a random one would not survive a restart
+FOLLOWED = 20
+FRESH = "(visit, ...rest) => [wanVisit.read(), ...rest]"
+"""For events whose first input is the visit: what the store holds now, not what this tab read a while ago."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """`job` is followed, `clip` on show."""
+    """`jobs` are followed, oldest first; `clip` is on show; `over`: no longer followed."""
 
-    job: str | None = None
+    jobs: tuple[str, ...] = ()
     clip: str | None = None
+    over: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, stored: object) -> "Visit":
         """The visit that the browser sent back; anything that is no id is dropped."""
         plain = stored if isinstance(stored, dict) else {}
-        return cls(_id(plain.get("job")), _id(plain.get("clip")))
+        jobs, over = (_ids(plain.get(name)) for name in ("jobs", "over"))
+        return cls(jobs[-FOLLOWED:], _id(plain.get("clip")), over[-FOLLOWED:])
+
+    @property
+    def job(self) -> str | None:
+        """The newest of the followed jobs."""
+        return self.jobs[-1] if self.jobs else None
 
     @property
     def plain(self) -> dict[str, Any]:
-        return {"job": self.job, "clip": self.clip}
+        return {"jobs": list(self.jobs), "clip": self.clip, "over": list(self.over)}
 
     def with_job(self, job_id: str) -> "Visit":
-        return Visit(job_id, self.clip)
+        return replace(self, jobs=(*(known for known in self.jobs if known != job_id), job_id))
+
+    def without(self, job_id: str) -> "Visit":
+        """No longer follow the job."""
+        return replace(self, jobs=tuple(known for known in self.jobs if known != job_id), over=(*self.over, job_id))
 
     def with_shown_clip(self, clip_id: str) -> "Visit":
-        return Visit(self.job, clip_id)
+        return replace(self, clip=clip_id)
 
 
-def browser_state() -> gr.BrowserState:
-    return gr.BrowserState(Visit().plain, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
+def visit_state() -> gr.JSON:
+    return gr.JSON(Visit().plain, label="Visit", elem_id="visit", visible="hidden")
+
+
+def _ids(values: object) -> tuple[str, ...]:
+    return tuple(filter(None, map(_id, values if isinstance(values, list) else [])))
 
 
 def _id(value: object) -> str | None:

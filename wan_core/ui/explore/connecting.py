@@ -11,6 +11,7 @@ from wan_core.explore.axes import knobs
 from wan_core.ui.controls import Form
 from wan_core.ui.explore.events import ExploreEvents
 from wan_core.ui.explore.tab import ExploreTab
+from wan_core.ui.visit import FRESH
 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
@@ -29,7 +30,7 @@ def connect(
     form: Form,
     *,
     seen_picture: gr.State,
-    visit: gr.BrowserState,
+    visit: gr.JSON,
     fal_key: gr.Textbox,
     watch_clip: Callable[..., Any],
     clip_outputs: list[Any],
@@ -64,7 +65,7 @@ def connect(
     again.success(**watch)
     tab.cancel.click(events.cancel, [tab.sweep], None, **AT_ONCE)
     acted = tab.grid.click(events.act, [tab.sweep, visit], events.action_outputs, **RUN)
-    acted.success(watch_clip, [visit], clip_outputs, **RUN)
+    acted.success(watch_clip, [visit], clip_outputs, js=FRESH, trigger_mode="multiple", **RUN)
     opened = shelf.select(events.open, None, [*events.sweep_outputs, _tabs(events)], **RUN)
     opened.success(**watch)
     saved.upload(events.restore_axes, None, [*axes, tab.scout, _tabs(events)], **AT_ONCE)

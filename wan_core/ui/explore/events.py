@@ -72,7 +72,7 @@ class ExploreEvents:
         estimator: Estimator,
         form: Form,
         tab: ExploreTab,
-        visit: gr.BrowserState,
+        visit: gr.JSON,
         tabs: gr.Tabs,
     ) -> None:
         self._sweeps = sweeps
