@@ -27,12 +27,15 @@ def _accepted(value: object, _: object) -> ImageToVideoInput:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """`picture_detail`: an engine that draws small frames takes fine detail from the picture."""
+    """`picture_detail`: an engine that draws small frames takes fine detail from the picture. `low_priority`: the job
+    waits for all that are not.
+    """
 
     engine: str
     where: Where = "local"
     prompt_in_file: bool = True
     picture_detail: bool = True
+    low_priority: bool = False
 
 
 @dataclass(frozen=True)

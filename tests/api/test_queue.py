@@ -299,3 +299,12 @@ def test_polls_ask_the_database_nothing(twin: Twin, gate: threading.Event) -> No
     for each in (request_id, waiting) * 20:
         assert status(twin, each, "?logs=1").status_code == 202
     assert statements == []
+
+
+def test_a_request_of_low_priority_waits_behind_the_others(twin: Twin, gate: threading.Event) -> None:
+    running(twin)
+    low = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers={"x-fal-queue-priority": "low"})
+    normal = twin.submit()
+    gate.set()
+    ended = [twin.house.jobs.get(twin.ended(each)) for each in (low.json()["request_id"], normal)]
+    assert ended[0].started_at > ended[1].started_at

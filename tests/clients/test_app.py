@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support.app import running_app
-from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.endpoints import IMAGE_TO_VIDEO, IMAGE_TO_VIDEO_TURBO
 
 pytestmark = [
     pytest.mark.client,
@@ -51,6 +51,20 @@ def test_a_picture_is_uploaded_and_comes_back_as_a_clip(app: str, client: Any, t
     clip = httpx.get(result["video"]["url"], timeout=30)
     assert clip.content[4:8] == b"ftyp" and len(clip.content) == result["video"]["file_size"]
     assert any(update.logs for update in updates if isinstance(update, fal_client.client.InProgress))
+
+
+def test_the_turbo_endpoint_takes_an_end_picture_and_says_what_this_machine_makes_of_both(
+    client: Any, tmp_path: Path
+) -> None:
+    pictures = []
+    for name, turn in (("first.png", 0), ("last.png", 180)):
+        Image.linear_gradient("L").convert("RGB").resize((256, 256)).rotate(turn).save(tmp_path / name)
+        pictures.append(client.upload_file(tmp_path / name))
+    asked = {"image_url": pictures[0], "end_image_url": pictures[1], "prompt": "a slow push in", "resolution": "480p"}
+    result = client.subscribe(IMAGE_TO_VIDEO_TURBO.id, arguments=asked | {"aspect_ratio": "1:1", "loras": []})
+    assert (result["video"]["num_frames"], result["video"]["fps"]) == (81, 16)
+    said = " ".join(result["notes"])
+    assert "Made by the miniature" in said and "ignores the end picture" in said and "loras" in said
 
 
 def test_a_picture_nobody_can_fetch_is_refused_at_its_field(client: Any) -> None:

@@ -135,7 +135,8 @@ class JobRoutes:
         self._refuse_long_queue(request.query_params)
         start_within_s = start_timeout(request.headers)
         serving = self._serving(endpoint)
-        options = replace(self._options, engine=serving.engine)
+        is_low = request.headers.get("x-fal-queue-priority", "").strip().lower() == "low"
+        options = replace(self._options, engine=serving.engine, low_priority=is_low)
         with self._jobs.reserve(client) as place:  # before the body is read: what cannot be taken is not waited for
             async with submission(request, endpoint.picture_fields, self._uploads, self._settings.limits) as values:
                 refuse_wrapped(endpoint, values)

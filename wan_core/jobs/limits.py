@@ -85,7 +85,7 @@ def unit_of(record: JobRecord) -> str:
 
 
 def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
-    """Sort the queued ones of one pool's unfinished records, first come, first served.
+    """Sort the queued ones of one pool's unfinished records, first come, first served; those of low priority last.
 
     Groups, and the jobs outside of groups, take turns.
 
@@ -93,8 +93,14 @@ def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per
     `served`: client or `stream_of` → when a job of theirs last began there, Unix seconds.
     """
     queued = _interleaved(records, served, per_client=per_client)
-    if not per_client:
-        return queued
+    if per_client:
+        queued = _taken_in_turn(queued, records, served)
+    return sorted(queued, key=lambda record: record.job.options.low_priority)
+
+
+def _taken_in_turn(
+    queued: Sequence[JobRecord], records: Sequence[JobRecord], served: Mapping[str, float]
+) -> list[JobRecord]:
     running = Counter(record.client for record in records if record.status == "running")
     turn: dict[str, int] = {}
     for record in queued:
