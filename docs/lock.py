@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RANGES, LOCK = ROOT / "requirements.txt", ROOT / "requirements.lock"
-COMPILE = "uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --no-annotate --no-header"
+COMPILE = "uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes"
+QUIETLY = "--no-annotate --no-header"
 OF_TORCH = re.compile(r"(torch|triton|(nvidia|cuda)-[a-z0-9-]+)==")
 HEADER = """\
 # The packages of requirements.txt (sha256 {digest}),
@@ -36,7 +37,7 @@ def without_torch(lock: str) -> str:
 
 
 def main() -> None:
-    done = subprocess.run(COMPILE.split(), cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run([*COMPILE.split(), *QUIETLY.split()], cwd=ROOT, check=True, capture_output=True, text=True)
     torch = next(line for line in RANGES.read_text().splitlines() if line.startswith("torch"))
     LOCK.write_text(HEADER.format(digest=digest_of(RANGES), torch=torch) + without_torch(done.stdout))
 
