@@ -26,7 +26,7 @@ from wan_core.ui.explore import exporting
 from wan_core.ui.explore.axes_editor import chips, definition_of, toggled
 from wan_core.ui.explore.endpoint import explore
 from wan_core.ui.explore.events import ExploreEvents
-from wan_core.ui.explore.tab import build_press, build_tab
+from wan_core.ui.explore.tab import build_press, build_tab, sweep_state
 from wan_core.ui.visit import Visit
 
 AXES = ["guidance_scale", "1, 3.5", "shift", "2, 5", "", ""]
@@ -36,7 +36,7 @@ AXES = ["guidance_scale", "1, 3.5", "shift", "2, 5", "", ""]
 def explore_events(house: House, desk: Desk) -> ExploreEvents:
     with gr.Blocks():
         with gr.Tabs() as tabs, gr.Tab("Explore"):
-            tab = build_tab(build_press([]))
+            tab = build_tab(sweep_state(), build_press([]))
     sweeps = SweepService(house.jobs, house.jobs.files)
     return ExploreEvents(sweeps, Settings(), Estimator(MACHINE), desk.left.form, tab, desk.screen.visit, tabs)
 

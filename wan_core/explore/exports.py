@@ -162,8 +162,9 @@ def _sheet(cells: Sequence[Exported], labels: Sequence[Sequence[str]], moments: 
 def _labelled(sheet: Sheet, titles: Sequence[str], labels: Sequence[Sequence[str]], page: int) -> Image.Image:
     canvas = Image.new("RGB", (sheet.size.width, sheet.size.height), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    names = [f"{title} {labels[2][page]}" for title in titles[2:3]]
-    heading = " · ".join([" × ".join(titles[:2]), *names])
+    roles = zip(("Columns", "Rows"), titles, strict=False)
+    names = [f"{title}: {labels[2][page]}" for title in titles[2:3]]
+    heading = ", ".join([*(f"{role}: {title}" for role, title in roles), *names])
     _write(draw, heading, GAP, 0, sheet.size.width - 2 * GAP)
     for column, label in enumerate(labels[0] if labels else ()):
         _write(draw, label, sheet.corner(column, 0)[0] + GAP, LABEL_HEIGHT, sheet.cell.width - GAP)

@@ -21,7 +21,7 @@ from wan_core.ui.event_faults import Page, print_no_input
 from wan_core.ui.explore.connecting import connect, varied
 from wan_core.ui.explore.endpoint import add_explore_endpoint
 from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
-from wan_core.ui.explore.tab import build_press, build_tab
+from wan_core.ui.explore.tab import build_press, build_tab, sweep_state
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.history import History, build_history
 from wan_core.ui.picture_check import PictureCheck
@@ -59,7 +59,7 @@ def build(
     print_no_input()
     page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
-        visit = visit_state()
+        visit, explored = visit_state(), sweep_state()
         notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
         head = notices.header(first_engine(first, choice, machine))
         header = gr.HTML(head, elem_id="header", elem_classes="not-in-embed")
@@ -67,11 +67,12 @@ def build(
             with gr.Column(scale=5, min_width=320, elem_id="left"):
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
+                press = build_press(varied(left.form))
                 with gr.Tabs(elem_id="views") as tabs:
                     with gr.Tab("Clip", id=CLIP_TAB):
                         screen = build_screen(visit, left.generate, left.cancel)
                     with gr.Tab("Explore", id=EXPLORE_TAB, render_children=True):
-                        explore_tab = build_tab(build_press(varied(left.form)))
+                        explore_tab = build_tab(explored, press)
                 shelf = build_history()
                 parts = SummaryParts(
                     left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()

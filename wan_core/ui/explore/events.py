@@ -198,9 +198,10 @@ class ExploreEvents:
         with as_gradio_error():
             query = dict(request.query_params)
             shown = self._sweeps.get(query["show"]) if "show" in query else self._stored(stored)
-            result: Shown = {self._tab.sweep: {"sweep": shown.id if shown else None}}
+            result: Shown = {self._tab.link: gr.skip()}
             if shown is not None:
-                result |= self._show(shown)
+                result |= self._show(shown) | show(self._tab.axes, shown.definition)
+                result |= {self._tab.scout: shown.definition.scout}
             elif "show" in query:
                 result |= {self._tab.grid: f'<p class="fault" role="alert">{escape(GONE)}</p>'}
             asked = definitions.from_text(query.get("explore", ""))
@@ -212,7 +213,7 @@ class ExploreEvents:
 
     @property
     def load_outputs(self) -> list[Any]:
-        return [*self.sweep_outputs, *self._tab.axis_outputs, self._tab.scout, self._tabs]
+        return [*self.sweep_outputs, *self._tab.axis_outputs, self._tab.scout, self._tab.link, self._tabs]
 
     def open(self, event: gr.EventData) -> Shown:
         """Show a grid of the history."""

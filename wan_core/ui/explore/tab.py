@@ -30,7 +30,10 @@ element.addEventListener('wan:cell-action', event => {
   if (['settings', 'promote', 'use-frame', 'link'].includes(action)) trigger('click', event.detail);
 });
 """
-PATCHES_JS = "watch('value', () => wanVary.patch(element));"
+PATCHES_JS = """
+watch('value', () => wanVary.patch(element));
+wanVary.patch(element);
+"""
 OFFERS_JS = """
 element.addEventListener('click', event => {
   const button = event.target.closest('button[data-offer]');
@@ -73,8 +76,12 @@ def build_press(names: list[str]) -> gr.HTML:
     return gr.HTML(elem_id="vary-press", js_on_load=listen)
 
 
-def build_tab(press: gr.HTML, opening: Definition = OPENING) -> ExploreTab:
-    sweep = gr.BrowserState({"sweep": None}, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
+def sweep_state() -> gr.BrowserState:
+    """The sweep that this browser saw last. Stands outside of the tab: Gradio reads it before it opens tabs."""
+    return gr.BrowserState({"sweep": None}, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
+
+
+def build_tab(sweep: gr.BrowserState, press: gr.HTML, opening: Definition = OPENING) -> ExploreTab:
     with gr.Column(elem_id="explore-axes", elem_classes="not-in-embed"):
         gr.Markdown(INTRO, elem_classes="small")
         texts = [*opening.axes, *[None] * MAX_AXES]
