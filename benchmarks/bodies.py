@@ -8,6 +8,7 @@ process at its peak. Aims: at most 100 ms more than before, at most 50 MB.
 """
 
 import argparse
+import base64
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tests.intake.pictures import flat_png
 from tests.support.app import App, running_app
 from wan_core.endpoints import IMAGE_TO_VIDEO
 
@@ -67,6 +69,12 @@ def long_address() -> bytes:
     return json.dumps({"prompt": "a", "image_url": "http://example.com/" + "a" * SIZE}).encode()
 
 
+def forty_megapixels() -> bytes:
+    """A submission with a picture of few bytes and many pixels."""
+    picture = base64.b64encode(flat_png(8000, 5000)).decode()
+    return json.dumps({"prompt": "a", "num_frames": 17, "image_url": f"data:image/png;base64,{picture}"}).encode()
+
+
 def form_of(part: bytes) -> bytes:
     return part * (25_000_000 // len(part)) + b"--x--\r\n"
 
@@ -92,6 +100,7 @@ CASES = {
     "upload, 25 MB of newlines": Case("/gradio_api/upload", lambda: b"--x\r\n" + b"\r\n" * 12_000_000, FORM),
     "submit, a data URI of 25 MB": Case(SUBMIT, data_uri),
     "submit, four data URIs of 25 MB": Case(SUBMIT, data_uri, copies=4),
+    "submit, thirty pictures of 40 MP": Case(SUBMIT, forty_megapixels, copies=30),
     "submit, 34 MB of escapes": Case(SUBMIT, lambda: data_uri(rb"\u0041")),
     "submit, 34 MB of zeros": Case(SUBMIT, zeros),
     "submit, an address of 34 MB": Case(SUBMIT, long_address),

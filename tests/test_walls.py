@@ -135,3 +135,9 @@ def test_engines_are_told_apart_in_profiles_alone(path: Path) -> None:
     told = {part.value for node in compared for part in ast.walk(node) if isinstance(part, ast.Constant)} & names
     assert name(path) == "wan_core/profiles.py" or not told
     assert "wan_core.profiles.MINIATURE" not in imported(path)
+
+
+def test_the_page_is_never_mounted() -> None:
+    """Gradio checks the paths of files, and answers MCP, only where it is launched."""
+    for path in (*SOURCES, ROOT / "app.py"):
+        assert "mount_gradio" + "_app(" not in path.read_text("utf-8"), path

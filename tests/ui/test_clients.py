@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
@@ -45,6 +46,7 @@ class Served:
     house: House
     address: str
     fetched: list[str]
+    page: gr.Blocks
 
     def last_job(self) -> Job:
         record = self.house.jobs.get(self.house.backend.ran[-1])
@@ -83,7 +85,7 @@ def served(data: FileStore) -> Iterator[Served]:
             **ui.launch_options(),
         )
         try:
-            yield Served(house, address.rstrip("/"), fetched)
+            yield Served(house, address.rstrip("/"), fetched, page)
         finally:
             page.close()
 
@@ -146,6 +148,10 @@ def test_a_path_on_the_server_that_was_not_uploaded_is_refused(served: Served, p
     answer = called(served, image_url=file, prompt=PROMPT)
     assert answer.startswith("error") and "passwd" not in answer
     assert served.house.backend.ran == []
+
+
+def test_gradio_checks_paths_because_the_page_was_launched(served: Served) -> None:
+    assert served.page.has_launched
 
 
 def test_our_own_picture_folder_cannot_be_named_either(served: Served, data: FileStore) -> None:
