@@ -161,7 +161,7 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
                 visible=fal != "closed",
             ),
         )
-        gr.HTML(FRAME_NOTE, elem_classes="frame-note", visible=fal != "closed")
+        gr.HTML(FRAME_NOTE, elem_id="frame-note", visible=fal != "closed")
         return gr.Textbox(
             label="Your own fal key",
             info=KEY_HELP[fal],
