@@ -1,6 +1,7 @@
 """Takes the pictures of the page in this folder: `python docs/screenshots/take.py http://127.0.0.1:7860`.
 
-Needs a running app on loopback, Playwright and Chromium. Two clips are made on the way, so it takes a minute or two.
+Needs a running app without a GPU on loopback, Playwright and Chromium. Two clips are made on the way, so it takes a
+minute or two.
 """
 
 import argparse
@@ -9,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 HERE = Path(__file__).parent
 DESKTOP, PHONE = (1280, 900), (390, 844)
-RUN_MS = 300_000
+RUN_MS, LOAD_MS = 600_000, 120_000
 
 
 def main() -> None:
@@ -24,18 +25,19 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
         )
-        visit = take_a_visit(browser, address)
         for theme in ("light", "dark"):
             for size in (DESKTOP, PHONE):
-                with opened(browser, f"{address}/?__theme={theme}", size, visit) as page:
-                    expect(page.locator("#player video")).to_be_visible()
-                    page.wait_for_timeout(1500)
+                with opened(browser, f"{address}/?__theme={theme}", size) as page:
+                    choose(page, example=0)
+                    page.wait_for_timeout(6000)
+                    page.evaluate("scrollTo(0, 0)")
                     page.screenshot(path=HERE / f"{size[0]}-{theme}.png", full_page=True)
+        take_a_visit(browser, address)
         browser.close()
 
 
-def take_a_visit(browser: Browser, address: str) -> StorageState:
-    """Make two clips, photographing the settings, the run and the comparison; what the browser then remembers."""
+def take_a_visit(browser: Browser, address: str) -> None:
+    """Make two clips, photographing the settings, the run and the comparison."""
     with opened(browser, f"{address}/?__theme=light", DESKTOP) as page:
         make(page, example=0, steps=12)
         page.click("#generate")
@@ -55,13 +57,11 @@ def take_a_visit(browser: Browser, address: str) -> StorageState:
             box.check()
         page.wait_for_timeout(1200)
         page.locator("#strip").screenshot(path=HERE / "comparison.png")
-        return page.context.storage_state()
 
 
 def make(page: Page, example: int, steps: int) -> None:
     """An example in 17 frames, cropped to a square where it is the first."""
-    page.locator("#examples button").nth(example).click()
-    expect(page.locator("#picture img")).to_be_visible()
+    choose(page, example)
     unfold(page, "sampling")
     unfold(page, "frames")
     for field, value in (("num_frames", 17), ("num_inference_steps", steps)):
@@ -75,17 +75,22 @@ def make(page: Page, example: int, steps: int) -> None:
     page.wait_for_timeout(1000)
 
 
+def choose(page: Page, example: int) -> None:
+    page.locator("#examples button").nth(example).click()
+    expect(page.locator("#picture img")).to_be_visible()
+
+
 def unfold(page: Page, section: str, *, folded: bool = False) -> None:
     if (page.locator(f"#{section} button.open").count() == 0) != folded:
         page.locator(f"#{section} > button").click()
 
 
 @contextmanager
-def opened(browser: Browser, address: str, size: tuple[int, int], visit: StorageState | None = None) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, storage_state=visit)
+def opened(browser: Browser, address: str, size: tuple[int, int]) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
     page = context.new_page()
-    page.goto(address)
-    expect(page.locator("#outcome .outcome")).to_be_visible(timeout=30_000)
+    page.goto(address, timeout=LOAD_MS)
+    expect(page.locator("#outcome .outcome")).to_be_visible(timeout=LOAD_MS)
     page.add_style_tag(content="#go { position: static !important }")  # it would float over a picture of the whole page
     yield page
     context.close()
