@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,11 +14,22 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 @pytest.mark.parametrize("script", ["parameters", "cards"])
 def test_the_tables_are_what_their_scripts_print(script: str) -> None:
-    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
+    assert load_script(script).with_table(README) == README, f"run: python docs/{script}.py --write"
+
+
+def load_script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.with_table(README) == README, f"run: python docs/{script}.py --write"
+    return module
+
+
+def test_the_table_of_plans_is_what_the_planner_says() -> None:
+    """Nine cards, three sizes, with and without torchao."""
+    written = (ROOT / "docs" / "cards.md").read_text("utf-8")
+    assert written == load_script("cards").plan_tables(), "run: python docs/cards.py --write"
+    assert sum(" frames | " in line for line in written.splitlines()) == 9 * 3 * 2
 
 
 def test_the_space_card_is_complete() -> None:

@@ -21,6 +21,7 @@ PRIVATE = {
     "diffusers.models.attention_dispatch.attention_backend": "the context manager that fetches a kernel",
     "diffusers.models.attention_dispatch.dispatch_attention_fn": "one attention of a named backend",
     "diffusers.models.autoencoders.autoencoder_kl_wan.unpatchify": "the end of the VAE's decode()",
+    "diffusers.pipelines.wan.pipeline_wan_i2v.prompt_clean": "how the pipeline cleans a prompt before reading it",
     "torch._dynamo.config.recompile_limit": "the limit of graphs a function",
     "torch.utils._python_dispatch.is_traceable_wrapper_subclass": "whether a weight is quantized by torchao",
 }

@@ -168,6 +168,20 @@ def test_more_frames_than_wan_was_trained_on_are_made_and_said(engine: Engine, j
     assert notes(82) == []
 
 
+@pytest.mark.parametrize("field, title", [("prompt", "The prompt"), ("negative_prompt", "The negative prompt")])
+def test_what_a_long_prompt_loses_is_said_and_what_fits_loses_nothing(
+    engine: Engine, job: MakeJob, tmp_path: Path, field: str, title: str
+) -> None:
+    def notes(words: int) -> list[str]:
+        text = " ".join(["a"] * (words - 2) + ["cat", "turns"])
+        events = run(engine, job(num_inference_steps=2, **{field: text}), tmp_path)
+        return [event.message for event in events if isinstance(event, Note)]
+
+    assert notes(512) == []  # this tokenizer puts no mark at the end
+    (note,) = notes(514)
+    assert note.startswith(f"{title} has 514 tokens and the model reads 512") and "cat turns\u201d" in note
+
+
 def test_numbers_that_overflow_are_an_error_and_no_black_clip(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
     torch.nn.init.constant_(engine.pipe.transformer.proj_out.bias, float("nan"))
     with pytest.raises(BackendError) as error:

@@ -26,6 +26,7 @@ from wan_core.engine.eta import EtaEstimator
 from wan_core.engine.framing import frame_picture
 from wan_core.engine.loading import Engine
 from wan_core.engine.preview import Previews
+from wan_core.engine.prompt_length import note_on_cut
 from wan_core.errors import BackendError, WanError
 from wan_core.events import Event, Job, Log, Note, Preview, Stage, Step
 from wan_core.files import FileStore
@@ -213,6 +214,8 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     emit(Log(parts))
     for event in _describe(schedule, request):
         emit(event)
+    for note in _notes_on_cut(engine, clip, schedule):
+        emit(Note(note))
     prompts = _read_prompts(engine, clip, schedule)
     eta = EtaEstimator(schedule, _decode_seconds(engine, clip), _high_noise_cost(engine, clip))
     first_forward = pipe.transformer.register_forward_pre_hook(eta.start)
@@ -260,6 +263,15 @@ def _describe(schedule: StepSchedule, request: ImageToVideoInput) -> Iterator[Ev
     yield Log(f"Seed {request.seed}; {high} steps on the high-noise expert, then {low} on the low-noise one.")
     if low == 0:
         yield Note(NO_LOW_NOISE.format(steps=schedule.steps, shift=request.shift))
+
+
+def _notes_on_cut(engine: Engine, clip: Clip, schedule: StepSchedule) -> Iterator[str]:
+    texts = {"The prompt": clip.prompt}
+    if any(schedule.guided):
+        texts["The negative prompt"] = clip.request.negative_prompt
+    for title, text in texts.items():
+        if note := note_on_cut(engine.pipe, title, text):
+            yield note
 
 
 def _read_prompts(engine: Engine, clip: Clip, schedule: StepSchedule) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from wan_core.profiles import Choice, EngineProfile, Machine, draws_small, profi
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.ui.controls import PICTURE_DETAIL, Form, control, to_component_value
 from wan_core.ui.pictures import UploadedImage
+from wan_core.workload import TEXT_TOKENS
 
 SAMPLING = ("seed", "num_inference_steps", "guidance_scale", "guidance_scale_2", "shift", "acceleration")
 FRAMES = (
@@ -71,6 +72,12 @@ def picture_section(form: Form) -> None:
 
 def prompt_section(form: Form) -> None:
     form.add("prompt", control("prompt", value="", lines=3, max_lines=8, max_length=MAX_PROMPT_CHARS))
+    token_count("prompt")
+
+
+def token_count(field: str) -> None:
+    """The line in which `tokens.js` says how much of the prompt is read."""
+    gr.HTML(f'<p id="{field}-tokens" class="tokens" data-limit="{TEXT_TOKENS}" aria-live="polite" hidden></p>')
 
 
 def size_section(form: Form, opening: Preset) -> None:
@@ -137,6 +144,7 @@ def checks_section(form: Form, opening: Preset) -> gr.Button:
         for name in CHECKS:
             _add(form, name, opening)
         _add(form, "negative_prompt", opening, lines=2, max_lines=6, max_length=MAX_PROMPT_CHARS)
+        token_count("negative_prompt")
         gr.Markdown(prompting.NEGATIVE_PROMPT_NOTE, elem_classes="small")
         return gr.Button("Use Wan's own negative prompt", size="sm", elem_id="wan-negative-prompt")
 
