@@ -5,10 +5,17 @@
     const button = event.target.closest?.('.explore-grid .actions [data-action]');
     if (!button || button.disabled) return;
     const cell = button.closest('.cell'), video = cell.querySelector('video'), {action} = button.dataset;
-    const detail = {action, job: cell.dataset.job, time: video?.currentTime ?? 0};
+    const detail = {action, job: cell.dataset.job, time: momentOf(cell, video)};
     const act = new CustomEvent('wan:cell-action', {bubbles: true, cancelable: true, detail});
     if (button.dispatchEvent(act)) ({hide, download})[action]?.(cell, button);
   });
+
+  // the frame on show; while others are compared, theirs
+  function momentOf(cell, video) {
+    const clock = wanExplore.gridOf(cell.closest('.explore-grid'))?.clock;
+    if (!clock || clock.has(video) || !clock.duration) return video?.currentTime ?? 0;
+    return Math.min(clock.time, video.duration || clock.time);
+  }
 
   function hide(cell, button) {
     const hidden = cell.classList.toggle('dismissed');
