@@ -140,7 +140,7 @@ def test_a_cells_buttons(explore_events: ExploreEvents, desk: Desk, caller: gr.R
 
     settings = act("settings")
     assert settings[desk.left.form["guidance_scale"]] == 3.5 and settings[desk.left.form["num_frames"]] == 17
-    promoted = act("promote")[desk.screen.visit]["job"]
+    promoted = act("promote")[desk.screen.visit]["jobs"][-1]
     record = desk.house.jobs.get(promoted)
     assert record is not None and record.job.inputs.num_frames == 81 and record.job.inputs.guidance_scale == 3.5
     assert "num_frames=17" in act("link")[explore_events._tab.link]
