@@ -187,7 +187,7 @@ def visitor(browser: Browser) -> Iterator[Page]:
 
 def ready(page: Page) -> None:
     """Until the page's first events are over: the line says what will come out."""
-    expect(page.locator("#outcome .outcome")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#outcome .outcome:not([data-opening])")).to_be_visible(timeout=SOON_MS)
 
 
 def upload(page: Page, photo: Path) -> None:

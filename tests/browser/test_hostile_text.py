@@ -59,6 +59,7 @@ def test_a_prompt_and_a_file_name_up_to_the_clip_and_its_settings(watched: Watch
 
 def test_a_refused_picture_address(page: Page, watched: Watched) -> None:
     page.locator("#prompt textarea").fill("a walk")
+    page.click("#address-toggle button")
     box = page.locator("#image_url textarea, #image_url input").first
     if box.is_visible():
         box.fill(HOSTILE)

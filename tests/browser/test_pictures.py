@@ -54,6 +54,7 @@ def test_thumbnail_size_line_and_clip_agree_on_a_turned_photo(page: Page, turned
 
 
 def test_an_address_is_judged_once_it_is_typed(page: Page, photo: Path) -> None:
+    page.click("#address-toggle button")
     box, said = page.locator("#image_url :is(input, textarea)"), page.locator("#picture-check")
     box.press_sequentially("http://127.0.0.1/a.png", delay=50)
     expect(said.locator(".fault")).to_be_visible()

@@ -55,6 +55,8 @@ class Form:
 
     def __init__(self) -> None:
         self._inputs: dict[str, Component] = {}
+        self.locked: frozenset[str] = frozenset()
+        """Set by the host: no event writes them."""
 
     def __getitem__(self, name: str) -> Any:  # Gradio adds the event methods at run time
         return self._inputs[name]
@@ -80,7 +82,7 @@ class Form:
         return {
             self._inputs[name]: to_component_value(name, value)
             for name, value in values.items()
-            if name in self._inputs
+            if name in self._inputs and name not in self.locked
         }
 
 

@@ -41,6 +41,12 @@ def outcome(
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
 
 
+def opening_line(request: ImageToVideoInput, profile: EngineProfile, estimator: Estimator) -> str:
+    """The line that the page is built with, so that nothing moves once it is open."""
+    line = outcome(request, None, profile, estimator, "local")
+    return line.replace('class="outcome"', 'class="outcome" data-opening', 1)
+
+
 def drawn_at(size: Size, profile: EngineProfile, picture_detail: bool) -> str:
     """What becomes of an engine's small frames, after "it is"."""
     small = geometry.rendered_size(size, profile.render_divisor)

@@ -125,6 +125,7 @@ window.wan = (() => {
       return offerText(text);
     }
     say(id, 'Copied');
+    offer(...hints(id));
   }
 
   const words = {};
@@ -168,12 +169,26 @@ window.wan = (() => {
     offer(sentence('These texts are too long for a link. “Settings from a file” reads them back from this file:'), link);
   }
 
+  function hints(id) {
+    const address = document.querySelector('#image_url :is(input, textarea)')?.value;
+    const isUploaded = document.querySelector('#picture img') && !address;
+    return [
+      ...(isUploaded ? [sentence('An uploaded picture is not in it: who opens it adds their own. ' +
+        'A picture given by its web address goes along.')] : []),
+      ...(id === 'copy-embed' ? [sentence(`For Notion, WordPress and others that take a plain address: ${embedAddress}`)] : []),
+    ];
+  }
+
+  let embedAddress = '';
+
   const copyLink = (query, file) => {
     file ? offerFile('copy-link', file) : copy('copy-link', `${pageAddress()}?${query}`);
   };
   const copyEmbed = (query, file) => {
     if (file) return offerFile('copy-embed', file);
-    const address = quoted(`${pageAddress()}?embed=1&${query}`);
+    const theme = document.body.classList.contains('dark') ? '__theme=dark&' : '';
+    embedAddress = `${pageAddress()}?embed=1&${theme}${query}`;
+    const address = quoted(embedAddress);
     copy('copy-embed', `<iframe src="${address}" width="100%" height="1000" style="border:0" ` +
       'title="Wan 2.2 image to video" allow="autoplay; fullscreen; clipboard-write"></iframe>');
   };
@@ -188,15 +203,17 @@ window.wan = (() => {
 
   // ---- a clock for the running job
 
-  const begun = new WeakMap();
+  const begun = new Map();  // by job: a later rounding never sets the clock back
   setInterval(() => document.querySelectorAll('[data-elapsed]').forEach(clock => {
-    if (!begun.has(clock)) begun.set(clock, Date.now() - 1000 * clock.dataset.elapsed);
-    const seconds = Math.max(0, Math.round((Date.now() - begun.get(clock)) / 1000));
+    const job = clock.closest('.panel')?.dataset.job, said = Date.now() - 1000 * clock.dataset.elapsed;
+    begun.set(job, Math.min(begun.get(job) ?? said, said));
+    const seconds = Math.max(0, Math.floor((Date.now() - begun.get(job)) / 1000));
     clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} so far`;
   }), 250);
 
   new MutationObserver(() => {
     document.querySelectorAll(`${NUMBERS}[type=number]`).forEach(toTextBox);
+    document.querySelectorAll('button[title]:not([aria-label]):empty').forEach(b => b.setAttribute('aria-label', b.title));
     const picture = document.querySelector('#picture img');
     if (picture && !picture.dataset.watched) {
       picture.dataset.watched = 'yes';

@@ -1,11 +1,13 @@
 """Lays the page out and connects its events."""
 
+from html import escape
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from wan_core import prompting
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.estimator import Estimator
 from wan_core.jobs.service import JobService
 from wan_core.jobs.sweeps import SweepService
@@ -24,6 +26,7 @@ from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
 from wan_core.ui.explore.tab import build_press, build_tab, sweep_state
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.history import History, build_history
+from wan_core.ui.outcome import opening_line
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
 from wan_core.ui.prompt_expansion import Expand, build_prompt_expansion, connect_prompt_expansion
@@ -63,6 +66,7 @@ def build(
         notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
         head = notices.header(first_engine(first, choice, machine))
         header = gr.HTML(head, elem_id="header", elem_classes="not-in-embed")
+        gr.HTML(_embed_line(first_engine(first, choice, machine)), elem_id="embed-line")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=5, min_width=320, elem_id="left"):
                 left = FormColumn(first, choice, machine, fal, expands=expand is not None)
@@ -77,6 +81,10 @@ def build(
                 parts = SummaryParts(
                     left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
                 )
+        if settings.force_safety:
+            sections.lock_safety(left.form)
+        draft = IMAGE_TO_VIDEO.parse(first.complete | {"image_url": "any", "prompt": "any"})
+        left.outcome.value = opening_line(draft, first_engine(first, choice, machine), estimator)
         run_events = RunEvents(jobs, settings, left.form, screen, left.faults)
         retuning = Retuning(left.form, RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips), notices)
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine, retuning.parts)
@@ -249,3 +257,9 @@ def _connect_copies(left: FormColumn) -> None:
 def first_engine(first: Preset, choice: Choice, machine: Machine) -> EngineProfile:
     """The engine that the page opens with: the preset's, where it can run."""
     return first.profile(choice.profile) if first.why_not(choice.profile, machine) is None else choice.profile
+
+
+def _embed_line(engine: EngineProfile) -> str:
+    """In an embed: what runs, and the way to the full page."""
+    line = f"{escape(engine.title)} · <a target='_blank' rel='noopener' href='.'>open full page</a>"
+    return f'<p class="small">{line}</p>'

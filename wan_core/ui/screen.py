@@ -13,7 +13,7 @@ from wan_core.ui.buttons import click_js
 from wan_core.ui.visit import Visit
 
 STATUS_JS = click_js("act") + "watch('value', () => wanStatus.show(element));"
-AGAIN = "Finish again with the current frame and encoding settings"
+AGAIN = "Re-encode with the current frame and encoding settings (no new sampling)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Screen:
 
 def build_screen(visit: gr.JSON, generate: gr.Button, cancel: gr.Button) -> Screen:
     status = gr.HTML(elem_id="status", js_on_load=STATUS_JS)
-    preview = gr.HTML(elem_id="preview", elem_classes="not-in-embed")
+    preview = gr.HTML(elem_id="preview")
     player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
     gr.HTML(
         example_clips.shown_while_empty(),
@@ -83,5 +83,5 @@ def _again(jobs: JobService, record: JobRecord | None) -> Any:
 
 def _why_not_again(record: JobRecord) -> str:
     if record.pool == "fal":
-        return "Finish again: a clip made on fal has no frames here"
-    return "Finish again: the frames of this clip are no longer kept"
+        return "Re-encode: a clip made on fal has no frames here"
+    return "Re-encode: the frames of this clip are no longer kept"

@@ -1,10 +1,12 @@
 """The left column's components: picture and prompt, then the accordions."""
 
+from html import escape
 from typing import Literal
 
 import gradio as gr
 
 from wan_core import prompting
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.events import Where
 from wan_core.presets import Preset
 from wan_core.profiles import Choice, EngineProfile, Machine, draws_small, profiles, why_not
@@ -23,6 +25,14 @@ FRAMES = (
 )
 ENCODING = ("video_quality", "video_write_mode")
 CHECKS = ("enable_safety_checker", "enable_output_safety_checker", "enable_prompt_expansion")
+TOGGLE_JS = """
+const button = element.querySelector('button');
+button.addEventListener('click', () => {
+  const open = document.getElementById('left').classList.toggle('wants-address');
+  button.setAttribute('aria-expanded', open);
+  if (open) document.querySelector('#image_url :is(input, textarea)')?.focus();
+});
+"""
 SECTIONS = {
     **dict.fromkeys(SAMPLING, "sampling"),
     **dict.fromkeys(FRAMES, "frames"),
@@ -41,6 +51,7 @@ KEY_HELP: dict[Fal, str] = {
     "own_key": "Needed to run on fal: this server has no key of its own. Used for one run, never stored.",
     "open": "Leave empty to use this server's key. Yours is used for one run and never stored.",
 }
+FORCED = "This server checks every picture and prompt; it cannot be switched off here."
 PLACES: dict[Where, str] = {
     "local": "This machine",
     "fal": "fal",
@@ -67,11 +78,18 @@ def picture_section(form: Form) -> None:
             placeholder="Drop a picture here, paste one, or click to choose",
         ),
     )
-    form.add("image_url", control("image_url", label="… or its web address", elem_classes="not-in-embed"))
+    gr.HTML(
+        '<button type="button" class="link" aria-expanded="false" aria-controls="image_url">'
+        "… or its web address</button>",
+        elem_id="address-toggle",
+        elem_classes="not-in-embed",
+        js_on_load=TOGGLE_JS,
+    )
+    form.add("image_url", control("image_url", label="Web address", elem_classes="not-in-embed"))
 
 
 def prompt_section(form: Form) -> None:
-    form.add("prompt", control("prompt", value="", lines=3, max_lines=8, max_length=MAX_PROMPT_CHARS))
+    form.add("prompt", control("prompt", value="", info=None, lines=2, max_lines=8, max_length=MAX_PROMPT_CHARS))
     token_count("prompt")
 
 
@@ -83,7 +101,15 @@ def token_count(field: str) -> None:
 def size_section(form: Form, opening: Preset) -> None:
     with gr.Group(elem_classes="not-in-embed"):
         for name in ("resolution", "aspect_ratio"):
-            _add(form, name, opening)
+            _add(form, name, opening, info=None)
+        gr.HTML(_help("prompt", "resolution", "aspect_ratio"), elem_id="size-help")
+
+
+def _help(*fields: str) -> str:
+    """The schema's words for fields that show none, behind a fold."""
+    named = ((IMAGE_TO_VIDEO.fields[name].title, IMAGE_TO_VIDEO.fields[name].description) for name in fields)
+    rows = "".join(f"<dt>{escape(title or '')}</dt><dd>{escape(words or '')}</dd>" for title, words in named)
+    return f'<details class="small help"><summary>ⓘ What these mean</summary><dl>{rows}</dl></details>'
 
 
 def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
@@ -147,6 +173,13 @@ def checks_section(form: Form, opening: Preset) -> gr.Button:
         token_count("negative_prompt")
         gr.Markdown(prompting.NEGATIVE_PROMPT_NOTE, elem_classes="small")
         return gr.Button("Use Wan's own negative prompt", size="sm", elem_id="wan-negative-prompt")
+
+
+def lock_safety(form: Form) -> None:
+    """Tick the box for ever: the host has every job checked."""
+    box = form["enable_safety_checker"]
+    box.value, box.interactive, box.info = True, False, FORCED
+    form.locked = form.locked | {"enable_safety_checker"}
 
 
 def where_section(form: Form, choice: Choice, machine: Machine, engine: EngineProfile, fal: Fal) -> gr.Textbox:

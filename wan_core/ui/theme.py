@@ -25,7 +25,7 @@ SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Robot
 
 @cache
 def theme() -> gr.themes.Base:
-    """Indigo on slate. Subdued text is darker than Gradio's for a contrast of 4.5 to 1."""
+    """Indigo on slate. Subdued text is darker than Gradio's, like buttons and links, for a contrast of 4.5 to 1."""
     return gr.themes.Default(
         primary_hue="indigo",
         secondary_hue="indigo",
@@ -37,6 +37,20 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued="*neutral_500",
         block_info_text_color="*neutral_500",
         input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+        button_cancel_background_fill="#b91c1c",
+        button_cancel_background_fill_hover="#991b1b",
+        button_cancel_background_fill_dark="#b91c1c",
+        button_cancel_background_fill_hover_dark="#991b1b",
+        button_cancel_text_color="white",
+        button_cancel_text_color_dark="white",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+        link_text_color_hover_dark="*primary_200",
+        link_text_color_visited_dark="*primary_300",
     )
 
 
