@@ -213,7 +213,10 @@ window.wan = (() => {
 
   new MutationObserver(() => {
     document.querySelectorAll(`${NUMBERS}[type=number]`).forEach(toTextBox);
-    document.querySelectorAll('button[title]:not([aria-label]):empty').forEach(b => b.setAttribute('aria-label', b.title));
+    for (const box of document.querySelectorAll('.upload-container[aria-label]:not([data-named])')) {
+      box.dataset.named = 'yes';  // Gradio's name for it has none of the words that are seen
+      box.setAttribute('aria-label', box.textContent.trim() || box.getAttribute('aria-label'));
+    }
     const picture = document.querySelector('#picture img');
     if (picture && !picture.dataset.watched) {
       picture.dataset.watched = 'yes';

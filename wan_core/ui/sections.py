@@ -72,7 +72,7 @@ def picture_section(form: Form) -> None:
             label="Picture",
             type="filepath",
             sources=["upload", "webcam", "clipboard"],
-            height=260,
+            height=200,
             elem_id="picture",
             buttons=["fullscreen"],
             placeholder="Drop a picture here, paste one, or click to choose",
