@@ -107,6 +107,7 @@ def test_the_line_tells_the_cost_and_what_would_fit(explore_events: ExploreEvent
     assert too_many[explore_events._tab.make]["interactive"] is False
     assert "must be a number" in line(["shift", "11", "", "", "", ""])[explore_events._tab.line]
     assert "prompt" not in line(AXES, prompt="", picture=None)[explore_events._tab.line], "they may come later"
+    assert "seed must be a whole number" in line(AXES, seed="1.5")[explore_events._tab.line]
 
 
 def test_the_offer_of_fewer_cells_fits(explore_events: ExploreEvents, desk: Desk) -> None:

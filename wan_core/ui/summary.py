@@ -34,14 +34,21 @@ def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:
     )
 
 
+SHOWN: dict[str, Any] = {"interactive": False, "wrap_lines": True}
+
+
 def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
     with gr.Accordion("Copy as fal request", open=False, elem_id="fal-request", elem_classes="not-in-embed"):
         with gr.Tab("Python"):
-            python = gr.Code(language="python", label="Python", elem_id="snippet-python", interactive=False)
+            python = gr.Code(
+                language="python", label="Python", elem_id="snippet-python", interactive=False, wrap_lines=True
+            )
         with gr.Tab("JavaScript"):
-            javascript = gr.Code(language="javascript", label="JavaScript", elem_id="snippet-js", interactive=False)
+            javascript = gr.Code(
+                language="javascript", label="JavaScript", elem_id="snippet-js", interactive=False, wrap_lines=True
+            )
         with gr.Tab("cURL"):
-            curl = gr.Code(language="shell", label="cURL", elem_id="snippet-curl", interactive=False)
+            curl = gr.Code(language="shell", label="cURL", elem_id="snippet-curl", **SHOWN)
     return python, javascript, curl
 
 

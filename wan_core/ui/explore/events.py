@@ -60,7 +60,7 @@ class Asked:
         return str(self.given["engine"])
 
     def plan(self) -> Plan:
-        axes = self.definition.read_axes(first_seed=int(self.base["seed"] or 0))
+        axes = self.definition.read_axes(first_seed=_whole(self.base["seed"]))
         return plan(self.base, self.engine, axes, scout=self.definition.scout)
 
 
@@ -379,3 +379,11 @@ class ExploreEvents:
     def _client(self, request: gr.Request) -> Client:
         peer = request.client.host if request.client else None
         return client_of(dict(request.headers), peer, self._settings, request.username)
+
+
+def _whole(seed: object) -> int:
+    """0 for what is no number: each cell then names the fault."""
+    try:
+        return int(str(seed or 0))
+    except ValueError:
+        return 0
