@@ -35,7 +35,8 @@ def test_a_job_on_a_full_disk_fails_with_a_sentence_and_leaves_nothing_and_the_n
 ) -> None:
     monkeypatch.setenv("WAN_DATA_DIR", str(disk.root))
     with a_house(disk, LocalBackend(NO_FLOOR, lambda job: 300)) as house:
-        for leave in (300_000, 900_000):  # too little for the frames, and for the clip
+        picture = 700_000  # stored as it is, without compression
+        for leave in (picture + 300_000, picture + 900_000):  # too little for the frames, and for the clip
             filler = fill(disk.root, leave)
             outcome = house.outcome(house.submit(**SHORT))
             assert isinstance(outcome, Failed | Finished)
