@@ -207,7 +207,7 @@ def test_when_the_caller_hangs_up_the_job_is_cancelled(served: Served) -> None:
 
 
 def test_the_helpers_of_the_page_cannot_be_called_by_name(served: Served) -> None:
-    assert list(client(served).view_api(return_format="dict")["named_endpoints"]) == ["/image_to_video"]
+    assert list(client(served).view_api(return_format="dict")["named_endpoints"]) == ["/image_to_video", "/explore"]
 
 
 def test_an_mcp_client_finds_the_tool_and_makes_a_clip(served: Served) -> None:
