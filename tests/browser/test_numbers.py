@@ -50,7 +50,7 @@ def test_a_comma_is_a_decimal_point(page: Page) -> None:
 
 def test_arrow_keys_step_within_the_bounds(page: Page) -> None:
     unfold(page, "frames")
-    retype(page, "num_frames", "120")
+    retype(page, "num_frames", "160")
     box = page.locator("#num_frames input[data-testid=number-input]")
     for _ in range(3):
         box.press("ArrowUp")
