@@ -6,7 +6,8 @@ Written under the runner's lock, read from any thread; `watch` hands events to a
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from wan_core.events import (
@@ -122,11 +123,8 @@ class JobRecord:
 
     async def watch(self) -> AsyncIterator[Event]:
         """Yield past events, then new ones, until the job is over."""
-        wake = asyncio.Event()
-        listener = (asyncio.get_running_loop(), wake)
-        self._listeners.add(listener)
         seen = 0
-        try:
+        with self._listening() as wake:
             while True:
                 wake.clear()
                 is_over = self.is_over
@@ -136,16 +134,11 @@ class JobRecord:
                 if is_over:
                     return
                 await wake.wait()
-        finally:
-            self._listeners.discard(listener)
 
     async def watch_in_batches(self, every_s: float) -> AsyncIterator[list[Event]]:
         """As `watch`, but all events of at least `every_s` seconds at once; the end comes without delay."""
-        wake = asyncio.Event()
-        listener = (asyncio.get_running_loop(), wake)
-        self._listeners.add(listener)
         seen = 0
-        try:
+        with self._listening() as wake:
             while True:
                 wake.clear()
                 is_over, new = self.is_over, self.events[seen:]
@@ -155,6 +148,15 @@ class JobRecord:
                 if is_over:
                     return
                 await self._wait_for_more(wake, every_s if new else 0)
+
+    @contextmanager
+    def _listening(self) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something happens to the job."""
+        wake = asyncio.Event()
+        listener = (asyncio.get_running_loop(), wake)
+        self._listeners.add(listener)
+        try:
+            yield wake
         finally:
             self._listeners.discard(listener)
 

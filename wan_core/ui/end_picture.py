@@ -9,7 +9,7 @@ from wan_core.events import Where
 from wan_core.profiles import EngineProfile, pool_of
 from wan_core.ui.controls import Form, control
 from wan_core.ui.picture_check import PictureCheck
-from wan_core.ui.pictures import UploadedImage
+from wan_core.ui.pictures import upload_box
 
 BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 HELP = "The clip ends on this picture. It is cropped to the frames of the first one."
@@ -32,18 +32,7 @@ def build_end_picture(form: Form, engine: EngineProfile) -> EndPicture:
     with gr.Accordion("End picture", open=False, elem_id="end", elem_classes="not-in-embed"):
         gr.Markdown(HELP, elem_classes="small")
         ignored = gr.Markdown(**_ignored(engine, "local"), elem_id="end-ignored")
-        form.add(
-            "end_picture",
-            UploadedImage(
-                label="End picture",
-                type="filepath",
-                sources=["upload", "webcam", "clipboard"],
-                height=200,
-                elem_id="end_picture",
-                buttons=["fullscreen"],
-                placeholder="Drop a picture here, paste one, or click to choose",
-            ),
-        )
+        form.add("end_picture", upload_box("end_picture", "End picture"))
         seen, box = gr.State(None), gr.HTML(elem_id="end-picture-check")
         form.add("end_image_url", control("end_image_url", label="… or its web address", info=None))
         loop = gr.Button("Loop: end on the first picture", size="sm", elem_id="loop")

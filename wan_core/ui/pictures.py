@@ -59,6 +59,18 @@ class UploadedImage(gr.Image):
         return payload.path if payload else None
 
 
+def upload_box(name: str, label: str) -> UploadedImage:
+    return UploadedImage(
+        label=label,
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        height=200,
+        elem_id=name,
+        buttons=["fullscreen"],
+        placeholder="Drop a picture here, paste one, or click to choose",
+    )
+
+
 def leave_addresses_to_intake(component: Component) -> None:
     """Keep Gradio from fetching an address that arrives as a file in the data of `component`."""
     fetch_or_copy = component.async_move_resource_to_block_cache

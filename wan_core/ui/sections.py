@@ -12,7 +12,7 @@ from wan_core.presets import Preset
 from wan_core.profiles import Choice, EngineProfile, Machine, draws_small, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.ui.controls import PICTURE_DETAIL, Form, control, to_component_value
-from wan_core.ui.pictures import UploadedImage
+from wan_core.ui.pictures import upload_box
 from wan_core.workload import TEXT_TOKENS
 
 SAMPLING = ("seed", "num_inference_steps", "guidance_scale", "guidance_scale_2", "shift", "acceleration")
@@ -66,18 +66,7 @@ def section_of(field: str) -> str:
 
 def picture_section(form: Form) -> None:
     """The picture box and the address below it; the last one given counts."""
-    form.add(
-        "picture",
-        UploadedImage(
-            label="Picture",
-            type="filepath",
-            sources=["upload", "webcam", "clipboard"],
-            height=200,
-            elem_id="picture",
-            buttons=["fullscreen"],
-            placeholder="Drop a picture here, paste one, or click to choose",
-        ),
-    )
+    form.add("picture", upload_box("picture", "Picture"))
     gr.HTML(
         '<button type="button" class="link" aria-expanded="false" aria-controls="image_url">'
         "… or its web address</button>",
