@@ -28,7 +28,7 @@ CarriedOutBy = Callable[[str], str]
 """The requested interpolator → what will run in its place."""
 
 ENCODE_S_PER_PIXEL: dict[VideoWriteMode, float] = {"fast": 1.5e-8, "balanced": 4e-8, "small": 16e-8}
-ENLARGE_S_PER_PIXEL = {"": 0.0, "with the picture": 5e-8, "plain": 1e-8}
+ENLARGE_S_PER_PIXEL = {"": 0.0, "with the picture": 1e-7, "plain": 1e-8}
 """Per pixel of a delivered frame; two cores, beside the encoder."""
 
 

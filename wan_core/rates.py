@@ -57,5 +57,5 @@ A14B_RATES = Rates(
     compile_gain=1.25,
     cache_gain=1.3,
 )
-MINIATURE_RATES = Rates(default=Rate(8.7e10, 4e-7, 9e-7), most_encoded=5)
+MINIATURE_RATES = Rates(default=Rate(4.2e10, 4e-7, 2.2e-6), most_encoded=5)
 """Two CPU cores; the miniature runs on the CPU whatever the card."""
