@@ -12,6 +12,7 @@ from gradio.components import Component
 
 from wan_core import prompting
 from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.errors import InputError
 from wan_core.schema import ImageToVideoInput
 from wan_core.ui.numbers import NumberSlider
 
@@ -74,8 +75,16 @@ class Form:
         return list(self._inputs.values())
 
     def read(self, values: Sequence[object]) -> dict[str, Any]:
-        """The values of an event over `inputs`, by name."""
-        return dict(zip(self._inputs, values, strict=True))
+        """The values of an event over `inputs`, by name.
+
+        Raises:
+            InputError: nothing is chosen where the page always has a choice.
+        """
+        given = dict(zip(self._inputs, values, strict=True))
+        for name in ("engine", "where"):
+            if given[name] is None:
+                raise InputError(name, "missing", f"{self._inputs[name].label}: choose one.")
+        return given
 
     def show(self, values: Mapping[str, object]) -> dict[Component, Any]:
         """The output of an event that sets these inputs; names that are no input are dropped."""

@@ -81,7 +81,7 @@ def toggled(name: str, text: str, event: gr.EventData) -> str:
     """The text with the pressed value skipped, or taken back in."""
     number = clicked(event, "value")
     try:
-        axis = read_axis(name, text)
+        axis = read_axis(name or "", text)
     except InputError:
         return text
     return write(
