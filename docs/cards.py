@@ -48,12 +48,17 @@ yet.
 - ZeroGPU lends the RTX PRO 6000 and takes bf16 alone.
 """
 OWN_USE_GIB = 0.6  # what the driver and a desktop take before anything is loaded
+KINDS = (
+    ("turbo", "turbo", "a14b-turbo"),
+    ("turbo motion", "turbo_motion", "a14b-turbo-motion"),
+    ("27 steps", "fal_defaults", "a14b"),
+)
 RESOLUTIONS: tuple[Resolution, ...] = ("480p", "720p")
 
 
 def table() -> str:
-    """One row a card: how the model lies on it at 480p / 720p, and what 81 frames take by turbo and by 27 steps."""
-    head = [f"{kind} {resolution}" for kind in ("turbo", "27 steps") for resolution in RESOLUTIONS]
+    """One row a card: how the model lies on it at 480p / 720p, and what 81 frames take by each of its engines."""
+    head = [f"{kind} {resolution}" for kind, *_ in KINDS for resolution in RESOLUTIONS]
     rows = [f"| card | plan at 480p / 720p | {' | '.join(head)} |", f"|---|---|{'---|' * len(head)}"]
     return "\n".join([*rows, *(_row(*card) for card in CARDS)]) + "\n"
 
@@ -102,11 +107,7 @@ def _row(title: str, name: str, gib: int, sm: int) -> str:
     clips = [memory.Clip(LANDSCAPE[resolution], 81, cached=True) for resolution in RESOLUTIONS]
     words = [memory.plans(free, clip, [loaded.weights], loaded=True)[0].words for clip in clips]
     plans = words[0] if words[0] == words[1] else " / ".join(words)
-    times = [
-        _seconds(machine, preset, engine, resolution)
-        for preset, engine in (("turbo", "a14b-turbo"), ("fal_defaults", "a14b"))
-        for resolution in RESOLUTIONS
-    ]
+    times = [_seconds(machine, preset, engine, resolution) for _, preset, engine in KINDS for resolution in RESOLUTIONS]
     return f"| {title} | {plans} | {' | '.join(map(duration, times))} |"
 
 

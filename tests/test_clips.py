@@ -36,17 +36,20 @@ REFUSED = InputError("prompt", "content_policy_violation", "The safety check ref
 def test_another_engine_needs_a_fresh_process_and_the_same_weights_do_not(tmp_path: Path) -> None:
     """A card keeps what an engine took until its process ends, so that the next one's plan would be too small."""
     worker = ClipWorker(Settings(data_dir=tmp_path))
-    for_engine = {name: replace(a_job(), options=JobOptions(name)) for name in ("a14b", "a14b-turbo", "miniature")}
+    names = ("a14b", "a14b-turbo", "a14b-turbo-motion", "miniature")
+    for_engine = {name: replace(a_job(), options=JobOptions(name)) for name in names}
     assert not any(worker.needs_fresh_process(job) for job in for_engine.values())  # nothing is loaded yet
     plain = SimpleNamespace(transformer=None, transformer_2=None)
     worker._engine = Engine(profiles()["a14b"], plain)
     assert {name: worker.needs_fresh_process(job) for name, job in for_engine.items()} == {
         "a14b": False,
         "a14b-turbo": False,
+        "a14b-turbo-motion": False,
         "miniature": True,
     }
     worker._engine.plan = Plan("fp8", "resident", False, 48)  # takes no LoRAs any more
     assert worker.needs_fresh_process(for_engine["a14b-turbo"])
+    assert worker.needs_fresh_process(for_engine["a14b-turbo-motion"])
     assert not worker.needs_fresh_process(replace(for_engine["miniature"], frames_of="another"))
 
 

@@ -36,6 +36,18 @@ def test_a_published_time_is_met_within_a_fifth() -> None:
     assert Estimator(H100).estimate(asked, SIZE, A14B).stages["sampling"] / 40 == pytest.approx(9.77, rel=0.2)
 
 
+@pytest.mark.parametrize("acceleration", ["none", "regular"])
+def test_turbo_motion_is_charged_for_the_forwards_that_it_runs(acceleration: str) -> None:
+    motion = request(resolution="480p", acceleration=acceleration, guidance_scale_2=1)
+    whole = motion.model_copy(update={"guidance_scale_2": 3.5})
+    seconds = {
+        name: Estimator(H100).estimate(asked, SIZE, profiles()[name]).stages["sampling"]
+        for name, asked in (("a14b", whole), ("a14b-turbo-motion", motion))
+    }
+    fewer = 54 / 22 if acceleration == "none" else 47 / 22 / 1.3  # `regular` skips 7 forwards and has its cache
+    assert seconds["a14b"] / seconds["a14b-turbo-motion"] == pytest.approx(fewer, rel=0.05)
+
+
 def test_after_finished_clips_the_estimate_is_what_they_took(tmp_path: Path) -> None:
     job, path = a_job(), tmp_path / "calibration.json"
     estimator = Estimator(LAPTOP, Calibration(path))

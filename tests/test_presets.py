@@ -28,6 +28,7 @@ def test_every_preset_is_a_complete_request_with_a_picture_and_a_prompt(name: st
 
 def test_the_presets_of_the_page_are_there_and_fals_defaults_come_first() -> None:
     wanted = {"fal_defaults", "wan_official", "draft", "portrait", "smooth", "smallest", "miniature", "turbo"}
+    wanted.add("turbo_motion")
     assert set(KNOWN) == wanted and next(iter(KNOWN)) == PLAIN
     assert {path.stem for path in FOLDER.iterdir()} == wanted
 
@@ -47,6 +48,12 @@ def test_smooth_gives_64_frames_a_second_at_the_same_speed() -> None:
 
 def test_wans_own_settings_have_wans_own_negative_prompt() -> None:
     assert KNOWN["wan_official"].values["negative_prompt"] == prompting.WAN_NEGATIVE_PROMPT
+
+
+def test_turbo_motion_keeps_what_decides_the_motion() -> None:
+    """Steps, first scale and shift are fal's own: the same seed makes the same high-noise steps."""
+    defaults, motion = KNOWN[PLAIN].complete, KNOWN["turbo_motion"].complete
+    assert {name for name, value in motion.items() if value != defaults[name]} == {"guidance_scale_2"}
 
 
 def test_a_preset_whose_engine_cannot_run_here_says_why() -> None:

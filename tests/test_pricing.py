@@ -30,7 +30,7 @@ def test_what_is_declared_has_room_for_the_weights_and_a_margin() -> None:
 
 
 def test_the_full_model_takes_a_whole_card_and_the_miniature_half_a_one() -> None:
-    assert lent_card(profiles()["a14b"]) == lent_card(profiles()["a14b-turbo"]) == "whole"
+    assert lent_card(profiles()["a14b"]) == lent_card(profiles()["a14b-turbo-motion"]) == "whole"
     assert lent_card(profiles()["miniature"]) == "half"
 
 

@@ -46,6 +46,33 @@ def test_the_last_steps_can_go_without_guidance() -> None:
     assert truncated(course, 0).guided == course.guided
 
 
+@pytest.mark.parametrize("steps", [2, 3, 4, 6, 16, 27, 40])
+@pytest.mark.parametrize("shift", [1, 5, 9, 10])
+def test_the_high_noise_steps_of_a_plain_course_all_come_before_its_last_quarter(steps: int, shift: float) -> None:
+    course = schedule(timesteps(steps, shift), BOUNDARY, 3.5, 3.5)
+    kept = steps - round(steps / 4)
+    assert truncated(course, 0.25).guided == (True,) * kept + (False,) * (steps - kept)
+
+
+def motion(**values: object) -> StepSchedule:
+    wanted = {"num_inference_steps": 27, "shift": 5, "guidance_scale_2": 1, "acceleration": "none"} | values
+    return schedule_of(a_request(**wanted), lightning_end=True)
+
+
+@pytest.mark.parametrize("word", ["none", "regular"])
+def test_with_lightnings_end_the_high_noise_steps_stay_and_two_replace_the_low_noise_ones(word: str) -> None:
+    course = motion(acceleration=word)
+    assert course == StepSchedule((True,) * 10 + (False,) * 2, (True,) * 10 + (False,) * 2)
+    assert course.forwards == 22, "against 54 of fal's defaults without acceleration"
+
+
+def test_lightnings_end_never_takes_more_steps_than_were_asked_for() -> None:
+    assert motion(num_inference_steps=2, shift=1) == schedule_of(
+        a_request(num_inference_steps=2, shift=1, guidance_scale_2=1, acceleration="none")
+    )
+    assert motion(num_inference_steps=2, shift=10).low_noise_steps == 0
+
+
 def test_each_expert_is_charged_for_its_own_guidance() -> None:
     def forwards(**values: object) -> tuple[int, int]:
         course = schedule_of(a_request(num_inference_steps=27, shift=5, **{"acceleration": "none"} | values))

@@ -15,7 +15,6 @@ from wan_core.geometry import Size
 from wan_core.interpolation import expected_interpolator, seconds_per_pixel
 from wan_core.pricing import LentCard
 from wan_core.profiles import EngineProfile, Machine, profiles
-from wan_core.rates import Rates
 from wan_core.schedule import CACHE_FROM_STEPS
 from wan_core.schema import ImageToVideoInput, VideoWriteMode
 from wan_core.settings import Limits
@@ -138,8 +137,8 @@ class Estimator:
         encode_s = rate.encode_s * rendered.pixels * profile.rates.encoded_frames(frames)
         encoding_s = ENCODE_S_PER_PIXEL[request.video_write_mode] + ENLARGE_S_PER_PIXEL[variants["encoding"]]
         new_frames = clip.delivered - clip.generated
-        flops = sampling_flops(request, rendered, profile.experts)
-        gain = _gain(request, profile.rates, compiles=not self.machine.zero_gpu)
+        flops = sampling_flops(request, rendered, profile.experts, lightning_end=profile.lightning_end)
+        gain = _gain(request, profile, compiles=not self.machine.zero_gpu)
         return {
             "sampling": flops / rate.flops / gain + encode_s,
             "decoding": rate.decode_s * rendered.pixels * frames,
@@ -155,12 +154,17 @@ class Estimator:
         return self._interpolation_rate(model, self.machine.device) * pixels * new_frames
 
 
-def _gain(request: ImageToVideoInput, rates: Rates, compiles: bool) -> float:
-    """Speed-up of `regular`, by priors. ZeroGPU's workers are too short-lived to compile."""
+def _gain(request: ImageToVideoInput, profile: EngineProfile, compiles: bool) -> float:
+    """Speed-up of `regular`, by priors. ZeroGPU's workers are too short-lived to compile.
+
+    The step cache gains in the low-noise expert's many steps.
+    """
     if request.acceleration == "none":
         return 1.0
+    rates = profile.rates
     whole_steps = rates.attention_gain * (rates.compile_gain if compiles else 1.0)
-    return whole_steps * (rates.cache_gain if request.num_inference_steps >= CACHE_FROM_STEPS else 1.0)
+    caches = request.num_inference_steps >= CACHE_FROM_STEPS and not profile.lightning_end
+    return whole_steps * (rates.cache_gain if caches else 1.0)
 
 
 def _pad_to_64(side: int) -> int:

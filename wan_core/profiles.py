@@ -19,19 +19,21 @@ from wan_core.workload import A14B, Experts, Transformer
 GIB = 2**30
 FULL_MODEL = "a14b"  # what fal's endpoint runs too
 TURBO = "a14b-turbo"
+TURBO_MOTION = "a14b-turbo-motion"
 MINIATURE = "miniature"
 MINIATURE_FOLDER = Path(__file__).parent / "engine" / "miniature"
 
 Loader = Literal["diffusers folder", "miniature"]
+Lightning = Literal["both experts", "low-noise expert"]
 
 
 @dataclass(frozen=True)
 class EngineProfile:
     """An engine; the defaults are Wan 2.2 A14B's.
 
-    `lora`: the LoRAs that are on. `weights_bytes`: all parts in bf16. `render_divisor`: divides each sampled side; the
-    encoder enlarges. `vocabulary`: camera and motion words it knows, `None` for all. `notice`: at the head of the page.
-    `takes_end_picture`: else the clip does not end on it, and says so.
+    `lightning`: which experts have their Lightning LoRA on. `weights_bytes`: all parts in bf16. `render_divisor`:
+    divides each sampled side; the encoder enlarges. `vocabulary`: camera and motion words it knows, `None` for all.
+    `notice`: at the head of the page. `takes_end_picture`: else the clip does not end on it, and says so.
     `knob_help`: a folder with `knobs.md` and `knobs.jpg`, the effect of the sampler's settings.
     """
 
@@ -41,7 +43,7 @@ class EngineProfile:
     repo: str | None
     revision: str | None
     loader: Loader = "diffusers folder"
-    lora: str | None = None
+    lightning: Lightning | None = None
     min_vram_bytes: int = 0
     weights_bytes: int = 69_000_000_000
     experts: Experts = A14B
@@ -53,6 +55,11 @@ class EngineProfile:
     notice: str = ""
     opening_preset: str = "fal_defaults"
     knob_help: Path | None = None
+
+    @property
+    def lightning_end(self) -> bool:
+        """Whether the low-noise expert takes Lightning's steps in place of those asked for."""
+        return self.lightning == "low-noise expert"
 
     def has_weights_of(self, other: "EngineProfile") -> bool:
         """Whether both use the same files; LoRAs may differ."""
@@ -132,10 +139,19 @@ def profiles() -> dict[str, EngineProfile]:
         name=TURBO,
         title="Wan 2.2 A14B turbo",
         description="The full model with the Lightning LoRAs: 4 steps without guidance. Fast, with calmer motion.",
-        lora="lightning",
+        lightning="both experts",
         opening_preset="turbo",
     )
-    return {profile.name: profile for profile in (full, turbo, _miniature())}
+    turbo_motion = replace(
+        full,
+        name=TURBO_MOTION,
+        title="Wan 2.2 A14B turbo motion",
+        description="The full model's high-noise steps with guidance, which decide the motion, then a few Lightning "
+        "steps (two with shift 5) in place of all low-noise ones.",
+        lightning="low-noise expert",
+        opening_preset="turbo_motion",
+    )
+    return {profile.name: profile for profile in (full, turbo, turbo_motion, _miniature())}
 
 
 def _miniature() -> EngineProfile:

@@ -10,6 +10,8 @@ UNGUIDED_END = 0.25
 """`regular` skips the unguided pass in this last part of the steps: 12-18 % faster, near-lossless."""
 CACHE_FROM_STEPS = 16
 """`regular` reuses residuals from here up; with fewer steps, neighbours differ too much."""
+LIGHTNING_STEPS = 4
+"""What the Lightning LoRAs were trained for; with shift 5 the low-noise expert has two of them."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,23 @@ def schedule(
 
 
 def truncated(schedule: StepSchedule, fraction: float) -> StepSchedule:
-    """Drop guidance in the last `fraction` (0…1) of the steps."""
+    """Drop guidance in the last `fraction` (0…1) of the steps, but never in a high-noise one.
+
+    High-noise steps come so late only where few low-noise ones follow (`with_lightning_end`).
+    """
     kept = schedule.steps - round(schedule.steps * fraction)
-    return replace(schedule, guided=tuple(guided and step < kept for step, guided in enumerate(schedule.guided)))
+    steps = enumerate(zip(schedule.high_noise, schedule.guided, strict=True))
+    return replace(schedule, guided=tuple(guided and (high or step < kept) for step, (high, guided) in steps))
+
+
+def with_lightning_end(asked: Sequence[float], lightning: Sequence[float], boundary: float) -> tuple[int, int]:
+    """Return how many first steps of `asked` and how many last ones of `lightning` to take; both fall to 0.
+
+    The high-noise steps stay as asked; the low-noise ones are Lightning's own, unless those asked for are as few.
+    """
+    high = sum(timestep >= boundary for timestep in asked)
+    few = sum(timestep < boundary for timestep in lightning)
+    return (high, few) if few < len(asked) - high else (len(asked), 0)
 
 
 def timesteps(steps: int, shift: float) -> list[int]:
@@ -69,7 +85,12 @@ def timesteps(steps: int, shift: float) -> list[int]:
     return [int(1000 * shift * sigma / (1 + (shift - 1) * sigma)) for sigma in sigmas]
 
 
-def schedule_of(request: ImageToVideoInput) -> StepSchedule:
+def schedule_of(request: ImageToVideoInput, *, lightning_end: bool = False) -> StepSchedule:
+    """`lightning_end`: the low-noise expert takes Lightning's steps in place of those asked for."""
     steps = timesteps(request.num_inference_steps, request.shift)
+    if lightning_end:
+        lightning = timesteps(LIGHTNING_STEPS, request.shift)
+        first, last = with_lightning_end(steps, lightning, BOUNDARY)
+        steps = steps[:first] + lightning[len(lightning) - last :]
     course = schedule(steps, BOUNDARY, request.guidance_scale, request.guidance_scale_2)
     return course if request.acceleration == "none" else truncated(course, UNGUIDED_END)

@@ -50,8 +50,11 @@ def tokens(rendered: Size, frames: int) -> int:
     return latent_frames * (rendered.width // PATCH) * (rendered.height // PATCH)
 
 
-def sampling_flops(request: ImageToVideoInput, rendered: Size, experts: Experts) -> float:
-    course = schedule_of(request)
+def sampling_flops(
+    request: ImageToVideoInput, rendered: Size, experts: Experts, *, lightning_end: bool = False
+) -> float:
+    """`lightning_end` as in `schedule_of`."""
+    course = schedule_of(request, lightning_end=lightning_end)
     video_tokens = tokens(rendered, sampled_frames(request.num_frames))
     high_noise = course.high_noise_forwards * experts.high_noise.forward_flops(video_tokens)
     return high_noise + course.low_noise_forwards * experts.low_noise.forward_flops(video_tokens)

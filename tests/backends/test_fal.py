@@ -33,6 +33,7 @@ from tests.support.jobs import a_request
 from wan_core.backends.fal import FalBackend, Timeouts, files
 from wan_core.backends.fal import backend as fal_backend
 from wan_core.backends.fal.files import picture_bytes
+from wan_core.endpoints import IMAGE_TO_VIDEO_TURBO
 from wan_core.errors import BackendError, Cancelled, InputError, WanError
 from wan_core.events import Event, Failed, Finished, Job, JobOptions, Log, Note, Queued, Stage
 from wan_core.files import FileStore
@@ -573,6 +574,25 @@ def test_a_job_that_went_to_fal_at_once_says_why(desk: Desk) -> None:
     notes = [event for event in desk.events(desk.job(where="fal_when_needed")) if isinstance(event, Note)]
     assert notes == [Note("Made on fal by the full model; the engine here would have been the miniature.")]
     assert not [event for event in desk.events(desk.job()) if isinstance(event, Note)]
+
+
+@pytest.mark.parametrize("engine", ["a14b-turbo", "a14b-turbo-motion"])
+def test_fal_has_no_lightning_behind_the_full_endpoint_and_the_clip_says_what_made_it(desk: Desk, engine: str) -> None:
+    job = desk.job(guidance_scale_2=1)
+    events = desk.events(replace(job, options=replace(job.options, engine=engine)))
+    (note,) = [event.message for event in events if isinstance(event, Note)]
+    assert "without the Lightning LoRAs" in note and "27 steps with guidance 3.5 and 1." in note
+    assert isinstance(events[-1], Finished) and events[-1].result.engine == "a14b"
+
+
+def test_the_turbo_endpoint_of_fal_is_lightning_and_says_nothing(desk: Desk) -> None:
+    """This fal has no such endpoint, but the note would come before it is asked."""
+    job, told = desk.job(), []
+    turbo = replace(job, endpoint=IMAGE_TO_VIDEO_TURBO.id, options=replace(job.options, engine="a14b-turbo"))
+    with pytest.raises(BackendError, match="does not offer"):
+        for event in desk.backend().run(turbo):
+            told.append(event)
+    assert told == [Stage("fal")]
 
 
 def test_fal_itself_is_the_default_and_its_clips_come_over_tls() -> None:

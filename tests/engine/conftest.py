@@ -131,10 +131,10 @@ def job(picture: Path) -> MakeJob:
     return make
 
 
-def plain_call(pipe: Any, job: Job, folder: Path) -> np.ndarray:
-    """What a newcomer would write with diffusers alone."""
+def plain_call(pipe: Any, job: Job, folder: Path, kind: Any = UniPCMultistepScheduler) -> np.ndarray:
+    """What a newcomer would write with diffusers alone. `kind` of scheduler."""
     request = job.inputs
-    pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
+    pipe.scheduler = kind.from_config(pipe.scheduler.config, flow_shift=request.shift)
     last = job.end_picture and geometry.fit(Image.open(FileStore(folder).picture(job.end_picture)), job.size)
     frames = pipe(
         image=geometry.fit(Image.open(FileStore(folder).picture(job.picture)), job.size),

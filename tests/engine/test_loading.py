@@ -108,7 +108,7 @@ def a14b(engine: Engine) -> Iterator[Engine]:
 
 def test_the_same_weights_serve_turbo_and_other_weights_do_not_serve(a14b: Engine) -> None:
     turbo = a14b.for_profile(profiles()["a14b-turbo"])
-    assert turbo is not None and turbo.pipe is a14b.pipe and turbo.profile.lora
+    assert turbo is not None and turbo.pipe is a14b.pipe and turbo.profile.lightning
     assert a14b.for_profile(profiles()["miniature"]) is None
 
 

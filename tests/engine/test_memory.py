@@ -11,6 +11,7 @@ from wan_core.engine import memory
 from wan_core.engine.memory import GIB, Clip, Plan, arrange, main_memory, peak, peak_of, plan, plans
 from wan_core.geometry import Size
 
+PLACES = ("resident", "model_offload", "group_offload")
 P480, P580, P720 = Size(832, 480), Size(1024, 576), Size(1280, 720)
 CARDS = {  # GiB free after the driver, compute capability
     "H200": (139, 90),
@@ -135,6 +136,13 @@ def test_a_step_cache_that_does_not_fit_is_left_out_before_nothing_is_made() -> 
     assert (found.placement, found.cached) == ("group_offload", False)
     assert found.words.endswith("block by block, no step cache")
     assert plans(79 * GIB, Clip(P720, 81, cached=True), ("bf16",))[0].cached
+
+
+def test_loras_count_where_they_lie() -> None:
+    """0.6 GiB each: both on a card that holds all, one where one part is on the card at a time."""
+    plain, with_loras = Clip(P480, 81), Clip(P480, 81, loras=True)
+    more = {place: peak("bf16", place, True, with_loras) - peak("bf16", place, True, plain) for place in PLACES}
+    assert more == {"resident": pytest.approx(1.2), "model_offload": pytest.approx(0.6), "group_offload": 0}
 
 
 def test_fp8_needs_less_main_memory_and_a_large_card_little() -> None:

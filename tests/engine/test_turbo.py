@@ -22,7 +22,7 @@ from wan_core.profiles import EngineProfile
 from wan_core.settings import Settings
 
 PLAIN = EngineProfile("plain", "Plain", "", repo="somebody/wan", revision=None)
-TURBO = EngineProfile("turbo", "Turbo", "", repo="somebody/wan", revision=None, lora="lightning")
+TURBO = EngineProfile("turbo", "Turbo", "", repo="somebody/wan", revision=None, lightning="both experts")
 
 
 @pytest.fixture
@@ -101,19 +101,69 @@ def test_a_file_that_is_no_lora_of_this_model_is_refused_in_a_sentence_and_chang
     assert not turbo.is_loaded(pipe) and not hasattr(pipe.transformer, "peft_config")
 
 
+DIFFERENCES = {
+    "head.diff_m": ("scale_shift_table", (1, 2, 24)),
+    "blocks.1.diff_m": ("blocks.1.scale_shift_table", (1, 6, 24)),
+    "blocks.0.self_attn.norm_k.diff": ("blocks.0.attn1.norm_k.weight", (24,)),
+    "blocks.0.norm3.diff_b": ("blocks.0.norm2.bias", (24,)),
+    "patch_embedding.diff": ("patch_embedding.weight", (24, 36, 1, 2, 2)),
+    "patch_embedding.diff_b": ("patch_embedding.bias", (24,)),
+}
+"""Wan's names of weights beside the low-rank parts, diffusers' names, and shapes."""
+
+
+def with_differences(folder: Path, file: str) -> dict[str, torch.Tensor]:
+    """Publish `file` anew with every kind of difference; return them by diffusers' names."""
+    generator = torch.Generator().manual_seed(2)
+    drawn = {name: torch.randn(shape, generator=generator) for name, (_, shape) in DIFFERENCES.items()}
+    save_file(lora(LAYERS) | {f"diffusion_model.{name}": tensor for name, tensor in drawn.items()}, folder / file)
+    return {DIFFERENCES[name][0]: tensor for name, tensor in drawn.items()}
+
+
+@pytest.mark.slow
+def test_weights_that_a_file_changes_beside_its_low_rank_parts_are_changed_and_come_back_to_the_last_bit(
+    saved: Path, loras: Path, job: MakeJob, tmp_path: Path
+) -> None:
+    """The oracle is diffusers with these weights added by hand."""
+    asked = job(guidance_scale=1, guidance_scale_2=1)
+    differences = with_differences(loras, turbo.HIGH_NOISE)
+    engine = load(TURBO, Settings(model=str(saved), lightning=str(loras)), [].append)
+    ours = run(engine, asked, tmp_path)
+    oracle: WanImageToVideoPipeline = load(PLAIN, Settings(model=str(saved)), [].append).pipe
+    before = plain_call(oracle, asked, tmp_path)
+    for name, difference in differences.items():
+        weight = oracle.transformer.get_parameter(name)
+        weight.data = (weight.data.float() + difference).to(weight.dtype)
+    oracle.load_lora_weights(str(loras), weight_name=turbo.HIGH_NOISE, adapter_name="a")
+    oracle.load_lora_weights(str(loras), weight_name=turbo.LOW_NOISE, adapter_name="b", load_into_transformer_2=True)
+    assert np.array_equal(ours, plain_call(oracle, asked, tmp_path))
+    plain = engine.for_profile(PLAIN)
+    assert plain is not None
+    assert np.array_equal(run(plain, asked, tmp_path), before)
+
+
+def test_a_difference_of_another_shape_is_refused_in_a_sentence(saved: Path, loras: Path) -> None:
+    wrong = {"diffusion_model.blocks.0.diff_m": torch.ones(1, 6, 12)}
+    save_file(lora(LAYERS) | wrong, loras / turbo.HIGH_NOISE)
+    with pytest.raises(BackendError, match=r"blocks\.0\.scale_shift_table has another shape"):
+        load(TURBO, Settings(model=str(saved), lightning=str(loras)), [].append)
+    save_file(lora(LAYERS) | {"diffusion_model.blocks.2.diff_m": torch.ones(1, 6, 24)}, loras / turbo.HIGH_NOISE)
+    with pytest.raises(BackendError, match=r"no blocks\.2\.scale_shift_table"):
+        load(TURBO, Settings(model=str(saved), lightning=str(loras)), [].append)
+
+
 def test_parts_that_nobody_reads_are_named_in_the_log(saved: Path, loras: Path) -> None:
-    """Wan's names; what is zero changes nothing and is not worth a word."""
+    """What is zero changes nothing and is not worth a word."""
     told: list[Event] = []
     load(TURBO, Settings(model=str(saved), lightning=str(loras)), told.append)
+    with_differences(loras, turbo.LOW_NOISE)
+    load(TURBO, Settings(model=str(saved), lightning=str(loras)), told.append)
     assert not any(isinstance(event, Log) and event.level == "WARN" for event in told)
-    extra = {"head.diff_m": (1, 2, 24), "blocks.0.diff_m": (1, 6, 24), "patch_embedding.diff": (24, 36, 1, 2, 2)}
-    extra |= {"patch_embedding.diff_b": (24,)}
-    changed = {f"diffusion_model.{name}": torch.ones(shape) for name, shape in extra.items()}
-    save_file(lora(LAYERS) | changed, loras / turbo.HIGH_NOISE)
-    assert sorted(turbo.unused_parts(loras / turbo.HIGH_NOISE)) == sorted(changed)
+    strange = {f"diffusion_model.camera.{number}.diff": torch.ones(24) for number in range(4)}
+    save_file(lora(LAYERS) | strange, loras / turbo.HIGH_NOISE)
     load(TURBO, Settings(model=str(saved), lightning=str(loras)), told.append)
     (warning,) = [event.message for event in told if isinstance(event, Log) and event.level == "WARN"]
-    assert turbo.HIGH_NOISE in warning and "diff_m" in warning and "and 1 more" in warning
+    assert turbo.HIGH_NOISE in warning and "camera.0.diff" in warning and "and 1 more" in warning
 
 
 def test_a_pickle_by_the_name_of_safetensors_is_refused(saved: Path, loras: Path) -> None:
@@ -160,4 +210,4 @@ def test_a_request_they_are_not_made_for_runs_as_asked_and_says_so(
 
 
 def test_four_steps_without_guidance_say_nothing(job: MakeJob) -> None:
-    assert turbo.lora_misfit(job(guidance_scale=1, guidance_scale_2=1).inputs) is None
+    assert turbo.lora_misfit(job(guidance_scale=1, guidance_scale_2=1).inputs, "both experts") is None

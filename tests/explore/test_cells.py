@@ -32,7 +32,7 @@ TEXTS = st.sampled_from(
         ("negative_prompt", "blurry\nstatic"),
         ("enable_safety_checker", "on, off"),
         ("preset", "draft, smooth"),
-        ("engine", "miniature, a14b-turbo"),
+        ("engine", "miniature, a14b-turbo, a14b-turbo-motion"),
         ("prompt_words", "walk, run, jump"),
     ]
 )

@@ -30,9 +30,11 @@ def buttons(html: str) -> dict[str, str]:
 
 def test_presets_that_cannot_run_collapse_into_one_line_with_the_reasons() -> None:
     html = picker("miniature", MINIATURE, NO_CARD)
-    assert set(presets()) - set(buttons(html)) == {"turbo", "wan_official"}
-    assert re.findall("<summary>(.*?)</summary>", html) == ["Not on this machine: Turbo and Wan&#x27;s own settings"]
-    assert html.count("this machine has no CUDA card") == 2
+    assert set(presets()) - set(buttons(html)) == {"turbo", "turbo_motion", "wan_official"}
+    assert re.findall("<summary>(.*?)</summary>", html) == [
+        "Not on this machine: Turbo, Turbo motion and Wan&#x27;s own settings"
+    ]
+    assert html.count("this machine has no CUDA card") == 3
 
 
 def test_a_preset_is_no_longer_pressed_once_a_value_differs() -> None:

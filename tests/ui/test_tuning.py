@@ -30,6 +30,8 @@ def sampler(values: dict[str, Any]) -> list[float]:
         (Tuned("a14b", "fal_defaults"), "a14b-turbo", [4, 1.0, 1.0, 5.0]),
         (Tuned("a14b-turbo", "turbo"), "a14b", [27, 3.5, 3.5, 5.0]),
         (Tuned("a14b", "draft"), "a14b-turbo", [4, 1.0, 1.0, 5.0]),
+        (Tuned("a14b-turbo", "turbo"), "a14b-turbo-motion", [27, 3.5, 1.0, 5.0]),
+        (Tuned("a14b-turbo-motion", "turbo_motion"), "a14b", [27, 3.5, 3.5, 5.0]),
         (Tuned("miniature", "draft"), "a14b", [8, 3.5, 3.5, 5.0]),
     ],
 )

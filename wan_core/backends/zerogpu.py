@@ -123,7 +123,7 @@ def _duration(job_text: str, *_: object) -> int:
 def _with_loras(engine_name: str) -> EngineProfile:
     """Prefer a profile of the same weights with LoRAs: none can be added once packed."""
     wanted = profiles()[engine_name]
-    return next((each for each in profiles().values() if each.lora and each.has_weights_of(wanted)), wanted)
+    return next((each for each in profiles().values() if each.lightning and each.has_weights_of(wanted)), wanted)
 
 
 def _event(line: str) -> Event:
@@ -151,7 +151,7 @@ def _smaller(job: Job) -> list[str]:
         ways.append("fewer frames")
     if request.resolution != "480p":
         ways.append("480p")
-    if profiles()[job.options.engine].lora is None:
+    if profiles()[job.options.engine].lightning != "both experts":
         ways.append("the turbo preset")
     return ways or ["again tomorrow"]
 

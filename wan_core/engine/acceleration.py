@@ -65,24 +65,32 @@ class Acceleration:
             self.attention = best_attention(sm, device, report) if self.settings.accelerate_attention else NATIVE
 
     def prepare(
-        self, pipe: Any, request: ImageToVideoInput, schedule: StepSchedule, may_cache: bool = True
+        self,
+        pipe: Any,
+        request: ImageToVideoInput,
+        schedule: StepSchedule,
+        may_cache: bool = True,
+        *,
+        lightning_end: bool = False,
     ) -> tuple[StepSchedule, str]:
         """Set `pipe` up; return the schedule to use and a sentence for the log.
 
-        `may_cache`: memory has room for a step cache.
+        `may_cache`: memory has room for a step cache. `lightning_end`: the low-noise expert takes few steps, too far
+        from each other to reuse anything.
         """
         regular = request.acceleration == "regular"
-        caches = may_cache and self.uses_cache(request)
-        for expert, threshold in zip((pipe.transformer, pipe.transformer_2), self.thresholds, strict=True):
+        uses = may_cache and self.uses_cache(request)
+        thresholds = [self.thresholds[0] if uses else None, self.thresholds[1] if uses and not lightning_end else None]
+        for expert, threshold in zip((pipe.transformer, pipe.transformer_2), thresholds, strict=True):
             disable_cache(expert)
             set_attention(expert, self.attention if regular and self.attention else NATIVE)
             compile_blocks(expert, on=regular and self.compiles)
-            if caches and len(expert.blocks) > 1:  # the first block decides whether the others run
+            if threshold is not None and len(expert.blocks) > 1:  # the first block decides whether the others run
                 expert.enable_cache(FirstBlockCacheConfig(threshold=threshold))
             expert._reset_stateful_cache()  # an interrupted run leaves residuals behind
         if regular and self.settings.accelerate_guidance:
             schedule = truncated(schedule, UNGUIDED_END)
-        return schedule, self._sentence(regular, caches, schedule)
+        return schedule, self._sentence(regular, [f"{limit:g}" for limit in thresholds if limit is not None])
 
     def uses_cache(self, request: ImageToVideoInput) -> bool:
         wanted = request.acceleration == "regular" and self.settings.accelerate_cache
@@ -115,13 +123,12 @@ class Acceleration:
             (attention, compiled), "fast attention or the compiled model"
         )
 
-    def _sentence(self, regular: bool, caches: bool, schedule: StepSchedule) -> str:
+    def _sentence(self, regular: bool, thresholds: list[str]) -> str:
         if not regular:
             return "Acceleration none: plain diffusers."
         parts = [f"{self.attention} attention"]
         parts += ["compiled blocks"] if self.compiles else []
-        high_noise, low_noise = self.thresholds
-        parts += [f"step cache ({high_noise:g} and {low_noise:g})"] if caches else []
+        parts += [f"step cache ({' and '.join(thresholds)})"] if thresholds else []
         parts += ["no guidance in the last quarter of the steps"] if self.settings.accelerate_guidance else []
         return f"Acceleration regular: {', '.join(parts)}."
 

@@ -83,7 +83,7 @@ class Engine:
         """
         if not profile.has_weights_of(self.profile):
             return None
-        if profile.lora and self.plan and self.plan.weights == "fp8" and not turbo.is_loaded(self.pipe):
+        if profile.lightning and self.plan and self.plan.weights == "fp8" and not turbo.is_loaded(self.pipe):
             return None
         return replace(self, profile=profile)
 
@@ -123,8 +123,8 @@ def cores() -> int:
 
 def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     folder, card = find_model(profile, settings, report), detect_card(settings)
-    loras = turbo.read(settings, report) if profile.lora else {}
-    plans = first_plans(card, settings, profile.title) if card.is_cuda else []
+    loras = turbo.read(settings, report) if profile.lightning else {}
+    plans = first_plans(card, settings, profile.title, loras=bool(loras)) if card.is_cuda else []
     if not plans:
         _check_main_memory(folder, card, profile.title)
     try:
@@ -192,7 +192,7 @@ def detect_card(settings: Settings) -> Card:
     return Card(torch.device("cuda"), 10 * major + minor, free, settings.zero_gpu, available_bytes())
 
 
-def first_plans(card: Card, settings: Settings, title: str) -> list[Plan]:
+def first_plans(card: Card, settings: Settings, title: str, *, loras: bool = False) -> list[Plan]:
     """Arrangements to load, fastest first. A lent card holds everything or nothing, and takes no fp8.
 
     ZeroGPU packs weights in pinned memory, which torchao's tensors have not (spaces 0.51, torchao 0.18).
@@ -203,11 +203,12 @@ def first_plans(card: Card, settings: Settings, title: str) -> list[Plan]:
     """
     fp8 = settings.accelerate_fp8 and quantizing.is_available() and not card.lent
     weights = memory.weights_for(card.sm, fp8)
-    plans = memory.plans(card.free_bytes, FIRST_CLIP, weights, math.inf if card.lent else card.main_bytes)
+    clip = replace(FIRST_CLIP, loras=loras)
+    plans = memory.plans(card.free_bytes, clip, weights, math.inf if card.lent else card.main_bytes)
     if card.lent and plans[0].placement != "resident":
         raise BackendError("engine_unavailable", TOO_SMALL_TO_LEND.format(free=card.free_bytes / GIB))
     if not plans:
-        least = min(plan.main_memory.loading for plan in memory.plans(card.free_bytes, FIRST_CLIP, weights))
+        least = min(plan.main_memory.loading for plan in memory.plans(card.free_bytes, clip, weights))
         raise _main_memory_error(title, least * GIB, card.main_bytes)
     return plans[:1] if card.lent else plans
 

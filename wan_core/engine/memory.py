@@ -27,6 +27,7 @@ EXPERT_FP8 = 13.5
 TEXT_ENCODER = 10.6
 TEXT_ENCODER_INT8 = 6.2
 VAE = 0.5
+LORA = 0.6  # one Lightning LoRA of rank 64 in bf16
 EXPERT_PINNED = 40.8  # PyTorch pins each tensor in a block of the next power of two
 TEXT_ENCODER_PINNED = 14.0
 RESERVE = 1.5  # CUDA context, workspaces, fragmentation
@@ -98,11 +99,15 @@ class MainMemory:
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip asks of memory: `frames` is 4k+1, `cached` whether a step cache runs."""
+    """What a clip asks of memory: `frames` is 4k+1, `cached` whether a step cache runs.
+
+    `loras`: whether each expert has a LoRA beside its weights.
+    """
 
     size: Size
     frames: int
     cached: bool = False
+    loras: bool = False
 
 
 def plan(card_bytes_free: int, sm: int, size: Size, frames: int, acceleration: Acceleration, fp8: bool = True) -> Plan:
@@ -152,6 +157,7 @@ def peak_of(wanted: Plan, clip: Clip) -> float:
 def peak(weights: Weights, placement: Placement, tiled: bool, clip: Clip) -> float:
     """Peak card memory of a clip in GiB. Loading stays below: each part arrives layer by layer, as it will lie."""
     expert, text_encoder = _weights(weights)
+    expert += LORA if clip.loras else 0
     transformer, vae = transformer_activations(clip, weights), vae_activations(clip.size, clip.frames, tiled)
     if placement == "resident":
         return 2 * expert + text_encoder + VAE + max(transformer, vae) + RESERVE

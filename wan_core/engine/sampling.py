@@ -24,6 +24,7 @@ from wan_core.engine.decoding import NotFinite, iter_decoded
 from wan_core.engine.embedding_cache import prompt_embeds
 from wan_core.engine.eta import EtaEstimator
 from wan_core.engine.framing import frame_picture
+from wan_core.engine.lightning_end import LightningEnd
 from wan_core.engine.loading import Engine
 from wan_core.engine.preview import Previews
 from wan_core.engine.prompt_length import note_on_cut
@@ -122,15 +123,20 @@ def check_lent_memory(engine: Engine, job: Job) -> None:
     """
     size = geometry.rendered_size(job.size, engine.profile.render_divisor)
     frames = sampled_frames(job.inputs.num_frames)
-    if not offload.fits(engine, memory.Clip(size, frames, engine.acceleration.uses_cache(job.inputs))):
+    if not offload.fits(engine, _need(engine, job.inputs, size, frames)):
         raise _out_of_memory(size, frames)
+
+
+def _need(engine: Engine, request: ImageToVideoInput, size: Size, frames: int) -> memory.Clip:
+    loras = engine.profile.lightning is not None or turbo.is_loaded(engine.pipe)
+    return memory.Clip(size, frames, engine.acceleration.uses_cache(request), loras)
 
 
 def _make(engine: Engine, clip: Clip, notes: Sequence[str], emit: Emit) -> None:
     for note in notes:
         emit(Note(note))
     try:
-        need = memory.Clip(clip.size, clip.frames, engine.acceleration.uses_cache(clip.request))
+        need = _need(engine, clip.request, clip.size, clip.frames)
         offload.arrange_for(engine, need, emit)
         if _make_if_memory_suffices(engine, clip, emit):
             return
@@ -151,7 +157,8 @@ def _no_end_picture(engine: Engine) -> str:
 
 
 def _notes(engine: Engine, clip: Clip) -> Iterator[str]:
-    if engine.profile.lora and (misfit := turbo.lora_misfit(clip.request)):
+    lightning = engine.profile.lightning
+    if lightning and (misfit := turbo.lora_misfit(clip.request, lightning)):
         yield misfit
     if engine.profile.is_full_model and clip.frames > TRAINED_FRAMES:
         yield LONG_CLIP.format(trained=TRAINED_FRAMES, frames=clip.request.num_frames)
@@ -206,11 +213,14 @@ def _try_fast_parts(engine: Engine, clip: Clip, emit: Emit) -> str | None:
 def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     """Return normalised latents, (1, z, 1 + sampled/4, H/8, W/8) float32."""
     pipe, request = engine.pipe, clip.request
-    emit(Stage("sampling", f"{request.num_inference_steps} steps on {clip.frames} frames of {clip.size}."))
+    schedule = prepare_scheduler(pipe, request, lightning_end=engine.profile.lightning_end)
+    emit(Stage("sampling", f"{schedule.steps} steps on {clip.frames} frames of {clip.size}."))
     _switch_turbo(engine, emit)
     engine.acceleration.try_attention(engine.card.sm, engine.card.device, emit)
     may_cache = engine.plan is None or engine.plan.cached
-    schedule, parts = engine.acceleration.prepare(pipe, request, prepare_scheduler(pipe, request), may_cache)
+    schedule, parts = engine.acceleration.prepare(
+        pipe, request, schedule, may_cache, lightning_end=engine.profile.lightning_end
+    )
     emit(Log(parts))
     for event in _describe(schedule, request):
         emit(event)
@@ -227,7 +237,7 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
             width=clip.size.width,
             height=clip.size.height,
             num_frames=clip.frames,
-            num_inference_steps=schedule.steps,
+            num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             guidance_scale_2=request.guidance_scale_2,
             generator=torch.Generator("cpu").manual_seed(_seed(request)),
@@ -243,17 +253,19 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
 
 
 def _switch_turbo(engine: Engine, emit: Emit) -> None:
-    wanted = engine.profile.lora is not None
+    wanted = engine.profile.lightning
     if wanted and not turbo.is_loaded(engine.pipe):
         turbo.load(engine.pipe, engine.acceleration.settings, emit)
-    turbo.switch(engine.pipe, on=wanted)
+    turbo.switch(engine.pipe, wanted)
 
 
-def prepare_scheduler(pipe: Any, request: ImageToVideoInput) -> StepSchedule:
-    """Give `pipe` a new scheduler; return what its steps will do."""
-    pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.shift)
-    pipe.scheduler.set_timesteps(request.num_inference_steps)
+def prepare_scheduler(pipe: Any, request: ImageToVideoInput, *, lightning_end: bool = False) -> StepSchedule:
+    """Give `pipe` a new scheduler; return what its steps will do. `lightning_end` as in `schedule.schedule_of`."""
     boundary = pipe.config.boundary_ratio * pipe.scheduler.config.num_train_timesteps
+    kind = LightningEnd if lightning_end else UniPCMultistepScheduler
+    pipe.scheduler = kind.from_config(pipe.scheduler.config, flow_shift=request.shift)
+    pipe.scheduler.boundary = boundary
+    pipe.scheduler.set_timesteps(request.num_inference_steps)
     timesteps = pipe.scheduler.timesteps.tolist()
     return schedule(timesteps, boundary, request.guidance_scale, request.guidance_scale_2)
 

@@ -1,4 +1,4 @@
-"""Load and switch the Lightning LoRAs: four steps without guidance, on both experts.
+"""Load and switch the Lightning LoRAs: four steps without guidance on both experts, or on the low-noise one alone.
 
 Never fused, so that `none` stays bit-identical (fusing and unfusing changes a third of the bf16 weights). Known cost:
 calmer motion.
@@ -7,19 +7,22 @@ Source: https://huggingface.co/lightx2v/Wan2.2-Distill-Loras; sampling as in Wan
 UniPC's timesteps 999, 937, 833, 625 against the trained 1000, 937.5, 833.3, 625).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import WanImageToVideoPipeline
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
+from wan_core.engine import lora_differences
+from wan_core.engine.lora_differences import Differences
 from wan_core.engine.model_folder import fetch
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Stage
 from wan_core.hub import Pin
+from wan_core.profiles import Lightning
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
@@ -37,16 +40,20 @@ ABSENT = ("attn2.add_k_proj", "attn2.add_v_proj", "condition_embedder.image_embe
 UNUSED = "{file} holds parts that are not used here, so clips may differ from those of other programs: {parts}."
 ADAPTER = "lightning"
 TITLE = "the Lightning LoRAs"
+MISFIT = "The Lightning LoRAs are made to run without guidance (scale 1); above it they over-sharpen."
+MISFIT_2 = "The Lightning LoRA is made to run without guidance (second scale 1); above it it over-sharpens."
 MAX_STEPS = 8  # trained for 4; more than 8 only cost time
 
 
 @dataclass(frozen=True)
 class Lora:
-    """`tensors` have diffusers' names; `file` is for messages."""
+    """`tensors` have diffusers' names; `file` is for messages. `unused`: parts of the file that change nothing here."""
 
     file: str
     tensors: Mapping[str, torch.Tensor]
     metadata: dict[str, Any] | None
+    differences: Differences
+    unused: Sequence[str] = ()
 
 
 Loras = Mapping[str, Lora]
@@ -77,27 +84,10 @@ def read(settings: Settings, report: Callable[[Event], None]) -> Loras:
     folder = _folder(settings, report)
     loras = {name: _read(folder / file) for name, file in (("transformer", HIGH_NOISE), ("transformer_2", LOW_NOISE))}
     for lora in loras.values():
-        if unused := unused_parts(folder / lora.file):
-            more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
-            report(Log(UNUSED.format(file=lora.file, parts=", ".join(unused[:3]) + more), "WARN"))
+        if lora.unused:
+            more = f" and {len(lora.unused) - 3} more" if len(lora.unused) > 3 else ""
+            report(Log(UNUSED.format(file=lora.file, parts=", ".join(lora.unused[:3]) + more), "WARN"))
     return loras
-
-
-def unused_parts(file: Path) -> list[str]:
-    """Names in a file of Wan's key format that diffusers' converter drops without a word, and that change something.
-
-    They are differences of weights outside the linear layers: modulation, norms, the patch embedding.
-    """
-    with safe_open(file, framework="pt") as tensors:
-        return [name for name in tensors.keys() if _is_dropped(name) and tensors.get_tensor(name).any()]  # noqa: SIM118
-
-
-def _is_dropped(name: str) -> bool:
-    if "img_emb" in name:  # Wan 2.1's, see ABSENT
-        return False
-    if name.endswith(".diff_m") or (name.endswith(".diff") and "head.head" not in name):
-        return True
-    return name.endswith(".diff_b") and ("norm" in name or "patch_embedding" in name)
 
 
 def add(expert: Any, lora: Lora, pipe: Any = None) -> None:
@@ -107,6 +97,7 @@ def add(expert: Any, lora: Lora, pipe: Any = None) -> None:
         BackendError: `engine_unavailable`: it is made for another model.
     """
     check(expert, lora)
+    lora_differences.add(expert, lora.differences)
     tensors = dict(lora.tensors)
     expert.load_lora_adapter(
         tensors, adapter_name=ADAPTER, metadata=lora.metadata, _pipeline=pipe, low_cpu_mem_usage=True
@@ -115,7 +106,7 @@ def add(expert: Any, lora: Lora, pipe: Any = None) -> None:
 
 
 def check(expert: Any, lora: Lora) -> None:
-    if fault := fault_of(lora.tensors, expert):
+    if fault := fault_of(lora.tensors, expert) or lora_differences.fault_of(lora.differences, expert):
         raise _unusable(lora.file, fault)
 
 
@@ -124,10 +115,11 @@ def _read(file: Path) -> Lora:
         tensors, metadata = WanImageToVideoPipeline.lora_state_dict(
             file.parent, weight_name=file.name, use_safetensors=True, return_lora_metadata=True
         )
+        differences, unused = lora_differences.read(file)
     except (OSError, SafetensorError, LookupError, ValueError, AttributeError) as error:  # the converter's many
         raise _unusable(file.name, "it cannot be read as a LoRA of Wan") from error
     kept = {name: tensor for name, tensor in tensors.items() if not any(layer in name for layer in ABSENT)}
-    return Lora(file.name, kept, metadata)
+    return Lora(file.name, kept, metadata, differences, unused)
 
 
 def fault_of(tensors: Mapping[str, torch.Tensor], expert: Any) -> str | None:
@@ -160,19 +152,26 @@ def is_loaded(pipe: Any) -> bool:
     return all(getattr(expert, "peft_config", None) for expert in (pipe.transformer, pipe.transformer_2))
 
 
-def switch(pipe: Any, on: bool) -> None:
+def switch(pipe: Any, lightning: Lightning | None) -> None:
     """Off is bit-identical to the plain model."""
-    for expert in (pipe.transformer, pipe.transformer_2):
-        if on:
-            expert.enable_lora()
-        elif getattr(expert, "peft_config", None):
-            expert.disable_lora()
+    _switch_expert(pipe.transformer, on=lightning == "both experts")
+    _switch_expert(pipe.transformer_2, on=lightning is not None)
 
 
-def lora_misfit(request: ImageToVideoInput) -> str | None:
+def _switch_expert(expert: Any, on: bool) -> None:
+    if on:
+        expert.enable_lora()
+    elif getattr(expert, "peft_config", None):
+        expert.disable_lora()
+    lora_differences.switch(expert, on)
+
+
+def lora_misfit(request: ImageToVideoInput, lightning: Lightning) -> str | None:
     """Return a sentence if the LoRAs were not made for these values."""
+    if lightning == "low-noise expert":
+        return MISFIT_2 if request.guidance_scale_2 > 1 else None
     if max(request.guidance_scale, request.guidance_scale_2) > 1:
-        return "The Lightning LoRAs are made to run without guidance (scale 1); above it they over-sharpen."
+        return MISFIT
     if request.num_inference_steps > MAX_STEPS:
         return f"The Lightning LoRAs are made for 4 steps; more than {MAX_STEPS} only take longer."
     return None

@@ -46,7 +46,8 @@ def _reasons(refusals: dict[str, str | None]) -> str:
     if not held_back:
         return ""
     reasons = "".join(f"<li>{escape(title)}: {escape(refusal)}</li>" for title, refusal in held_back.items())
-    titles = escape(" and ".join(held_back))
+    *first, last = held_back
+    titles = escape(f"{', '.join(first)} and {last}" if first else last)
     return (
         f'<details class="small refusal"><summary>Not on this machine: {titles}</summary><ul>{reasons}</ul></details>'
     )

@@ -33,8 +33,8 @@ from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Finished, Heartbeat, Job, Log, LogLevel, Note, Queued, Result, Stage
 from wan_core.files import FileStore
 from wan_core.intake import Fetcher, FetchLimits
-from wan_core.profiles import FULL_MODEL, profiles
-from wan_core.schema import ADDED
+from wan_core.profiles import FULL_MODEL, EngineProfile, profiles
+from wan_core.schema import ADDED, ImageToVideoInput
 from wan_core.settings import Limits
 
 __all__ = ["FalBackend"]
@@ -48,6 +48,10 @@ MAX_LOG_LINES = 500
 DOWNLOAD_S = 600.0
 CANCEL_S = 5.0
 LEVELS: dict[str, LogLevel] = {"ERROR": "ERROR", "WARN": "WARN", "WARNING": "WARN"}
+NO_LIGHTNING = (
+    "fal has no {engine} behind this endpoint: its full model, without the Lightning LoRAs, makes this clip in {steps} "
+    "steps with guidance {high:g} and {low:g}."
+)
 AT_ONCE = "Made on fal by the full model; the engine here would have been the {engine}."
 
 
@@ -105,6 +109,8 @@ class FalBackend:
             profile = profiles()[job.options.engine]
             if job.options.where == "fal_when_needed" and not profile.is_full_model:
                 yield Note(AT_ONCE.format(engine=profile.title.lower()))
+            if profile.lightning and ENDPOINTS[job.endpoint].engine is None:
+                yield Note(_no_lightning(profile, job.inputs))
             yield from self._run(job, token)
         finally:
             self._tokens.pop(job.id, None)
@@ -246,6 +252,11 @@ class FalBackend:
             return retry(ask, token.wait, self._timeouts, self._timeouts.silence_s)
         except FalTrouble as trouble:
             raise fal_errors.explain(trouble, "following") from trouble
+
+
+def _no_lightning(profile: EngineProfile, inputs: ImageToVideoInput) -> str:
+    scales = {"high": inputs.guidance_scale, "low": inputs.guidance_scale_2}
+    return NO_LIGHTNING.format(engine=profile.title, steps=inputs.num_inference_steps, **scales)
 
 
 def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:

@@ -25,7 +25,7 @@ from wan_core.geometry import Size
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.sweeps import GONE, Sweep, SweepService
-from wan_core.profiles import Machine, profiles, why_not
+from wan_core.profiles import TURBO, Machine, profiles, why_not
 from wan_core.schema import MAX_SEED
 from wan_core.settings import Settings
 from wan_core.ui import saved
@@ -150,7 +150,7 @@ class ExploreEvents:
             changes: dict[str, Mapping[str, Any]] = {
                 "480p": {"resolution": "480p"},
                 "frames": {"num_frames": FEWEST_FRAMES},
-                "turbo": {"engine": "a14b-turbo"},
+                "turbo": {"engine": TURBO},
             }
             return self._form.show(changes.get(offer, {})) or {self._tab.line: gr.skip()}
 
@@ -306,9 +306,8 @@ class ExploreEvents:
             offers.append(("480p", "480p"))
         if not asked.definition.scout and asked.base["num_frames"] != FEWEST_FRAMES and "num_frames" not in axes:
             offers.append(("frames", f"{FEWEST_FRAMES} frames"))
-        turbo = next((each for each in profiles().values() if each.lora), None)
-        can_turbo = turbo is not None and why_not(turbo, self._machine) is None
-        if can_turbo and turbo is not None and asked.engine != turbo.name and not spent.is_on_fal:
+        can_turbo = why_not(profiles()[TURBO], self._machine) is None
+        if can_turbo and asked.engine != TURBO and not spent.is_on_fal:
             offers.append(("turbo", "Turbo"))
         return offers
 
