@@ -20,6 +20,7 @@ FLOORS = [  # from the ground up; a room may import the rooms before it
     ["geometry"],
     ["timing"],
     ["frames"],
+    ["cutting"],
     ["flow"],
     ["enlarging"],
     ["events"],

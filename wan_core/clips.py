@@ -6,13 +6,14 @@ Only `make_frames` needs a GPU, so ZeroGPU wraps it alone. Knows no queue, no pr
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from wan_core import encoding, frames, geometry, interpolation, recipe
+from wan_core import cutting, encoding, frames, geometry, interpolation, recipe
 from wan_core.engine import loading, sampling
 from wan_core.engine.loading import Engine
 from wan_core.enlarging import enlarge_with_picture
@@ -129,7 +130,8 @@ class ClipMaker:
             yield from _note_if_unchecked(lambda: self.checks.frames(np.load(raw, mmap_mode="r")), cancelled)
         yield Stage("encoding")
         result = yield from _wait_for(lambda: encode(job, prompt, made, self.files, cancelled), cancelled)
-        self.files.interpolated_frames(job.id).unlink(missing_ok=True)
+        for scratch in (self.files.interpolated_frames(job.id), self.files.full_size_frames(job.id)):
+            scratch.unlink(missing_ok=True)
         yield Finished(result)
 
     def _agree_on_prompt(self, job: Job, checking: bool, cancelled: IsCancelled) -> EventsThen[str]:
@@ -188,15 +190,17 @@ def needs_card(job: Job, plan: InterpolationPlan) -> bool:
 def insert_frames(
     job: Job, plan: InterpolationPlan, files: FileStore, cancelled: IsCancelled
 ) -> EventsThen[FramesMade]:
-    """Write raw and new frames to one file."""
-    clip, raw = timing(job.inputs), raw_frames(job, files)
+    """Write raw and new frames to one file; those that a trim leaves out are left out here."""
+    cut = job.options.cut
+    clip = timing(cutting.trimmed(job.inputs, cut))
+    raw = islice(frames.read(raw_frames(job, files)), cut.first_frame - 1, cut.last_frame)
 
     def work(emit: Emit) -> None:
         def on_pair(done: int) -> None:
             emit(Step("interpolating", done, clip.generated - 1))
 
         count = frames_between(job.inputs)
-        finished = interpolation.iter_interpolated(frames.read(raw), count, plan, on_pair=on_pair)
+        finished = interpolation.iter_interpolated(raw, count, plan, on_pair=on_pair)
         frames.write(files.interpolated_frames(job.id), (frame[None] for frame in finished), clip.delivered)
 
     yield Stage("interpolating")
@@ -212,9 +216,8 @@ def raw_frames(job: Job, files: FileStore) -> Path:
 
 def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled: IsCancelled) -> Result:
     inputs, clip = job.inputs, timing(job.inputs)
-    finished = files.interpolated_frames(job.id) if made.interpolated else raw_frames(job, files)
     encoded = encoding.encode(
-        iter_full_size(job, frames.read(finished), files),
+        iter_shown(job, made, files),
         files.clip(job.id),
         size=job.size,
         fps=clip.fps,
@@ -227,6 +230,25 @@ def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled:
     measured = numbers.measure(raw_frames(job, files), read_picture(files, job.picture), job.size, inputs)
     result = Result(prompt, inputs.seed, encoded.size, encoded.frames, clip.fps, job.options.engine)
     return replace(result, numbers=measured)
+
+
+def iter_shown(job: Job, made: FramesMade, files: FileStore) -> Iterator[Frame]:
+    """The frames of the clip, of its size or smaller, trimmed and in their order.
+
+    The frames before a trim are drawn too: an engine with small ones follows the picture from the first.
+    """
+    cut, raw = job.options.cut, frames.read(raw_frames(job, files))
+    before = cut.first_frame - 1
+    drawn: Iterator[Frame] = islice(raw, cut.last_frame)
+    if made.interpolated:
+        drawn = chain(islice(raw, before), frames.read(files.interpolated_frames(job.id)))
+    trimmed = islice(iter_full_size(job, drawn, files), before, None)
+    if cut.ending == "stop":
+        yield from trimmed
+        return
+    scratch = files.full_size_frames(job.id)
+    frames.write(scratch, (frame[None] for frame in trimmed), cutting.delivered(job.inputs, cut))
+    yield from cutting.arrange(np.load(scratch, mmap_mode="r"), cut.ending, frames_between(job.inputs))
 
 
 def iter_full_size(job: Job, drawn: Iterator[Frame], files: FileStore) -> Iterator[Frame]:

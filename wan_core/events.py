@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, WrapValidator
 
+from wan_core.cutting import WHOLE, Cut
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.geometry import Size
 from wan_core.schema import ImageToVideoInput
@@ -28,7 +29,7 @@ def _accepted(value: object, _: object) -> ImageToVideoInput:
 @dataclass(frozen=True)
 class JobOptions:
     """`picture_detail`: an engine that draws small frames takes fine detail from the picture. `low_priority`: the job
-    waits for all that are not.
+    waits for all that are not. `cut`: what the clip shows of the frames.
     """
 
     engine: str
@@ -36,6 +37,7 @@ class JobOptions:
     prompt_in_file: bool = True
     picture_detail: bool = True
     low_priority: bool = False
+    cut: Cut = WHOLE
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class FileStore:
         """Kept until the clip is encoded."""
         return self._folder("frames") / f"{job_id}.interpolated.npy"
 
+    def full_size_frames(self, job_id: str) -> Path:
+        """Kept while a loop or a boomerang is encoded: its frames are read more than once."""
+        return self._folder("frames") / f"{job_id}.full.npy"
+
     def preview(self, job_id: str) -> Path:
         return self._folder("previews") / f"{job_id}.webp"
 
@@ -53,7 +57,8 @@ class FileStore:
 
     def of_job(self, job_id: str) -> tuple[Path, ...]:
         """The files of this job alone."""
-        return (self.frames(job_id), self.interpolated_frames(job_id), self.preview(job_id), self.clip(job_id))
+        scratch = (self.interpolated_frames(job_id), self.full_size_frames(job_id))
+        return (self.frames(job_id), *scratch, self.preview(job_id), self.clip(job_id))
 
     def require_writable(self) -> None:
         """Make the folders. Raises SystemExit, with a sentence, if one of them cannot be written."""

@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 
 from pydantic import TypeAdapter, ValidationError
 
+from wan_core import cutting
+from wan_core.cutting import Cut
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.events import Group, Job, Where
@@ -32,6 +34,7 @@ class Recipe:
     where: Where | None = None
     picture_detail: bool | None = None
     group: Group | None = None
+    cut: Cut = cutting.WHOLE
 
 
 def from_job(job: Job) -> Recipe:
@@ -42,7 +45,8 @@ def from_job(job: Job) -> Recipe:
             del values[name]
     if not job.options.prompt_in_file:
         del values["prompt"], values["negative_prompt"]
-    return Recipe(values, job.options.engine, job.options.where, job.options.picture_detail, job.group)
+    options = job.options
+    return Recipe(values, options.engine, options.where, options.picture_detail, job.group, options.cut)
 
 
 def to_comment(recipe: Recipe, job_id: str) -> str:
@@ -50,6 +54,8 @@ def to_comment(recipe: Recipe, job_id: str) -> str:
     plain |= {"picture_detail": recipe.picture_detail}
     if recipe.group is not None:
         plain["group"] = asdict(recipe.group)
+    if recipe.cut != cutting.WHOLE:
+        plain["cut"] = asdict(recipe.cut)
     return json.dumps(plain | {"request": dict(recipe.values)}, ensure_ascii=False)
 
 
@@ -68,7 +74,7 @@ def from_comment(text: str) -> Recipe:
     if not isinstance(plain.get("version"), int) or plain["version"] > VERSION:
         raise InputError("recipe", "feature_not_supported", NEWER)
     read = _recipe(plain["request"], plain.get("engine"), plain.get("picture_detail"))
-    return replace(read, group=_group(plain.get("group")))
+    return replace(read, group=_group(plain.get("group")), cut=_cut(plain.get("cut")))
 
 
 def _group(plain: object) -> Group | None:
@@ -76,6 +82,13 @@ def _group(plain: object) -> Group | None:
         return GROUP.validate_python(plain)
     except ValidationError:
         return None
+
+
+def _cut(plain: object) -> Cut:
+    try:
+        return cutting.CUT.validate_python(plain)
+    except ValidationError:
+        return cutting.WHOLE
 
 
 def to_query(recipe: Recipe) -> str:

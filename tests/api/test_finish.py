@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.api.conftest import BODY, Twin, a_twin
+from wan_core.cutting import Cut
 from wan_core.files import FileStore
 
 
@@ -25,6 +26,14 @@ def test_a_clip_is_finished_again_as_a_new_request(twin: Twin, source: str) -> N
     assert twin.http.get(answer.json()["response_url"]).json()["video"]["url"].endswith(f"/files/{again}.mp4")
 
 
+def test_a_clip_is_trimmed_and_looped_and_what_is_not_named_stays(twin: Twin, source: str) -> None:
+    first = twin.http.post(f"/jobs/{source}/finish", json={"first_frame": 3, "last_frame": 12})
+    second = twin.ended(first.json()["request_id"])
+    third = twin.http.post(f"/jobs/{second}/finish", json={"ending": "loop"}).json()["request_id"]
+    record = twin.house.jobs.get(twin.ended(third))
+    assert record is not None and record.job.options.cut == Cut(3, 12, "loop")
+
+
 def test_a_clip_that_is_finished_again_counts_for_whoever_asks(data: FileStore) -> None:
     entered: list[str] = []
     with a_twin(data, enter=lambda request: entered.append(request.url.path)) as twin:
@@ -41,6 +50,8 @@ def test_a_clip_that_is_finished_again_counts_for_whoever_asks(data: FileStore) 
         ({"frames_per_second": 1000}, "frames_per_second"),
         ({"prompt": "x"}, "prompt"),
         ({"x": 1}, "x"),
+        ({"last_frame": 99}, "last_frame"),
+        ({"ending": 1}, "ending"),
     ],
 )
 def test_what_cannot_change_now_is_refused_at_its_field(twin: Twin, source: str, changes: object, field: str) -> None:

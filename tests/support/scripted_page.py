@@ -17,7 +17,7 @@ import numpy as np
 from tests.support.app import free_port
 from tests.support.fake_backend import FakeBackend
 from tests.support.jobs import NO_FLOOR, House, a_house
-from wan_core import api, encoding, intake, ui
+from wan_core import api, cutting, encoding, intake, ui
 from wan_core.errors import BackendError, Cancelled
 from wan_core.estimator import Estimator
 from wan_core.events import Event, Finished, Job, JobOptions, Result, Stage, Step
@@ -26,7 +26,7 @@ from wan_core.geometry import Size
 from wan_core.jobs.record import JobRecord
 from wan_core.profiles import Choice, Machine, profiles
 from wan_core.settings import Settings
-from wan_core.timing import timing
+from wan_core.timing import frames_between, timing
 from wan_core.ui.sections import Fal
 from wan_core.ui.theme import app_options
 
@@ -56,21 +56,32 @@ class ScriptedEngine(FakeBackend):
             if stop.wait(seconds / steps):
                 raise Cancelled()
             yield Step("sampling", step + 1, steps, seconds * (steps - step - 1) / steps)
-        result = Result(job.inputs.prompt, job.inputs.seed or 0, job.size, *_length(job), job.options.engine)
-        self.files.clip(job.id).write_bytes(clip(result.frames, result.fps))
-        yield Finished(result)
+        shown, fps = _shown(job), timing(job.inputs).fps
+        if job.frames_of is None:
+            kept = [np.full((36, 64, 3), _grey(job, number), np.uint8) for number in range(job.inputs.num_frames)]
+            np.save(self.files.frames(job.id), np.stack(kept))
+        self.files.clip(job.id).write_bytes(clip(shown, fps))
+        yield Finished(
+            Result(job.inputs.prompt, job.inputs.seed or 0, Size(64, 36), len(shown), fps, job.options.engine)
+        )
 
 
-def _length(job: Job) -> tuple[int, int]:
-    times = timing(job.inputs)
-    return times.delivered, times.fps
+def _shown(job: Job) -> list[int]:
+    """The grey of each frame of the clip: that of the kept frame at or before it."""
+    inputs, cut = job.inputs, job.options.cut
+    count = cutting.shown_frames(cutting.delivered(inputs, cut), cut.ending, frames_between(inputs))
+    return [_grey(job, cutting.kept_frame(inputs, cut, at)[0] - 1) for at in range(count)]
 
 
-def clip(frames: int, fps: int) -> bytes:
+def _grey(job: Job, number: int) -> int:
+    return 255 * number // job.inputs.num_frames
+
+
+def clip(shown: list[int], fps: int) -> bytes:
     import tempfile
     from pathlib import Path
 
-    grey = (np.full((36, 64, 3), 255 * at // frames, np.uint8) for at in range(frames))
+    grey = (np.full((36, 64, 3), each, np.uint8) for each in shown)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         encoding.encode(grey, path, size=Size(64, 36), fps=fps, quality="low", write_mode="fast")

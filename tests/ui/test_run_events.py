@@ -8,11 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.fake_backend import wait_for_stop
 from tests.support.jobs import MOST_FRAMES
 from tests.ui.conftest import Desk
+from wan_core.cutting import Cut
 from wan_core.errors import UNEXPECTED, BackendError, InputError
 from wan_core.events import Event, Job, Note, Preview, Stage, Step
 from wan_core.ui.run_events import NO_PICTURE
@@ -29,15 +32,16 @@ def submit(desk: Desk, caller: gr.Request, visit: Visit = Visit(), key: str = ""
     return Visit.of(shown[desk.screen.visit])
 
 
-def finish_again(desk: Desk, caller: gr.Request, visit: object, *values: Any) -> Visit:
-    return Visit.of(asyncio.run(desk.run_events.finish_again(caller, "", visit, *values)))
+def finish_again(desk: Desk, caller: gr.Request, visit: object, *values: Any, cut: Any = (1, 17, "stop")) -> Visit:
+    return Visit.of(asyncio.run(desk.run_events.finish_again(caller, "", visit, *cut, *values)))
 
 
 def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
     """What the page is shown until the job is over, by the components' ids."""
 
     async def collect() -> list[dict[str, Any]]:
-        names = {component: name for name, component in vars(desk.screen).items()}
+        parts = {**vars(desk.screen), **vars(desk.screen.cut)}
+        names = {component: name for name, component in parts.items() if name != "cut"}
         return [
             {names[part]: value for part, value in shown.items()} async for shown in desk.run_events.watch(visit.plain)
         ]
@@ -294,6 +298,58 @@ def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Des
     assert job is not None and job.job.frames_of == visit.job
     assert job.job.inputs.video_quality == "low" and job.job.inputs.num_frames == 17
     assert job.job.options.picture_detail is False
+
+
+def test_a_clip_is_cut_as_the_tools_show_it_and_its_own_cut_is_shown_again(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller)
+    assert visit.job
+    desk.house.jobs.files.frames(visit.job).write_bytes(b"frames")
+    *_, last = watch(desk, visit)
+    assert last["section"]["visible"] and last["last_frame"] == {"maximum": 17, "value": 17, "__type__": "update"}
+    again = finish_again(desk, caller, last["visit"], *desk.values(), cut=(3, "9", "boomerang"))
+    *_, last = watch(desk, again)
+    job = desk.house.jobs.get(again.job or "")
+    assert job is not None and job.job.options.cut == Cut(3, 9, "boomerang")
+    assert (last["first_frame"]["value"], last["last_frame"]["value"], last["ending"]) == (3, 9, "boomerang")
+    assert "frames 3 to 9 of 17, as a boomerang" in last["facts"]
+    with pytest.raises(gr.Error, match="last_frame must be a whole number from 1 to 17"):
+        finish_again(desk, caller, last["visit"], *desk.values(), cut=(3, 18, "stop"))
+
+
+def test_a_re_encoding_that_failed_offers_no_retry_that_would_sample_anew(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller)
+    assert visit.job
+    *_, last = watch(desk, visit)
+    again = finish_again_after_loss(desk, caller, last["visit"], visit.job)
+    *_, last = watch(desk, again)
+    assert "Put away" in last["status"] and "Retry" not in last["status"]
+
+
+def finish_again_after_loss(desk: Desk, caller: gr.Request, visit: object, job_id: str) -> Visit:
+    """A re-encoding that fails."""
+
+    def fail(job: Job, stop: threading.Event) -> Iterator[Event]:
+        yield Stage("encoding")
+        raise BackendError("storage_full", "The clip could not be written: the disk is full.")
+
+    desk.house.jobs.files.frames(job_id).write_bytes(b"frames")
+    desk.house.backend.scripts["a walk"] = fail
+    return finish_again(desk, caller, visit, *desk.values())
+
+
+def test_the_frame_on_show_becomes_the_start_picture_as_it_was_kept(desk: Desk, caller: gr.Request) -> None:
+    visit = submit(desk, caller)
+    assert visit.job
+    *_, last = watch(desk, visit)
+    record = desk.house.jobs.get(visit.job)
+    assert record is not None
+    size = record.job.size
+    kept = np.stack([np.full((size.height, size.width, 3), 10 * number, np.uint8) for number in range(17)])
+    np.save(desk.house.jobs.files.frames(visit.job), kept)
+    filled = desk.form_events.use_frame(last["visit"], 6)
+    with Image.open(filled[desk.left.form["picture"]]) as picture:
+        assert np.array_equal(np.asarray(picture), kept[3]), "every second frame lies between two kept ones"
+    assert filled[desk.left.form["image_url"]] == ""
 
 
 def test_one_press_sent_twice_is_one_job(desk: Desk, caller: gr.Request) -> None:

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from wan_core import cutting
 from wan_core.api.addressing import Links
 from wan_core.api.bodies import json_object
 from wan_core.api.handlers import MethodHandlers
@@ -120,12 +121,18 @@ class JobRoutes:
         return JSONResponse({"status": word}, code, {"x-fal-request-id": record.job.id})
 
     async def finish(self, request: Request) -> Response:
-        """A new job from the kept frames of another, with other settings for what comes after the model."""
+        """A new job from the kept frames of another, with other settings for what comes after the model.
+
+        Beside the fields that may change: `first_frame`, `last_frame` (of the kept ones, from 1) and `ending`.
+        """
         client = self._keys.client(request)
         source = self._record(request)
         changes = await json_object(request)
         self._enter(request)
-        record = await asyncio.to_thread(self._jobs.finish_again, source, changes, client)
+        named = {name: changes.pop(name) for name in cutting.FIELDS if name in changes}
+        before, kept = cutting.to_plain(source.job.options.cut), source.job.inputs.num_frames
+        cut = cutting.parse(before | named, kept) if named else None
+        record = await asyncio.to_thread(partial(self._jobs.finish_again, source, changes, client, cut=cut))
         return self._submit_response(record, request)
 
     async def _accept(self, endpoint: Endpoint, request: Request, *, stays: bool = False) -> JobRecord:

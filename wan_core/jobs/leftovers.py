@@ -33,7 +33,7 @@ class Leftovers:
     def remove(self, job: Job, outcome: Outcome, last_stage: str | None) -> None:
         """Call once nothing writes for the job any more and the store knows its end."""
         files, job_id = self._files, job.id
-        useless = [files.preview(job_id), files.interpolated_frames(job_id)]
+        useless = [files.preview(job_id), files.interpolated_frames(job_id), files.full_size_frames(job_id)]
         if not isinstance(outcome, Finished):
             useless += [files.clip(job_id), *files.parts_of(job_id)]
         if not keeps_frames(outcome, last_stage) or not files.frames(job_id).exists():

@@ -19,7 +19,8 @@ from typing import ParamSpec, Protocol, TypeVar
 from PIL import Image
 from pydantic import SecretStr
 
-from wan_core import geometry
+from wan_core import cutting, geometry
+from wan_core.cutting import Cut
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError, writing_to_disk
 from wan_core.events import Event, Finished, Group, Job, JobOptions, Note, Result, Where
@@ -217,16 +218,24 @@ class JobService:
         with Image.open(self.files.picture(job.picture)) as picture:
             size = geometry.frame_size(judged.resolution, judged.aspect_ratio, Size(*picture.size))
         inputs = judged.model_copy(update=kept)
+        job = replace(job, options=replace(job.options, cut=cutting.WHOLE))
         again = replace(job, id=str(uuid.uuid4()), inputs=inputs, size=size, frames_of=None, group=None)
         with self.reserve(client) as place:
             return self._queue([again], client, place)[0]
 
     def finish_again(
-        self, source: JobRecord, changes: Mapping[str, object], client: Client, *, picture_detail: bool | None = None
+        self,
+        source: JobRecord,
+        changes: Mapping[str, object],
+        client: Client,
+        *,
+        picture_detail: bool | None = None,
+        cut: Cut | None = None,
     ) -> JobRecord:
         """Queue a job that interpolates and encodes the kept frames of `source` again.
 
-        `picture_detail`: as the source has it unless given.
+        `picture_detail`, `cut`: as the source has them unless given. `cut` counts the kept frames, also of a clip that
+        shows fewer.
 
         Raises:
             InputError: a field cannot change now, or a value is out of bounds.
@@ -249,6 +258,7 @@ class JobService:
                 job.options,
                 where="local",
                 picture_detail=job.options.picture_detail if picture_detail is None else picture_detail,
+                cut=job.options.cut if cut is None else cutting.parse(cutting.to_plain(cut), job.inputs.num_frames),
             ),
             frames_of=job.frames_of or job.id,
             group=None,

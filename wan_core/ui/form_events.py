@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 from gradio.components import Component
 
-from wan_core import prompting
+from wan_core import cutting, prompting
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.events import Where
 from wan_core.jobs.record import JobRecord
@@ -24,6 +24,7 @@ from wan_core.ui.pictures import copy_to_uploads, uploads_folder
 from wan_core.ui.retuning import RetuningParts, Undo, sentence
 from wan_core.ui.run_events import GONE
 from wan_core.ui.screen import Screen
+from wan_core.ui.stills import still
 from wan_core.ui.tuning import Tuned, running_engine
 from wan_core.ui.visit import Visit
 
@@ -92,6 +93,17 @@ class FormEvents:
                 raise gr.Error(GONE, print_exception=False)
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
+    def use_frame(self, visit: object, shown: object) -> Filled:
+        """Make frame `shown` of the clip on show the start picture."""
+        with as_gradio_error():
+            seen = Visit.of(visit)
+            record = self._jobs.get(seen.clip) if seen.clip else None
+            if record is None or not isinstance(shown, int | float):
+                raise gr.Error(GONE, print_exception=False)
+            picture = still(self._jobs, record, int(shown))
+            gr.Info(f"Frame {int(shown) + 1} of the clip is the start picture now.")
+            return self._form.show({"picture": str(picture), "image_url": ""})
+
     def restore_settings(self, event: gr.EventData, where: Where) -> Filled:
         """Set the form as it was for a saved clip, except where it ran."""
         with as_gradio_error():
@@ -100,6 +112,8 @@ class FormEvents:
             kept = saved.recipe_in(event)
             if moved := saved.changes(event, kept):
                 gr.Warning(moved)
+            if shown := cutting.words(kept.cut, kept.values.get("num_frames", IMAGE_TO_VIDEO.defaults["num_frames"])):
+                gr.Info(f"This clip shows {shown}. Once it is made again, cut it below the player.")
             picture = end_picture.NONE | ({"picture": None} if "image_url" in kept.values else {})
             detail = {} if kept.picture_detail is None else {"picture_detail": kept.picture_detail}
             fields = {**picture, **kept.values, **detail, "engine": self._runnable(kept.engine)}

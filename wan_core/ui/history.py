@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from wan_core import cutting
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.explore.axes import label_of
 from wan_core.files import FileStore
@@ -127,6 +128,9 @@ def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) 
         said.append(profiles()[record.job.options.engine].title)
     if record.job.options.picture_detail != earlier.job.options.picture_detail:
         said.append(f"{PICTURE_DETAIL}: {'on' if record.job.options.picture_detail else 'off'}")
+    if record.job.options.cut != earlier.job.options.cut:
+        shown = cutting.words(record.job.options.cut, request.num_frames)
+        said.append(shown[:1].upper() + shown[1:] or "All frames")
     if not _same_picture(record.job.picture, earlier.job.picture, files):
         said.insert(0, "Another picture")
     if not _same_picture(record.job.end_picture, earlier.job.end_picture, files):

@@ -17,6 +17,7 @@ from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
+from wan_core.ui.cut_tools import ON_SHOW
 from wan_core.ui.end_picture import build_end_picture, connect_end_picture
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.event_faults import Page, print_no_input
@@ -181,13 +182,17 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
     press: dict[str, Any] = {"js": NAMED_PRESS, **RUN}
     visit, watch = [screen.visit], {"js": FRESH, "trigger_mode": "multiple", **RUN}
     sent = left.generate.click(run_events.submit, inputs, [screen.visit, left.faults], **press)
-    inputs = [left.press, screen.visit, *left.form.inputs]
-    again = screen.again.click(run_events.finish_again, inputs, [screen.visit], **press)
+    inputs = [left.press, screen.visit, *screen.cut.inputs, *left.form.inputs]
+    finishing = [screen.again.click, screen.cut.make.click]
+    again = gr.on(finishing, run_events.finish_again, inputs, [screen.visit], **press)
     sent.success(inputs=[left.faults], js="faults => { if (!faults) wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
         accepted.then(js="() => { wanPresses.answered(); }", **BROWSER)
         accepted.success(run_events.watch, visit, screen.outputs, **watch)
     screen.keep_seed.click(run_events.seed_of, visit, [left.form["seed"]], js=FRESH, **AT_ONCE)
+    cut = screen.cut
+    for button, frame in ((cut.start_here, cut.first_frame), (cut.end_here, cut.last_frame)):
+        button.click(run_events.kept_frame, [screen.visit, cut.number], [frame], js=ON_SHOW, **AT_ONCE)
     left.cancel.click(run_events.cancel, visit, None, js=FRESH, **AT_ONCE)
     screen.visit.change(inputs=visit, js="visit => { wanVisit.merge(visit); }", **BROWSER)
     acted = screen.status.click(run_events.act, visit, visit, js=FRESH, **AT_ONCE)
@@ -231,6 +236,8 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     left.examples.click(form_events.example, where, form_events.outputs, **RUN)
     again = screen.status.click(form_events.retry, [screen.visit], form_events.outputs, js=FRESH, **RUN)
     again.then(js="() => { wanPresses.again(); }", **BROWSER)
+    used = [left.form["picture"], left.form["image_url"]]
+    screen.use_frame.click(form_events.use_frame, [screen.visit, screen.cut.number], used, js=ON_SHOW, **RUN)
     left.saved.upload(form_events.restore_settings, where, form_events.outputs, **RUN)
     left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
     runs = [left.form["engine"], left.form["where"]]

@@ -1,7 +1,7 @@
 // One press of a button that starts or spends is one: a second click within a second, or before the first is answered,
 // is dropped, and each press has a name that the server honours once.
 window.wanPresses = (() => {
-  const NAMED = '#generate, #finish-again';  // the server answers these by the name of the press
+  const NAMED = '#generate, #finish-again, #make-cut';  // the server answers these by the name of the press
   const BUTTONS = `${NAMED}, #expand, #explore-make, #explore-retry`;
   const APART_MS = 1000, PATIENCE_MS = 10_000;
   const last = new Map();  // button's id → {at, pending}

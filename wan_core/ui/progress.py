@@ -67,7 +67,8 @@ def panel(progress: Progress, record: JobRecord, *, several: bool = False) -> st
 def _buttons(progress: Progress, record: JobRecord, *, several: bool) -> str:
     job_id = record.job.id
     if progress.failed:
-        buttons = [("retry", "Retry"), *smaller(record), ("dismiss", "Put away")]
+        retries = [] if record.job.frames_of else [("retry", "Retry"), *smaller(record)]  # that would sample anew
+        buttons = [*retries, ("dismiss", "Put away")]
     elif several and not record.is_over:
         buttons = [("cancel", "Cancel")]
     else:

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from wan_core import recipe
+from wan_core import cutting, recipe
 from wan_core.events import Result
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
@@ -36,7 +36,8 @@ def player(jobs: JobService, record: JobRecord | None) -> str:
     size, url = result.size, clip_url(record.job.id)
     return (
         f'<div class="stage"><video id="clip" data-src="{url}" width="{size.width}" height="{size.height}" controls '
-        f'loop muted playsinline preload="auto" title="The generated clip" data-job="{record.job.id}"></video></div>'
+        f'loop muted playsinline preload="auto" title="The generated clip" data-job="{record.job.id}" '
+        f'data-fps="{result.fps}"></video></div>'
         f'<p class="row"><a class="button" id="download" data-href="{url}" download="wan-{record.job.id[:8]}.mp4">'
         f"Download mp4 ({_megabytes(jobs.files.clip(record.job.id))})</a></p>"
     )
@@ -50,7 +51,7 @@ def facts(jobs: JobService, record: JobRecord | None) -> str:
     rows = {
         "Seed": f'<code id="seed-used">{result.seed}</code>',
         "Prompt used": f'<span id="prompt-used">{escape(result.prompt) or "<i>empty</i>"}</span>',
-        "Clip": escape(_clip_line(result)),
+        "Clip": escape(_clip_line(record, result)),
         "Engine": _engine_line(record, result),
         "Time": _times(result),
     }
@@ -62,8 +63,10 @@ def facts(jobs: JobService, record: JobRecord | None) -> str:
     )
 
 
-def _clip_line(result: Result) -> str:
-    return f"{result.size} · {result.frames} frames · {result.fps} fps · {result.frames / result.fps:.2f} s"
+def _clip_line(record: JobRecord, result: Result) -> str:
+    length = f"{result.frames} frames · {result.fps} fps · {result.frames / result.fps:.2f} s"
+    shown = cutting.words(record.job.options.cut, record.job.inputs.num_frames)
+    return f"{result.size} · {length}" + (f" · {shown}" if shown else "")
 
 
 def _engine_line(record: JobRecord, result: Result) -> str:
@@ -96,6 +99,8 @@ def _times(result: Result) -> str:
 def _recipe(record: JobRecord) -> str:
     kept = recipe.from_job(record.job)
     plain = {"engine": kept.engine, "where": kept.where, "picture_detail": kept.picture_detail, **kept.values}
+    if kept.cut != cutting.WHOLE:
+        plain |= cutting.to_plain(kept.cut)
     text = escape(json.dumps(plain, ensure_ascii=False, indent=2))
     return (
         f'<p class="small">{_link(kept)}</p>'

@@ -14,6 +14,7 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import SecretStr
 
+from wan_core import cutting
 from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Failed, Finished, JobOptions, Preview
 from wan_core.explore.effects import FINISHING_FIELDS
@@ -22,7 +23,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService, Submission
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
-from wan_core.ui import faults
+from wan_core.ui import cut_tools, faults
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import as_gradio_error
@@ -69,23 +70,38 @@ class RunEvents:
         given = self._form.read(values)
         request = _complete_request(given)
         own_key = SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None
-        switches = {name: bool(given[name]) for name in ("prompt_in_file", "picture_detail")}
-        options = JobOptions(str(given["engine"]), given["where"], **switches)
+        in_file, detail = bool(given["prompt_in_file"]), bool(given["picture_detail"])
+        options = JobOptions(str(given["engine"]), given["where"], prompt_in_file=in_file, picture_detail=detail)
         submission = Submission(request, options, uploads_of(given))
         return await self._jobs.submit(submission, client, own_key)
 
     async def finish_again(self, request: gr.Request, press: object, visit: object, *values: object) -> dict[str, Any]:
-        """Interpolate and encode the clip on show with the form's settings, once for each `press`."""
+        """Cut, interpolate and encode the clip on show again, once for each `press`.
+
+        `values`: what the cut tools show, then the form.
+        """
         with as_gradio_error():
-            seen, given, client = Visit.of(visit), self._form.read(values), self._client(request)
+            first, last, ending, *form = values
+            seen, given, client = Visit.of(visit), self._form.read(form), self._client(request)
             source = self._jobs.get(seen.clip) if seen.clip else None
             if source is None:
                 raise BackendError("frames_not_kept", GONE)
             changes = {name: given[name] for name in FINISHING_FIELDS}
-            detail = bool(given["picture_detail"])
-            finish = partial(asyncio.to_thread, self._jobs.finish_again, source, changes, client, picture_detail=detail)
+            kept: dict[str, Any] = {"picture_detail": bool(given["picture_detail"])}
+            kept["cut"] = cut_tools.chosen_cut((first, last, ending), source)
+            finish = partial(asyncio.to_thread, self._jobs.finish_again, source, changes, client, **kept)
             record = await self._presses.once(client.id, press, finish)
             return self._without_ended(seen).with_job(record.job.id).plain
+
+    def kept_frame(self, visit: object, shown: object) -> Any:
+        """The number, among the kept frames, of frame `shown` of the clip on show."""
+        seen = Visit.of(visit)
+        record = self._jobs.get(seen.clip) if seen.clip else None
+        result = self._jobs.result(record)
+        if record is None or result is None or not isinstance(shown, int | float):
+            return gr.skip()
+        within = min(max(0, int(shown)), result.frames - 1)
+        return cutting.kept_frame(record.job.inputs, record.job.options.cut, within)[0]
 
     def seed_of(self, visit: object) -> str:
         seen = Visit.of(visit)

@@ -10,6 +10,7 @@ from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.ui import example_clips, result
 from wan_core.ui.buttons import click_js
+from wan_core.ui.cut_tools import CutTools, build_cut_tools
 from wan_core.ui.visit import Visit
 
 STATUS_JS = click_js("act") + "watch('value', () => wanStatus.show(element));"
@@ -29,10 +30,13 @@ class Screen:
     keep_seed: gr.Button
     generate: gr.Button
     cancel: gr.Button
+    use_frame: gr.Button
+    cut: CutTools
 
     @property
     def outputs(self) -> list[Component]:
-        return [getattr(self, field.name) for field in fields(self)]
+        own = [getattr(self, field.name) for field in fields(self) if field.name != "cut"]
+        return [*own, *self.cut.outputs]
 
     def busy(self, jobs: int = 1) -> dict[Component, Any]:
         """While `jobs` run or wait. Generate stays usable: another job waits in line."""
@@ -53,6 +57,8 @@ class Screen:
             self.facts: result.facts(jobs, record),
             self.again: _again(jobs, record),
             self.keep_seed: gr.update(visible=jobs.result(record) is not None),
+            self.use_frame: gr.update(visible=jobs.result(record) is not None),
+            **self.cut.show(jobs, record),
         }
 
 
@@ -70,7 +76,9 @@ def build_screen(visit: gr.JSON, generate: gr.Button, cancel: gr.Button) -> Scre
     with gr.Row(elem_id="clip-buttons", elem_classes="not-in-embed"):
         again = gr.Button(AGAIN, visible=False, size="sm", scale=3, elem_id="finish-again")
         keep_seed = gr.Button("Use this seed", visible=False, size="sm", scale=1, min_width=120, elem_id="keep-seed")
-    return Screen(visit, status, preview, player, facts, again, keep_seed, generate, cancel)
+        use_frame = gr.Button("Use this frame", visible=False, size="sm", scale=1, min_width=120, elem_id="use-frame")
+    cut = build_cut_tools()
+    return Screen(visit, status, preview, player, facts, again, keep_seed, generate, cancel, use_frame, cut)
 
 
 def _again(jobs: JobService, record: JobRecord | None) -> Any:

@@ -165,7 +165,9 @@ class ExploreEvents:
             made = asked.plan()
             self._refuse(asked, made, confirmed)
             given = asked.given
-            switches = {name: bool(given[name]) for name in ("prompt_in_file", "picture_detail") if name in given}
+            switches: dict[str, Any] = {
+                name: bool(given[name]) for name in ("prompt_in_file", "picture_detail") if name in given
+            }
             options = JobOptions(asked.engine, given["where"], **switches)
             sweep = await self._sweeps.start(
                 made,

@@ -6,14 +6,11 @@ import json
 import zipfile
 from pathlib import Path
 
-from PIL import Image
-
 from wan_core.errors import BackendError
 from wan_core.explore.definition import to_text
-from wan_core.explore.exports import Exported, contact_sheet, frames_of_clip, grid_video
+from wan_core.explore.exports import Exported, contact_sheet, grid_video
 from wan_core.explore.numbers import MEASURES, all_numbers
 from wan_core.files import atomic_write
-from wan_core.geometry import Size
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.jobs.sweeps import Sweep, SweepService
@@ -21,6 +18,7 @@ from wan_core.ui.explore import assets
 from wan_core.ui.explore.grid import grid, patch
 from wan_core.ui.pictures import uploads_folder
 from wan_core.ui.result import clip_url
+from wan_core.ui.stills import still
 
 NAMES = {"video": "grid.mp4", "sheet": "contact-sheet.png", "csv": "grid.csv", "json": "grid.json", "page": "grid.zip"}
 NO_CLIPS = "No clip of this grid is kept any more."
@@ -129,13 +127,4 @@ def frame_at(jobs: JobService, record: JobRecord, at_s: float) -> str:
     result = jobs.result(record)
     if result is None:
         raise BackendError("frames_not_kept", NO_CLIPS)
-    wanted = min(max(0, round(at_s * result.fps)), result.frames - 1)
-    clip = jobs.files.clip(record.job.id)
-    size = Size(result.size.width, result.size.height)
-    frame = next(frame for number, frame in enumerate(frames_of_clip(clip, size)) if number == wanted)
-    folder = uploads_folder() / "lent"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.job.id}-{wanted}.png"
-    with atomic_write(path) as part, part.open("wb") as file:
-        Image.fromarray(frame).save(file, "PNG", compress_level=1)
-    return str(path)
+    return str(still(jobs, record, round(at_s * result.fps)))
