@@ -144,10 +144,12 @@ def serve(service: Service) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
     service.runner.start()
     housekeeping.start()
+    http.webhooks.start()
     page.queue(max_size=QUEUED_EVENTS, default_concurrency_limit=None, api_open=False)
     try:
         ui.launch(page, routes=http.routes, middleware=http.middleware, lifespan=http.lifespan)
     finally:
+        http.webhooks.close()
         housekeeping.close()
         service.close()
 

@@ -26,6 +26,11 @@ class FileStore:
         return self.root / "calibration.json"
 
     @property
+    def webhook_key(self) -> Path:
+        """The private key that signs webhooks, PEM."""
+        return self.root / "webhook_key.pem"
+
+    @property
     def uploads(self) -> Path:
         return self._folder("uploads")
 

@@ -62,8 +62,12 @@ def a_twin(data: FileStore, home: str = HOME, **wiring: Any) -> Iterator[Twin]:
     with a_house(data, per_client=not settings.listens_on_loopback) as house:
         built = api.build(house.jobs, settings, OPTIONS, **wiring)
         app = Starlette(routes=built.routes, middleware=built.middleware)
-        with TestClient(app, base_url=home) as http:
-            yield Twin(http, house, built)
+        built.webhooks.start()
+        try:
+            with TestClient(app, base_url=home) as http:
+                yield Twin(http, house, built)
+        finally:
+            built.webhooks.close()
 
 
 @pytest.fixture(scope="module")

@@ -282,13 +282,9 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(twin: Twin, gate: threadin
     assert answer.json()["error_type"] == "concurrent_requests_limit"
 
 
-def test_a_webhook_is_refused_clearly_and_a_priority_is_ignored(twin: Twin) -> None:
-    refusal = twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}?fal_webhook=https%3A%2F%2Fexample.com", json=BODY)
-    assert refusal.status_code == 422 and not twin.house.store.ids()
-    fault = refusal.json()["detail"][0]
-    assert (fault["type"], fault["loc"]) == ("feature_not_supported", ["query", "fal_webhook"])
-    low = {"x-fal-queue-priority": "low", "x-fal-runner-hint": "here", "x-fal-store-io": "0"}
-    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers=low).status_code == 200
+def test_hints_for_fals_own_machines_are_accepted(twin: Twin) -> None:
+    hints = {"x-fal-runner-hint": "here", "x-fal-no-retry": "1"}
+    assert twin.http.post(f"/queue/{IMAGE_TO_VIDEO.id}", json=BODY, headers=hints).status_code == 200
 
 
 def test_polls_ask_the_database_nothing(twin: Twin, gate: threading.Event) -> None:

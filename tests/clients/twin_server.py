@@ -30,6 +30,7 @@ from starlette.routing import Route
 from tests.support.fake_backend import FakeBackend, wait_for_stop
 from tests.support.jobs import NO_FLOOR, OPTIONS, a_house
 from wan_core import api, intake
+from wan_core.api.webhooks import Delivery
 from wan_core.errors import InputError
 from wan_core.events import Event, Job
 from wan_core.files import FileStore
@@ -88,6 +89,12 @@ class Album(intake.Fetcher):
         return await super().fetch(here, into, max_bytes=max_bytes, accept=accept, field=field)
 
 
+def delivery_to(port: int) -> Delivery:
+    """Webhooks may go to one port of this machine, often."""
+    limits = intake.FetchLimits(total_s=5, ports=frozenset({port}))
+    return Delivery(intake.Poster(lambda address: address.is_loopback, limits=limits), waits_s=(0.2,) * 1000)
+
+
 class TwinSettings(Settings):
     """The environment's, without the floor of free disk."""
 
@@ -117,6 +124,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--step", type=float, default=0.05, help="seconds a step takes")
+    parser.add_argument("--receiver", type=int, default=80, help="the port on loopback that webhooks may go to")
     parser.add_argument("--page", action="store_true", help="serve a page of Gradio's too, as the app does")
     return parser.parse_args()
 
@@ -128,7 +136,8 @@ def main() -> None:
     settings = TwinSettings(data_dir=asked.data)
     read = partial(intake.read, fetch=Album(), local=api.local_file(settings.files))
     with a_house(settings.files, SlowBackend(settings.files, asked.step), read_picture=read) as house:
-        built = api.build(house.jobs, settings, OPTIONS)
+        built = api.build(house.jobs, settings, OPTIONS, delivery=delivery_to(asked.receiver))
+        built.webhooks.start()
         built.routes.extend([Route("/constant", constant), Route("/statements", counting(house.store))])
         (serve_page if asked.page else serve)(built, asked.port)
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.clients.conftest import twin_process
+from tests.support.receiver import receiving, verify
 from wan_core.endpoints import IMAGE_TO_VIDEO
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -29,9 +30,9 @@ def port() -> int:
 
 
 @contextmanager
-def killed_later(data: Path, port: int) -> Iterator[str]:
+def killed_later(data: Path, port: int, *options: str) -> Iterator[str]:
     """A twin that is killed as soon as the block ends."""
-    with twin_process(data, "--port", str(port), "--step", "1.5") as (home, process):
+    with twin_process(data, "--port", str(port), "--step", "1.5", *options) as (home, process):
         yield home
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -104,3 +105,25 @@ def test_a_slow_body_holds_up_nobody_else(tmp_path: Path) -> None:
         assert time.monotonic() - began < 10
         for sender in senders:
             sender.close()
+
+
+def test_no_webhook_is_lost_by_a_kill(tmp_path: Path, port: int, client: Any) -> None:
+    """The first is repeated to a receiver that fails, the second runs, the third waits."""
+    with receiving(*[500] * 10_000) as receiver:
+        to = ("--receiver", str(receiver.port))
+        with killed_later(tmp_path, port, *to):
+            submitted = [
+                client.submit(IMAGE_TO_VIDEO.id, arguments=INPUT | {"seed": seed}, webhook_url=receiver.url)
+                for seed in range(3)
+            ]
+            receiver.wait_for(2)
+        receiver.statuses.clear()
+        before = len(receiver.delivered)
+        with twin_process(tmp_path, "--port", str(port), *to) as (home, _):
+            told = receiver.wait_for(before + 3)[before:]
+            keys = httpx.get(f"{home}/.well-known/jwks.json").json()
+    ids = [handle.request_id for handle in submitted]
+    assert sorted(each.json["request_id"] for each in told) == sorted(ids)
+    for each in told:
+        verify(each, keys)
+        assert each.json["status"] == "OK" and each.json["payload"]["seed"] == ids.index(each.json["request_id"])

@@ -3,6 +3,7 @@
 Knows jobs and endpoints; knows no page, no engine and no backend. Jobs come from the same `JobService` as the page's.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from wan_core.api.page_uploads import PageUploads
 from wan_core.api.refusals import http_refusal
 from wan_core.api.upload_room import UploadRoom
 from wan_core.api.uploads import Uploads, local_file
+from wan_core.api.webhook_signing import Signer
+from wan_core.api.webhooks import DELIVERY, Delivery, Webhooks
 from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.events import Job, JobOptions
 from wan_core.jobs.service import JobService
@@ -43,6 +46,8 @@ __all__ = ["Api", "build", "local_file", "no_context"]
 class Api:
     """What the server is given. `tidy` throws old uploads away: call it at start and now and then.
 
+    Start `webhooks` once the jobs run, and close them before the jobs.
+
     `lifespan` puts the last of the guards around what the server itself adds, CORS preflights for example.
     """
 
@@ -50,6 +55,7 @@ class Api:
     middleware: list[Middleware]
     tidy: Callable[[], None]
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
+    webhooks: Webhooks
 
 
 def no_context(request: Request) -> None:
@@ -65,24 +71,28 @@ def build(
     enter: Callable[[Request], None] = no_context,
     serving: Callable[[Endpoint], Serving] | None = None,
     page_uploads: Path | None = None,
+    delivery: Delivery = DELIVERY,
 ) -> Api:
     """The routes and what stands before them.
 
     `options` is how requests over HTTP are carried out, whatever the page shows; `seconds_of` estimates a job; `enter`
     is called in the context of each request that becomes a job (ZeroGPU finds its visitor there); `serving` is how this
     machine carries out each endpoint, by default all with the engine of `options`; `page_uploads` is Gradio's folder,
-    which shares the room of all uploads.
+    which shares the room of all uploads; `delivery`: how webhooks are sent.
     """
     keys = Keys(settings)
     folders = [settings.files.uploads, *([page_uploads] if page_uploads else [])]
     room = UploadRoom(folders, settings.limits, per_client=not settings.listens_on_loopback)
     uploads = Uploads(settings, keys, room)
     serving = serving or (lambda endpoint: Serving(options.engine))
-    job_routes = JobRoutes(jobs, settings, keys, uploads.folder, options, seconds_of, enter, serving)
+    webhooks = Webhooks(jobs, Signer(settings.files.webhook_key), delivery)
+    job_routes = JobRoutes(jobs, settings, keys, uploads.folder, webhooks, options, seconds_of, enter, serving)
+    jwks = Route("/.well-known/jwks.json", MethodHandlers(GET=partial(_jwks, webhooks.signer)))
     routes: list[BaseRoute] = [
+        jwks,
         _mount("/queue", job_routes.queue_routes()),
         _mount("/run", job_routes.run_routes()),
-        _mount("/rest", uploads.rest_routes()),
+        _mount("/rest", [*uploads.rest_routes(), jwks]),
         _mount("/cdn", uploads.cdn_routes()),
         _mount("/files", uploads.file_routes()),
         _mount("/jobs", job_routes.job_routes()),
@@ -100,7 +110,7 @@ def build(
         Middleware(CallerFaults),
     ]
     limit_headers()
-    return Api(routes, middleware, room.tidy, guard_all)
+    return Api(routes, middleware, room.tidy, guard_all, webhooks)
 
 
 @asynccontextmanager
@@ -121,6 +131,12 @@ async def _openapi(settings: Settings, request: Request) -> Response:
         raise http_refusal(404, f"The endpoints of this server: {', '.join(ENDPOINTS)}.", "endpoint_not_found")
     server, needs_key = Links.of(request, settings).queue, not settings.api_is_open
     return JSONResponse(openapi.document(endpoint, server, needs_key=needs_key))
+
+
+async def _jwks(signer: Signer, request: Request) -> Response:
+    """What webhooks of this server are verified with. Receivers may keep it for a day."""
+    keys = await asyncio.to_thread(signer.jwks)
+    return JSONResponse(keys, headers={"cache-control": "public, max-age=3600"})
 
 
 async def _no_target(request: Request) -> Response:

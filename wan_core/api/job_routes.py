@@ -22,13 +22,26 @@ from wan_core.api.handlers import MethodHandlers
 from wan_core.api.ignored_fields import ignored_note, refuse_wrapped
 from wan_core.api.inline_pictures import submission
 from wan_core.api.keys import Keys
-from wan_core.api.refusals import CANCELLED, ERROR_TYPES, http_refusal, no_such_request, unsupported
+from wan_core.api.refusals import (
+    CANCELLED,
+    ERROR_TYPES,
+    ErrorType,
+    Fault,
+    Refusal,
+    http_refusal,
+    no_such_request,
+    unsupported,
+)
 from wan_core.api.statuses import result_response, status_response, status_text, status_word, submit_body
 from wan_core.api.uploads import UploadFolder
+from wan_core.api.webhooks import Webhooks
 from wan_core.endpoints import ENDPOINTS, Endpoint
 from wan_core.events import Job, JobOptions
+from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.rows import Webhook
 from wan_core.jobs.service import JobService, Submission
+from wan_core.schema import MAX_ADDRESS_CHARS
 from wan_core.serving import Serving
 from wan_core.settings import Settings
 
@@ -38,6 +51,13 @@ T = TypeVar("T")
 LONG_RUN_S = 280  # Node gives up on an answer after 300 s, and sends the request again
 PING_S = 15
 SHORTEST_START_S = 0.1
+NOT_ON_RUN = "A synchronous run sends no webhook: its caller waits for the result. Submit it to the queue."
+KEYED_ONLY = "This server sends webhooks for callers with an API key only; ask for the status, or follow its stream."
+NO_WEBHOOK_ADDRESS = (
+    "fal_webhook must be an http(s) address on the public internet, at port 80 or 443, of at most "
+    f"{MAX_ADDRESS_CHARS:,} characters and without a user name or password."
+)
+BAD_WEBHOOK = ErrorType("url_parsing", 422)
 
 
 class JobRoutes:
@@ -49,6 +69,7 @@ class JobRoutes:
         settings: Settings,
         keys: Keys,
         uploads: UploadFolder,
+        webhooks: Webhooks,
         options: JobOptions,
         seconds_of: Callable[[Job], float],
         enter: Callable[[Request], None],
@@ -58,6 +79,7 @@ class JobRoutes:
         self._settings = settings
         self._keys = keys
         self._uploads = uploads
+        self._webhooks = webhooks
         self._options = options
         self._seconds_of = seconds_of
         self._enter = enter
@@ -85,6 +107,8 @@ class JobRoutes:
     async def submit(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and say where it can be followed."""
         record = await self._accept(endpoint, request)
+        if "fal_webhook" in request.query_params:
+            await asyncio.to_thread(self._webhooks.follow, record.job.id)
         return self._submit_response(record, request)
 
     async def run(self, endpoint: Endpoint, request: Request) -> Response:
@@ -138,7 +162,7 @@ class JobRoutes:
     async def _accept(self, endpoint: Endpoint, request: Request, *, stays: bool = False) -> JobRecord:
         """`stays`: the caller waits for the result, so there is no job for one who has left."""
         client = self._keys.client(request)
-        _refuse_webhook(request.query_params)
+        webhook = self._webhook(request, client, stays=stays)
         self._refuse_long_queue(request.query_params)
         start_within_s = start_timeout(request.headers)
         serving = self._serving(endpoint)
@@ -151,12 +175,21 @@ class JobRoutes:
                 self._enter(request)
                 ignored = ignored_note(endpoint, values)
                 notes = (*serving.notes, *([ignored] if ignored else []))
-                asked = Submission(inputs, options, endpoint=endpoint, start_within_s=start_within_s, notes=notes)
+                asked = Submission(
+                    inputs,
+                    options,
+                    endpoint=endpoint,
+                    start_within_s=start_within_s,
+                    notes=notes,
+                    webhook=webhook,
+                )
                 submitting = self._jobs.submit(asked, client, place=place)
                 return await (_unless_left(submitting, request) if stays else submitting)
 
     def _submit_response(self, record: JobRecord, request: Request) -> Response:
-        return JSONResponse(submit_body(record, self._links(request)), headers={"x-fal-request-id": record.job.id})
+        told = {"gateway_request_id": record.job.id} if "fal_webhook" in request.query_params else {}
+        body = submit_body(record, self._links(request)) | told
+        return JSONResponse(body, headers={"x-fal-request-id": record.job.id})
 
     def _result(self, record: JobRecord, request: Request) -> Response:
         return result_response(record, self._links(request), self._jobs.files.clip(record.job.id))
@@ -169,6 +202,20 @@ class JobRoutes:
 
     def _links(self, request: Request) -> Links:
         return Links.of(request, self._settings)
+
+    def _webhook(self, request: Request, client: Client, *, stays: bool) -> Webhook | None:
+        """Where the end of the job is to be told. Raises Refusal."""
+        url = request.query_params.get("fal_webhook")
+        if url is None:
+            return None
+        if stays:
+            raise unsupported(NOT_ON_RUN, "query", "fal_webhook")
+        if self._keys.check(request) is None and not self._settings.listens_on_loopback:
+            raise unsupported(KEYED_ONLY, "query", "fal_webhook")
+        if not self._webhooks.accepts(url):
+            raise Refusal(Fault(BAD_WEBHOOK, NO_WEBHOOK_ADDRESS, ("query", "fal_webhook")))
+        links = self._links(request)
+        return Webhook(url, links.origin, links.queue, client.id)
 
     def _refuse_long_queue(self, query: Mapping[str, str]) -> None:
         longest = query.get("fal_max_queue_length")
@@ -267,9 +314,3 @@ def _prevent_resending(response: Response) -> Response:
 
 def _wants_logs(request: Request) -> bool:
     return request.query_params.get("logs", "").lower() in ("1", "true")
-
-
-def _refuse_webhook(query: Mapping[str, str]) -> None:
-    if "fal_webhook" in query:
-        sentence = "This server sends no webhooks; ask for the status, or follow its stream."
-        raise unsupported(sentence, "query", "fal_webhook")

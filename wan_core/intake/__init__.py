@@ -14,9 +14,11 @@ from PIL import Image
 from wan_core.intake.addresses import AddressRule, public_addresses_only
 from wan_core.intake.data_uris import Base64File, data_uri_bytes, is_data_uri
 from wan_core.intake.decoder import PICTURE_LIMITS, PictureLimits
-from wan_core.intake.download import Fetcher, FetchLimits, Resolver
+from wan_core.intake.download import Fetcher
 from wan_core.intake.formats import SUPPORTED_FORMATS
 from wan_core.intake.images import decode
+from wan_core.intake.outgoing import FetchLimits, Resolver
+from wan_core.intake.posting import Poster, Unreachable
 from wan_core.intake.refusals import Refused, reported_at
 from wan_core.intake.storing import stored, unnamed_file
 from wan_core.intake.uploads import open_regular, uploaded
@@ -29,8 +31,10 @@ __all__ = [
     "Fetcher",
     "Local",
     "PictureLimits",
+    "Poster",
     "Refused",
     "Resolver",
+    "Unreachable",
     "public_addresses_only",
     "read",
     "reported_at",

@@ -38,6 +38,13 @@ INSERT OR IGNORE INTO job_pictures SELECT {job}.id, files.value
 FROM json_each(CASE WHEN json_valid({job}.job) THEN {job}.job ELSE '{{}}' END, '$.files') AS files
 """
 
+WEBHOOKS = """
+CREATE TABLE webhooks (
+    job_id TEXT PRIMARY KEY, url TEXT NOT NULL, origin TEXT NOT NULL, queue TEXT NOT NULL, user TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, due_at REAL NOT NULL, body TEXT
+) STRICT
+"""
+
 
 def _create_jobs(db: sqlite3.Connection) -> None:
     db.execute(JOBS)
@@ -98,12 +105,17 @@ def _index_ended_jobs(db: sqlite3.Connection) -> None:
     db.execute(f"CREATE TRIGGER forget_pictures AFTER DELETE ON jobs BEGIN {forget}; END")
 
 
+def _add_webhooks(db: sqlite3.Connection) -> None:
+    db.execute(WEBHOOKS)
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_jobs,
     _move_spending,
     _name_files_by_id,
     _add_unreadable_jobs,
     _index_ended_jobs,
+    _add_webhooks,
 )
 
 

@@ -43,6 +43,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """Where the end of a job is told.
+
+    `origin`, `queue`: the addresses of this server, as the caller knows it. `user`: the caller, as a hash.
+    """
+
+    url: str
+    origin: str
+    queue: str
+    user: str
+
+
+@dataclass(frozen=True)
 class NewJob:
     """`owner_pays`: use the owner's key if the job runs on fal."""
 
@@ -51,6 +64,7 @@ class NewJob:
     pool: str
     start_within_s: float | None = None
     owner_pays: bool = False
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -33,10 +34,11 @@ from wan_core.jobs.leftovers import may_have_frames
 from wan_core.jobs.limits import Client
 from wan_core.jobs.places import Place, Places
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.rows import NewJob, Row
+from wan_core.jobs.rows import NewJob, Row, Webhook
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
 from wan_core.jobs.stored_png import write_png
+from wan_core.jobs.webhooks import WebhookStore
 from wan_core.pricing import dollars_on_fal
 from wan_core.schema import MAX_SEED, ImageToVideoInput
 from wan_core.settings import Limits
@@ -62,7 +64,7 @@ class Submission:
     """`uploads`: files of picture fields that the page already received.
 
     A job not started within `start_within_s` fails with `request_timeout`. In a group, `position` is its place and
-    `reuses` the index of the submission whose raw frames it takes. `notes` go with its result.
+    `reuses` the index of the submission whose raw frames it takes. `notes` go with its result; `webhook` is told of it.
     """
 
     inputs: ImageToVideoInput
@@ -73,6 +75,7 @@ class Submission:
     position: int | None = None
     reuses: int | None = None
     notes: tuple[str, ...] = ()
+    webhook: Webhook | None = None
 
     def picture_sources(self) -> dict[str, str | Path]:
         named = {name: self.uploads.get(name) or getattr(self.inputs, name) for name in self.endpoint.picture_fields}
@@ -113,6 +116,7 @@ class JobService:
         keys: FalKeys | None = None,
     ) -> None:
         self.files = files
+        self.webhooks = WebhookStore(store)
         self._store = store
         self._runner = runner
         self._limits = limits
@@ -170,9 +174,8 @@ class JobService:
                 if source not in pictures:
                     pictures[source] = await self._store_picture(source, field)
             jobs = [_job(submission, pictures) for submission in submissions]
-            limits = [submission.start_within_s for submission in submissions]
             if group is None:
-                return await self._in_thread(self._queue, jobs, client, place, fal_key, limits)
+                return await self._in_thread(self._queue, jobs, client, place, fal_key, submissions)
             jobs = _grouped(jobs, submissions, group)
             return await self._in_thread(self._queue_missing, jobs, submissions, client, place, fal_key)
 
@@ -203,7 +206,7 @@ class JobService:
 
         jobs = [renamed(record.job) for record in records]
         with self.reserve(client) as place:
-            return self._queue(jobs, client, place, None, [None] * len(jobs))
+            return self._queue(jobs, client, place)
 
     def make_with(self, record: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
         """Queue a job with the picture and settings of `record`, but for `changes`.
@@ -351,14 +354,21 @@ class JobService:
         client: Client,
         place: Place,
         fal_key: SecretStr | None = None,
-        start_within_s: Sequence[float | None] = (None,),
+        submissions: Sequence[Submission] = (),
     ) -> list[JobRecord]:
-        """Store and queue all or none, in their place."""
+        """Store and queue all or none, in their place; `submissions`: where they came from, if each has one."""
         place.job_ids.update(job.id for job in jobs)
         context = contextvars.copy_context()
         new = [
-            NewJob(job, client.id, self._pool(job.options), limit, job.options.where != "local" and fal_key is None)
-            for job, limit in zip(jobs, start_within_s, strict=True)
+            NewJob(
+                job,
+                client.id,
+                self._pool(job.options),
+                start_within_s=asked.start_within_s if asked else None,
+                owner_pays=job.options.where != "local" and fal_key is None,
+                webhook=asked.webhook if asked else None,
+            )
+            for job, asked in zip_longest(jobs, submissions)
         ]
         try:
             rows = self._store.add(*new)
@@ -395,7 +405,7 @@ class JobService:
 
         settled = [replace(job, frames_of=source_of(each)) for job, each in zip(jobs, submissions, strict=True)]
         missing = [job for job, record in zip(settled, present, strict=True) if record is None]
-        queued = iter(self._queue(missing, client, place, fal_key, [None] * len(missing)) if missing else [])
+        queued = iter(self._queue(missing, client, place, fal_key) if missing else [])
         return [record or next(queued) for record in present]
 
     def _frames_from(self, taken: JobRecord | None, source: Job) -> str | None:

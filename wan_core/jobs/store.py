@@ -20,6 +20,7 @@ from wan_core.errors import BackendError
 from wan_core.events import JOB, OUTCOME, Finished, Outcome, Status, Stopped
 from wan_core.jobs.migrations import MIGRATIONS, SPENDING, migrate, version
 from wan_core.jobs.rows import EndedJob, LogLine, NewJob, Row, logs_text, queued_row, read_row
+from wan_core.jobs.webhooks import add_webhooks, drop_webhooks_without_body
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class JobStore:
         """Add all or none."""
         created_at = self._now()
         rows = [queued_row(new, created_at) for new in jobs]
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany(
                 "INSERT INTO jobs (id, job, client, pool, status, created_at, start_by, owner_pays) "
                 "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?)",
@@ -118,11 +119,12 @@ class JobStore:
                     for new, row in zip(jobs, rows, strict=True)
                 ],
             )
+            add_webhooks(db, jobs, created_at)
         return rows
 
     def claim(self, job_id: str) -> int | None:
         """Return the attempt's number, or `None` if the job is not queued."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             found = db.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, started_at = ? "
                 "WHERE id = ? AND status = 'queued' RETURNING attempts",
@@ -131,19 +133,19 @@ class JobStore:
         return found["attempts"] if found else None
 
     def requeue(self, job_id: str, pool: str) -> None:
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued', pool = ? WHERE id = ?", (pool, job_id))
 
     def give_back(self, job_id: str) -> None:
         """Queue for the next start; do not count this attempt."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued', attempts = attempts - 1 WHERE id = ?", (job_id,))
 
     def finish(self, job_id: str, outcome: Outcome, logs: list[LogLine]) -> bool:
         """Return `False` if it had already ended."""
         status: Status = "done" if isinstance(outcome, Finished) else "failed"
         status = "cancelled" if isinstance(outcome, Stopped) else status
-        with self._transaction() as db:
+        with self.transaction() as db:
             changed = db.execute(
                 "UPDATE jobs SET status = ?, finished_at = ?, outcome = ?, logs = ? "
                 "WHERE id = ? AND status IN ('queued', 'running')",
@@ -167,43 +169,44 @@ class JobStore:
         )
 
     def ids(self) -> set[str]:
-        return {row["id"] for row in self._read("SELECT id FROM jobs")}
+        return {row["id"] for row in self.read("SELECT id FROM jobs")}
 
     def picture_ids(self) -> set[str]:
-        return {row["picture"] for row in self._read("SELECT picture FROM job_pictures")}
+        return {row["picture"] for row in self.read("SELECT picture FROM job_pictures")}
 
     def ended(self) -> list[EndedJob]:
         """Oldest first."""
-        found = self._read("SELECT id, finished_at FROM jobs WHERE status IN (?, ?, ?) ORDER BY finished_at", *OVER)
+        found = self.read("SELECT id, finished_at FROM jobs WHERE status IN (?, ?, ?) ORDER BY finished_at", *OVER)
         return [EndedJob(row["id"], row["finished_at"] or 0) for row in found]
 
     def unused_pictures(self, job_id: str) -> list[str]:
         """Ids of the job's pictures that no job needs which has a clip or will have one."""
-        return [row["picture"] for row in self._read(UNUSED_PICTURES, job_id, job_id)]
+        return [row["picture"] for row in self.read(UNUSED_PICTURES, job_id, job_id)]
 
     def own_pictures(self, job_id: str) -> list[str]:
         """Ids of the job's pictures that no other job shares."""
-        return [row["picture"] for row in self._read(OWN_PICTURES, job_id, job_id)]
+        return [row["picture"] for row in self.read(OWN_PICTURES, job_id, job_id)]
 
     def last_starts(self, most: int) -> dict[tuple[str, str], float]:
         """(pool, client) → when a job of theirs last began, in Unix seconds, by the last `most` starts."""
-        found = self._read(LAST_STARTS, most)
+        found = self.read(LAST_STARTS, most)
         return {(row["pool"], row["client"]): row["started_at"] for row in found}
 
     def set_aside_since(self, within_s: float) -> set[str]:
         """Ids of jobs set aside in the last `within_s` seconds: their files must stay."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             found = db.execute("SELECT id FROM unreadable_jobs WHERE at > ?", (self._now() - within_s,)).fetchall()
         return {row["id"] for row in found}
 
     def release_orphans(self) -> None:
         """Call at start: requeues what a dead process was running."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued' WHERE status = 'running'")
 
     def remove(self, *job_ids: str) -> None:
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in job_ids])
+            drop_webhooks_without_body(db, job_ids)
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
         """Sync fal's handle to disk before returning."""
@@ -216,31 +219,31 @@ class JobStore:
                 self._db.execute("PRAGMA synchronous = NORMAL")
 
     def forget_remote(self, job_id: str) -> None:
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE jobs SET remote = NULL WHERE id = ?", (job_id,))
 
     def remote(self, job_id: str) -> dict[str, str] | None:
-        with self._transaction() as db:
+        with self.transaction() as db:
             found = db.execute("SELECT remote FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return json.loads(found["remote"]) if found and found["remote"] else None
 
     def owner_pays(self, job_id: str) -> bool:
-        with self._transaction() as db:
+        with self.transaction() as db:
             found = db.execute("SELECT owner_pays FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return bool(found and found["owner_pays"])
 
     def client_of(self, job_id: str) -> str:
-        with self._transaction() as db:
+        with self.transaction() as db:
             return str(db.execute("SELECT client FROM jobs WHERE id = ?", (job_id,)).fetchone()["client"])
 
     def unfinished_ids(self) -> set[str]:
-        with self._transaction() as db:
+        with self.transaction() as db:
             found = db.execute("SELECT id FROM jobs WHERE status IN ('queued', 'running')").fetchall()
         return {row["id"] for row in found}
 
     def note_spending(self, job_id: str, client: str, dollars: float) -> None:
         """Counts once per job; outlives the job's row."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO fal.spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
                 (job_id, client, dollars, self._now()),
@@ -248,7 +251,7 @@ class JobStore:
 
     def forget_spending(self, *job_ids: str) -> None:
         """For jobs that were not accepted after all."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("DELETE FROM fal.spending WHERE job_id = ?", [(job_id,) for job_id in job_ids])
 
     def spending(self, client: str, within_s: float, *, without: str = "") -> Spending:
@@ -257,26 +260,26 @@ class JobStore:
         Jobs that ended before fal took them do not count.
         """
         facts = {"client": client, "since": self._now() - within_s, "job_id": without}
-        with self._transaction() as db:
+        with self.transaction() as db:
             return Spending(**db.execute(SPENT, facts).fetchone())
 
     def _readable(self, query: str, *values: object) -> list[Row]:
         rows = []
-        for each in self._read(query, *values):
+        for each in self.read(query, *values):
             try:
                 rows.append(read_row(each))
             except (ValueError, TypeError) as error:
                 self._set_aside(each, error)
         return rows
 
-    def _read(self, query: str, *values: object) -> list[sqlite3.Row]:
+    def read(self, query: str, *values: object) -> list[sqlite3.Row]:
         """On a connection of its own: nobody who reads waits for a write to reach the disk."""
         with self._storage_errors(), self._reading:
             return self._reader.execute(query, values).fetchall()
 
     def _set_aside(self, found: sqlite3.Row, error: Exception) -> None:
         log.error("job %s cannot be read and is set aside: %s", found["id"], type(error).__name__)
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO unreadable_jobs (id, row, reason, at) VALUES (?, ?, ?, ?)",
                 (found["id"], json.dumps(dict(found)), str(error), self._now()),
@@ -284,7 +287,8 @@ class JobStore:
             db.execute("DELETE FROM jobs WHERE id = ?", (found["id"],))
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """For the tables beside the jobs' too. May raise BackendError."""
         self._refuse_if_gone()
         with self._storage_errors(), self._mutex, self._db:
             yield self._db
