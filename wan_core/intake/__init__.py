@@ -1,4 +1,4 @@
-"""The gate for everything untrusted: `read` returns a picture, `Fetcher` downloads a file from a stranger's address.
+"""The gate for everything untrusted: `read` a picture, or download a file with `Fetcher`.
 
 Knows nothing of jobs, pages, settings or models.
 """
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Local = Callable[[str], Path | None]
-"""Maps a URL of this server's own upload or result to its file, any other URL to None."""
+"""URL of this server's own upload or result → its file; None for others."""
 
 T = TypeVar("T")
 
@@ -56,12 +56,11 @@ async def read(
     uploads: Path | None = None,
     limits: PictureLimits = PICTURE_LIMITS,
 ) -> T:
-    """Return what `use` makes, in a thread, of one upright 8-bit RGB picture: first frame, EXIF turn applied,
-    transparency on white, no metadata. Two decoded pictures are in memory at most.
+    """What `use` makes, in a thread, of one upright 8-bit RGB picture: first frame, transparency on white, no metadata.
 
-    `source`: an http(s) URL, a data URI, or a `Path` to a regular file under `uploads`; a `str` is never a path. URLs
-    that `local` knows are read from disk. Pictures above `limits.kept_pixels` are scaled down. Raises InputError at
-    `field`, or BackendError `storage_full`.
+    `source`: an http(s) URL, a data URI, or a `Path` to a regular file under `uploads`; a `str` is never a path.
+    Pictures above `limits.kept_pixels` are scaled down. Two decoded pictures are in memory at most. Raises InputError
+    at `field`, or BackendError `storage_full`.
     """
     with reported_at(field):
         file = await _opened(source, field, fetch, local, uploads, limits.max_bytes)
@@ -89,7 +88,7 @@ def _own(path: Path, uploads: Path | None) -> Path:
 
 
 async def _fetched(url: str, field: str, fetch: Fetcher, max_bytes: int) -> IO[bytes]:
-    """To an unlinked file: 25 MB from a stranger stay out of memory."""
+    """To an unlinked file, so that 25 MB stay out of memory."""
     with ExitStack() as closing:
         file = closing.enter_context(unnamed_file())
         await fetch.fetch(url, file, max_bytes=max_bytes, accept=", ".join(SUPPORTED_FORMATS), field=field)

@@ -1,7 +1,7 @@
 """Which IP addresses are on the public internet. No names, no sockets.
 
 The lists are written out because `ipaddress.is_global` differs between Python releases; both must agree. Sources:
-IANA's special-purpose registries (IPv4, IPv6); RFC 6052 (NAT64), RFC 4380 (Teredo), RFC 3056 (6to4).
+IANA's special-purpose registries; RFC 6052 (NAT64), RFC 4380 (Teredo), RFC 3056 (6to4).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _CLOSED_V4 = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",  # carrier-grade NAT; a cloud keeps its metadata service here
             "127.0.0.0/8",
-            "168.63.129.16/32",  # a cloud's host service on an address that is otherwise public
+            "168.63.129.16/32",  # a cloud's host service on a public address
             "169.254.0.0/16",
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -33,14 +33,14 @@ _CLOSED_V4 = tuple(
         ),
     )
 )
-_OPEN_V6 = IPv6Network("2000::/3")  # the only block that IANA has opened for unicast
+_OPEN_V6 = IPv6Network("2000::/3")  # the only block open for unicast
 _CLOSED_V6 = tuple(
     map(
         IPv6Network,
         (
             "2001::/23",  # protocol assignments, Teredo among them
             "2001:db8::/32",
-            "2002::/16",  # 6to4: a retired tunnel that can end at any IPv4 address
+            "2002::/16",  # 6to4: can end at any IPv4 address
             "3fff::/20",
         ),
     )
@@ -49,7 +49,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def public_addresses_only(address: Address) -> bool:
-    """True if `address` is public. The IPv4 inside a mapped or NAT64 address decides; other tunnels are not public."""
+    """The IPv4 inside a mapped or NAT64 address decides; other tunnels are not public."""
     carried = _carried(address)
     if isinstance(carried, IPv4Address):
         return carried.is_global and not any(carried in network for network in _CLOSED_V4)
@@ -59,7 +59,6 @@ def public_addresses_only(address: Address) -> bool:
 
 
 def _carried(address: Address) -> Address:
-    """Unwrap an IPv4-mapped or NAT64 address."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

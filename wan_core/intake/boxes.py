@@ -1,7 +1,4 @@
-"""Colours that an AVIF or HEIC names by number; Pillow and libheif do not report them.
-
-Reads the file's boxes (ISO/IEC 14496-12), decodes nothing.
-"""
+"""Colours that an AVIF or HEIC names by number (ISO/IEC 14496-12): Pillow and libheif do not report them."""
 
 import struct
 
@@ -11,7 +8,7 @@ _NCLX = b"colrnclx"
 
 
 def named_colours(content: bytes) -> Cicp | None:
-    """Primaries and transfer from the first nclx `colr` box; None without one."""
+    """From the first nclx `colr` box; None without one."""
     meta = _box(content, b"meta")
     at = meta.find(_NCLX)
     if at < 0 or at + len(_NCLX) + 4 > len(meta):

@@ -1,6 +1,6 @@
-"""A file's declared colours → sRGB, as browsers show it. littlecms converts.
+"""A file's declared colours → sRGB, as browsers show it.
 
-Damaged, unknown or unsuitable declarations are skipped. Profiles are judged by their effect, never by name.
+Unusable declarations are skipped. Profiles are judged by their effect, never by name.
 """
 
 from collections.abc import Callable, Iterable
@@ -59,7 +59,7 @@ _PRIMARIES: Final[dict[int, Chromaticities]] = {  # H.273, table 2
     12: (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
     22: (0.3127, 0.329, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
 }
-_VIDEO: Final[Curve] = (0, (2.4,))  # a camera's curve is shown with a screen's (BT.1886), as Chromium does
+_VIDEO: Final[Curve] = (0, (2.4,))  # a camera's curve is shown with BT.1886, as in Chromium
 _TRANSFERS: Final[dict[int, Curve]] = {  # H.273, table 3
     1: _VIDEO,
     4: (0, (2.2,)),
@@ -74,11 +74,11 @@ _TRANSFERS: Final[dict[int, Curve]] = {  # H.273, table 3
     17: (1, (2.6, (52.37 / 48) ** (1 / 2.6), 0.0)),
 }
 _MODES: Final = {"GRAY": ("L",), "RGB": ("RGB", "L"), "CMYK": ("CMYK",)}
-_NEAR_SRGB: Final = 0.05  # a gAMA without cHRM within 5 % of 1/2.2 means sRGB: libpng's threshold, and Chromium's
+_NEAR_SRGB: Final = 0.05  # from 1/2.2: without cHRM it means sRGB (libpng, Chromium)
 
 
 def in_srgb(picture: Image.Image, declarations: Iterable[Declaration]) -> Image.Image:
-    """`picture` (L, RGB or CMYK) → 8-bit sRGB (L or RGB) by the first usable declaration."""
+    """L, RGB or CMYK → 8-bit sRGB (L or RGB) by the first usable declaration."""
     for declaration in declarations:
         try:
             convert = _conversion(declaration, picture.mode)
@@ -115,7 +115,7 @@ def _as_it_is(picture: Image.Image) -> Image.Image:
 
 
 def _by_profile(profile: bytes, mode: str) -> _Conversion:
-    """Do nothing if `profile` changes no colour."""
+    """Changes nothing if `profile` changes no colour."""
     into = "RGB" if mode == "L" and colour_space(profile) == "RGB" else mode
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(BytesIO(profile)),
@@ -141,5 +141,5 @@ def _colours(mode: str) -> Image.Image:
 
 
 def _same(one: Image.Image, other: Image.Image) -> bool:
-    """Allow two levels: littlecms rounds, and editions of sRGB differ."""
+    """Within two levels: littlecms rounds, and editions of sRGB differ."""
     return max(ImageChops.difference(one, other).tobytes()) <= 2

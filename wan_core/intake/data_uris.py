@@ -1,6 +1,6 @@
 """Pictures inside the request: `data:image/png;base64,…`.
 
-Follows browsers (WHATWG Fetch, "data: URL processor"; Infra, "forgiving-base64 decode"). The label is not trusted.
+As in browsers (WHATWG Fetch, "data: URL processor"; Infra, "forgiving-base64 decode"). The label is not trusted.
 """
 
 import binascii
@@ -19,12 +19,12 @@ _ALPHABET: Final = (string.ascii_letters + string.digits + "+/").encode()
 
 
 def is_data_uri(source: str) -> bool:
-    """Check the scheme only; the rest may be malformed."""
+    """By the scheme alone."""
     return source[:5].lower() == "data:"
 
 
 def data_uri_bytes(source: str, max_bytes: int) -> bytes:
-    """Decode a data URI, after checking its length. Raises Refused."""
+    """Checks the length before decoding. Raises Refused."""
     label, comma, body = source.partition("#")[0][5:].partition(",")
     if not comma:
         raise Refused("image_load_error", "A data URI needs a comma between its label and the picture.")
@@ -46,7 +46,7 @@ def _unescaped(body: str) -> bytes:
 
 
 def _decoded(encoded: bytes) -> bytes:
-    """Accept missing padding; ignore half a byte at the end, as browsers do."""
+    """Padding may be missing; half a byte at the end is ignored, as in browsers."""
     if len(encoded) % 4 == 0:
         encoded = encoded.removesuffix(b"=").removesuffix(b"=")
     if len(encoded) % 4 == 1 or encoded.translate(None, _ALPHABET):
@@ -61,23 +61,23 @@ def _checked(content: bytes, max_bytes: int) -> bytes:
 
 
 class Base64File:
-    """Writes what base64 in pieces says into `file`, by the rules of `data_uri_bytes`."""
+    """Decodes base64 in pieces into `file`, by the rules of `data_uri_bytes`."""
 
     def __init__(self, file: IO[bytes], max_bytes: int) -> None:
         self._file, self._max_bytes = file, max_bytes
         self._rest, self._size = b"", 0
 
     def write(self, piece: bytes) -> None:
-        """Raises Refused for what is no base64 or too long, BackendError `storage_full`."""
+        """Raises Refused (no base64, or too long), BackendError `storage_full`."""
         piece = self._rest + piece.translate(None, _BLANKS)
-        whole = max(0, (len(piece) - 1) // 4 * 4)  # the last four characters wait: they may hold the padding
+        whole = max(0, (len(piece) - 1) // 4 * 4)  # the last four may hold the padding
         if piece[:whole].translate(None, _ALPHABET):
             raise _no_base64()
         self._rest = piece[whole:]
         self._store(binascii.a2b_base64(piece[:whole]))
 
     def finish(self) -> None:
-        """Write the last characters. Raises as `write` does."""
+        """Raises as `write` does."""
         self._store(_decoded(self._rest))
 
     def _store(self, content: bytes) -> None:

@@ -1,9 +1,7 @@
 """Child process: one untrusted file on stdin → upright RGB pixels on stdout (both regular files).
 
 `forking.py` runs `main` in an isolated Python. Imports only the standard library, Pillow, pillow-heif and siblings.
-`lock` forbids opening files and sockets and bounds memory and time. Output: a line `word width height`, then
-width·height·3 bytes after the word `picture`. A child that dies means "damaged". `jpeg.py` and `png.py` remove metadata
-before a decoder sees it.
+Output: a line `word width height`, and after `picture` width·height·3 bytes. A child that dies means "damaged".
 """
 
 import json
@@ -17,7 +15,7 @@ from io import BytesIO
 from math import ceil
 from typing import Final
 
-# Every module that decoding can ask for is loaded here or in `opener`: after `lock` nothing can be opened.
+# Load here or in `opener` all that decoding needs: after `lock` nothing can be opened.
 from PIL import Image, ImageChops, ImageFile, ImagePalette  # noqa: F401
 
 from wan_core.intake.boxes import named_colours
@@ -27,7 +25,7 @@ from wan_core.intake.jpeg import read_jpeg
 from wan_core.intake.png import read_png
 from wan_core.intake.truncation import Opener, load_rows, mended_jpeg
 
-NO_ROOM: Final = 28  # the exit status of a child whose disk is full
+NO_ROOM: Final = 28  # exit status: the disk is full
 
 _CLASSES: Final = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -51,11 +49,10 @@ _TURNS: Final = {
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """Limits of a picture and of decoding it. Sides in pixels; `max_ratio` is long : short side.
+    """Sides in pixels; `max_ratio` is long : short side.
 
-    `kept_pixels`: larger pictures are scaled down; the model's frames have at most 0.92 megapixels, and the web process
-    must not hold 160 MB per photo. JPEGs may be larger: libjpeg decodes at 1/2 to 1/8 size, and phone sensors reach
-    16,384×12,288. `max_scan_bytes` bounds libjpeg's buffer for progressive JPEGs.
+    Larger pictures are scaled down to `kept_pixels`; the frames have at most 0.92 megapixels. A JPEG may be larger,
+    because libjpeg decodes at 1/2 to 1/8 size. `max_scan_bytes`: libjpeg's buffer for progressive JPEGs.
     """
 
     max_bytes: int = 25_000_000
@@ -84,11 +81,7 @@ PICTURE_LIMITS: Final = PictureLimits()
 
 @dataclass(frozen=True)
 class Source:
-    """An opened, undecoded file and what it declares.
-
-    `key`: transparent colour at depth `bits`. `fault`: why not to decode. `reads_rows`: a cut file gives its remaining
-    rows.
-    """
+    """`key`: transparent colour at depth `bits`. `fault`: why not to decode. `reads_rows`: a cut file has rows."""
 
     content: bytes
     open_file: Opener
@@ -106,7 +99,7 @@ def main() -> None:
     limits, format = PictureLimits(**json.loads(sys.argv[1])), sys.argv[2]
     open_file = opener(format)
     lock(limits)
-    sys.stdin.buffer.seek(0)  # the parent has written the file through the same descriptor
+    sys.stdin.buffer.seek(0)  # at the end: the parent wrote through the same descriptor
     source = read_source(sys.stdin.buffer.read(), format, open_file, limits)
     size = source.picture.size
     fault = size_fault(size, limits, format) or source.fault
@@ -123,7 +116,7 @@ def main() -> None:
 
 
 def opener(format: str) -> Opener:
-    """One format, one thread, to save memory: `Image.open` would load five decoders."""
+    """One format, one thread: `Image.open` would load five decoders."""
     module, name = _CLASSES[format]
     plugin = import_module(module)
     if format == "AVIF":
@@ -136,7 +129,7 @@ def opener(format: str) -> Opener:
 
 
 def lock(limits: PictureLimits) -> None:
-    """Drop rights that decoding does not need. Memory is bounded on Linux only: macOS has no limit."""
+    """Drop rights that decoding does not need. macOS has no bound for memory."""
     bounds = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 0,
@@ -150,7 +143,6 @@ def lock(limits: PictureLimits) -> None:
 
 
 def size_fault(size: tuple[int, int], limits: PictureLimits, format: str) -> str | None:
-    """The word for what is wrong with a size in pixels, or None."""
     short, long = sorted(size)
     if short < limits.min_side:
         return "too_small"
@@ -172,8 +164,8 @@ def read_source(content: bytes, format: str, open_file: Opener, limits: PictureL
     picture = open_file(content)
     profile = picture.info.get("icc_profile")
     declarations: list[Declaration] = [Icc(profile)] if profile else []
-    turn = UPRIGHT  # browsers ignore EXIF in a WebP; libheif has turned a HEIC already
-    if format == "AVIF":  # Pillow has written the file's own turn (irot, imir) there
+    turn = UPRIGHT  # browsers ignore EXIF in a WebP; libheif has turned a HEIC
+    if format == "AVIF":  # Pillow wrote the file's own turn (irot, imir) there
         turn = orientation(picture.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     if format in ("AVIF", "HEIF"):
         named = named_colours(content)
@@ -192,7 +184,7 @@ def _jpeg_source(content: bytes, open_file: Opener, limits: PictureLimits) -> So
 
 
 def upright_rgb(source: Source, kept_pixels: int) -> Image.Image:
-    """First frame as 8-bit sRGB, EXIF turn applied, transparency on white."""
+    """First frame as 8-bit sRGB, transparency on white."""
     turn = _TURNS.get(source.orientation)
     picture = shrunk(plain(loaded(source, kept_pixels), source), kept_pixels)
     alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
@@ -203,7 +195,7 @@ def upright_rgb(source: Source, kept_pixels: int) -> Image.Image:
 
 
 def loaded(source: Source, kept_pixels: int) -> Image.Image:
-    """Decode; a large JPEG at the smallest scale that still has `kept_pixels`."""
+    """A large JPEG is decoded at the smallest scale that has `kept_pixels`."""
     picture = source.picture
     scale = (kept_pixels / (picture.width * picture.height)) ** 0.5
     if scale < 1:
@@ -218,7 +210,7 @@ def loaded(source: Source, kept_pixels: int) -> Image.Image:
 
 
 def plain(picture: Image.Image, source: Source) -> Image.Image:
-    """Convert to L, RGB or CMYK, or LA or RGBA if transparent; keep the upper 8 of 16 bits, as browsers do."""
+    """To L, RGB or CMYK, or LA or RGBA if transparent; the upper 8 of 16 bits, as in browsers."""
     low = _lower_bytes(picture, source) if source.bits == 16 and source.key else None
     if picture.mode == "I;16":
         picture = Image.frombytes("LA", picture.size, picture.tobytes()).getchannel("A")
@@ -232,11 +224,11 @@ def plain(picture: Image.Image, source: Source) -> Image.Image:
 
 
 def _lower_bytes(picture: Image.Image, source: Source) -> Image.Image:
-    """The lower 8 of 16 bits, to match a transparent colour exactly."""
+    """To match a transparent 16-bit colour exactly."""
     if picture.mode == "I;16":
         return Image.frombytes("LA", picture.size, picture.tobytes()).getchannel("L")
     again = source.open_file(source.content)
-    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # the other byte order: the other bytes
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # the other byte order
     again.load()
     return again
 

@@ -1,4 +1,4 @@
-"""Processes that have pictures decoded, each for one at a time and kept: `forking.py` in an isolated Python."""
+"""Processes that decode one picture at a time, and are kept: `forking.py` in an isolated Python."""
 
 import atexit
 import json
@@ -18,7 +18,7 @@ import PIL
 from wan_core.intake.decoder import PictureLimits
 
 _DECODER_FOLDER = Path(__file__).parent
-_PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # named, because isolated mode would miss a user's own packages
+_PILLOW_FOLDER = Path(PIL.__file__).parent.parent  # isolated mode would miss a user's own packages
 _PROGRAM: Final = """
 import socket
 import sys
@@ -32,11 +32,11 @@ from wan_core.intake.forking import serve
 serve(socket.socket(fileno=int(control)))
 """
 _ATTEMPTS: Final = 2  # one that was idle may have died
-_PATIENCE_S: Final = 10.0  # beyond the picture's deadline, which the process itself keeps
+_PATIENCE_S: Final = 10.0  # beyond the deadline, which the process itself keeps
 
 
 class LateError(Exception):
-    """The picture was not decoded in time; the process is ready for the next one."""
+    """Not decoded in time; the process is ready for the next one."""
 
 
 class DecoderProcess:
@@ -58,7 +58,7 @@ class DecoderProcess:
             )
 
     def decode(self, file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: str) -> int:
-        """The exit code of the child that read `file` and wrote `answer`. Raises LateError after `limits.wall_s`."""
+        """Exit code of the child that read `file` and wrote `answer`. Raises LateError after `limits.wall_s`."""
         self._control.settimeout(limits.wall_s + _PATIENCE_S)
         request = f"{json.dumps(asdict(limits))}\n{format}".encode()
         socket.send_fds(self._control, [request], [file.fileno(), answer.fileno()])
@@ -70,7 +70,6 @@ class DecoderProcess:
         return int(reply)
 
     def close(self) -> None:
-        """End it, with the child that it may have."""
         self._control.close()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -82,7 +81,7 @@ _mutex = threading.Lock()
 
 
 def run_decoder(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: str) -> int:
-    """As `DecoderProcess.decode`, in an idle process or a new one. Raises LateError, OSError."""
+    """As `DecoderProcess.decode`. Raises LateError, OSError."""
     for attempt in range(1, _ATTEMPTS + 1):
         process = _take()
         try:

@@ -61,7 +61,7 @@ class Fetcher:
     async def fetch_to(
         self, url: str, target: Path, *, max_bytes: int, accept: str = "*/*", field: str = "video"
     ) -> int:
-        """Like `fetch`, into the file `target`, which appears complete or not at all; its folder must exist."""
+        """Like `fetch`; `target` appears complete or not at all. Its folder must exist."""
         partial_file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with partial_file.open("xb", buffering=0) as into:

@@ -1,7 +1,4 @@
-"""Orientation from an EXIF block, the only tag that browsers use.
-
-Read by hand: Pillow's `getexif` also accepts XMP and values of other types.
-"""
+"""Orientation from an EXIF block. Read by hand: Pillow's `getexif` also accepts XMP and values of other types."""
 
 import struct
 from typing import Final
@@ -12,9 +9,9 @@ _SHORT: Final = 3
 
 
 def orientation(tiff: bytes) -> int:
-    """Orientation 1 to 8 from the first directory of `tiff`; 1 if missing or damaged.
+    """1 to 8, from the first directory; 1 if missing or damaged.
 
-    As in Chromium, only a single unsigned short counts (EXIF 2.3, 4.6.4 A).
+    Only a single unsigned short counts, as in Chromium (EXIF 2.3, 4.6.4 A).
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None:

@@ -1,7 +1,7 @@
 """Child process: forks a child for each picture, which decodes it and ends.
 
-It never looks at a picture itself, so each child begins as clean as a fresh interpreter, without the 60 ms that one
-takes to start. `decoding.py` starts it and speaks with it. Imports only the standard library and `decoder`.
+Never looks at a picture itself, so each child begins clean, without the 60 ms of a fresh interpreter. Imports only the
+standard library and `decoder`.
 """
 
 import json
@@ -13,15 +13,15 @@ from typing import NoReturn
 
 from wan_core.intake import decoder
 
-PRELOADED = ("JPEG", "PNG", "WEBP")  # the others' libraries are large, and a child loads them when it needs them
+PRELOADED = ("JPEG", "PNG", "WEBP")  # the others' libraries are large
 REQUEST_BYTES = 4096
 
 
 def serve(control: socket.socket) -> None:
-    """Decode one picture after another until the other side hangs up.
+    """Decode until the other side hangs up.
 
-    A request: the limits as JSON, a line break, Pillow's format name; with two files, the picture and the answer. The
-    reply, a line: the child's exit code, negative for a signal, or `late` if it was ended at its deadline.
+    Request: the limits as JSON, a line break, Pillow's format name; with two files, picture and answer. Reply, a line:
+    the child's exit code, negative for a signal, or `late`.
     """
     for format in PRELOADED:
         decoder.opener(format)
@@ -40,13 +40,12 @@ def serve(control: socket.socket) -> None:
 
 
 def _wait_for(child: int, wall_s: float) -> bytes:
-    """The reply, once the child has ended."""
     is_late = False
 
     def end_it(*_: object) -> None:
         nonlocal is_late
         is_late = True
-        os.kill(child, signal.SIGKILL)  # there is a child as long as nobody has waited for it
+        os.kill(child, signal.SIGKILL)  # exists as long as nobody has waited for it
 
     signal.signal(signal.SIGALRM, end_it)
     signal.setitimer(signal.ITIMER_REAL, wall_s)
@@ -57,7 +56,7 @@ def _wait_for(child: int, wall_s: float) -> bytes:
 
 
 def _decode(limits: str, format: str, picture: int, answer: int) -> NoReturn:
-    """`decoder.main` on the two files, as its stdin and stdout."""
+    """`decoder.main` on two files as stdin and stdout."""
     code = 1
     try:
         for file, standard in ((picture, 0), (answer, 1)):

@@ -1,7 +1,4 @@
-"""Identify a file by its first bytes alone: no name, media type or decoder.
-
-`FORMATS` is the only list of accepted formats; page, API and download follow it.
-"""
+"""Identify a file by its first bytes alone: no name, media type or decoder. `FORMATS` is the only list."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -50,7 +47,7 @@ _OTHERS = (
 
 
 def check_format(head: bytes) -> Format:
-    """`head`: the first `HEAD_BYTES`. Raises Refused if it is none of `FORMATS`."""
+    """`head`: the first `HEAD_BYTES`. Raises Refused."""
     if not head:
         raise Refused("image_load_error", "The file is empty. Choose it again.")
     format = _format(head)

@@ -1,7 +1,7 @@
 """PQ and HLG → sRGB, as Chromium 156 maps them (measured; within 3 of 255 levels).
 
-BT.2100 gives light from code values. 203 cd/m² (BT.2408) becomes half of the screen's maximum; brighter light is
-compressed up to 1,000 cd/m² by its strongest BT.2020 component.
+BT.2100 light; 203 cd/m² (BT.2408) becomes half of the screen's maximum, brighter light is compressed up to 1,000 cd/m²
+by its strongest BT.2020 component.
 """
 
 import math
@@ -33,7 +33,7 @@ _BT709: Final = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 
 
 def hdr_table(chromaticities: Chromaticities, transfer: int) -> ImageFilter.Color3DLUT:
-    """Filter for RGB pictures: PQ (transfer 16) or HLG (18) with these primaries → sRGB."""
+    """Filter for RGB: PQ (transfer 16) or HLG (18) with these primaries → sRGB."""
     own = rgb_to_xyz(chromaticities)
     to_bt2020 = product(inverse(rgb_to_xyz(_BT2020)), own)
     to_bt709 = product(inverse(rgb_to_xyz(_BT709)), rgb_to_xyz(_BT2020))
@@ -43,7 +43,7 @@ def hdr_table(chromaticities: Chromaticities, transfer: int) -> ImageFilter.Colo
 
     def shown(red: float, green: float, blue: float) -> tuple[float, float, float]:
         colour = light[red], light[green], light[blue]
-        if transfer == 18:  # the display's own gamma: BT.2100, table 5, at 1,000 cd/m²
+        if transfer == 18:  # BT.2100, table 5, at 1,000 cd/m²
             gain = max(sum(x * y for x, y in zip(luma, colour, strict=True)), 0.0) ** 0.2 * _PEAK
             colour = colour[0] * gain, colour[1] * gain, colour[2] * gain
         wide = applied(to_bt2020, colour)

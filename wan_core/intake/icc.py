@@ -19,12 +19,12 @@ _BRADFORD: Final[_Matrix] = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367
 
 
 def colour_space(profile: bytes) -> str:
-    """Input colour space: `RGB`, `GRAY`, `CMYK`, …"""
+    """`RGB`, `GRAY`, `CMYK`, …"""
     return profile[16:20].decode("latin-1").strip()
 
 
 def matrix_profile(chromaticities: Chromaticities, curve: Curve) -> bytes:
-    """RGB with one curve. Raises ValueError if the primaries span no colours."""
+    """One curve for all. Raises ValueError if the primaries span no colours."""
     red, green, blue = zip(*_to_d50(rgb_to_xyz(chromaticities), chromaticities), strict=True)
     encoded = b"para\0\0\0\0" + struct.pack(">HH", curve[0], 0) + _fixed(curve[1])
     return _profile(
@@ -77,7 +77,7 @@ def product(left: _Matrix, right: _Matrix) -> _Matrix:
 
 
 def _to_d50(matrix: _Matrix, chromaticities: Chromaticities) -> _Matrix:
-    """Adapt to the profile's white by Bradford (ICC.1, annex E)."""
+    """By Bradford (ICC.1, annex E)."""
     x, y = chromaticities[:2]
     seen = applied(_BRADFORD, (x / y, 1.0, (1 - x - y) / y))
     wanted = applied(_BRADFORD, _D50)

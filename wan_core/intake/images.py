@@ -1,7 +1,7 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two child processes (`decoder.py`) decode at a time, each one picture, and then end; their answers are checked,
-and used where they were made, so that no more than two decoded pictures are ever in memory. The event loop never waits.
+At most two child processes (`decoder.py`) decode at a time. Their answers are checked, and used where they were made:
+no more than two decoded pictures are in memory.
 """
 
 import asyncio
@@ -34,17 +34,17 @@ def _decoders() -> ThreadPoolExecutor:
 async def decode(file: IO[bytes], use: Callable[[Image.Image], T], limits: PictureLimits = PICTURE_LIMITS) -> T:
     """Decode and close `file`; return what `use` makes of the picture, in the decoder's thread.
 
-    Waits for a free decoder. Raises Refused, BackendError, and what `use` raises.
+    Raises Refused, BackendError, and what `use` raises.
     """
     work = _decoders().submit(lambda: use(decode_now(file, limits)))
     try:
         return await asyncio.wrap_future(work)
-    finally:  # a cancelled visitor leaves at once; the file stays open until its decoder is done with it
+    finally:  # a cancelled visitor leaves at once; the decoder still needs the file
         work.add_done_callback(lambda _: file.close())
 
 
 def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
-    """Blocking `decode`; `file` stays open and must be a real file: the child reads its descriptor."""
+    """Blocking. `file` stays open and must be a real one: the child reads its descriptor."""
     file.flush()
     format = check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
     with unnamed_file(buffering=-1) as answer:
@@ -68,7 +68,7 @@ def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format
 
 
 def _judged_size(line: bytes, limits: PictureLimits, format: Format) -> tuple[int, int]:
-    """Raises the Refused that the child's first line stands for."""
+    """Raises Refused, by the child's first line."""
     answer = _ANSWER.fullmatch(line)
     if answer is None:
         raise _damaged(limits, (0, 0), format)
@@ -79,7 +79,7 @@ def _judged_size(line: bytes, limits: PictureLimits, format: Format) -> tuple[in
 
 
 def _picture(pixels: IO[bytes], size: tuple[int, int]) -> Image.Image:
-    """In strips: the pixels are never in memory twice."""
+    """In strips, so that the pixels are never in memory twice."""
     width, height = size
     picture = Image.new("RGB", size)
     for top in range(0, height, _STRIP_ROWS):
@@ -137,7 +137,7 @@ def _too_many_scans(limits: PictureLimits, size: tuple[int, int], format: Format
 
 
 def _too_narrow(limits: PictureLimits, size: tuple[int, int], format: Format) -> Refused:
-    """fal has no error for a shape: report the short side as too small."""
+    """fal has no error for a shape: the short side is too small."""
     least = -(-max(size) // limits.max_ratio)
     return Refused(
         "image_too_small",

@@ -1,7 +1,6 @@
 """What a JPEG declares, and the JPEG without metadata.
 
-Walks the markers (ITU-T T.81, annex B), decodes nothing. Phones omit the end marker and downloads lose bytes: this
-reports what is missing, `decoder.py` judges it.
+Walks the markers (ITU-T T.81, annex B), decodes nothing. Reports what is missing; `decoder.py` judges it.
 """
 
 import re
@@ -17,7 +16,7 @@ END: Final = b"\xff\xd9"
 _SOS: Final = 0xDA
 _APP1: Final = 0xE1
 _APP2: Final = 0xE2
-_TABLES: Final = {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}  # DHT, DAC, DQT, DRI; JFIF and Adobe tell the colour model
+_TABLES: Final = {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}  # JFIF and Adobe tell the colour model
 _FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE: Final = {0xC2, 0xC6, 0xCA, 0xCE}
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
@@ -31,8 +30,7 @@ _BYTES_PER_COEFFICIENT: Final = 2  # libjpeg's JCOEF
 class Jpeg:
     """`content` ends with the last marker or byte of the picture; `whole` if that is the end marker.
 
-    `scanned`: every coefficient has its last bit in a scan that has begun (matters with several `scans`).
-    `buffer_bytes`: what libjpeg keeps in memory for several scans.
+    `scanned`: every coefficient has its last bit in a scan that has begun. `buffer_bytes`: what libjpeg keeps.
     """
 
     content: bytes
@@ -81,7 +79,7 @@ def read_jpeg(content: bytes) -> Jpeg:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield marker, body and the data up to the next marker (entropy-coded, after a scan); complete segments only."""
+    """Yield marker, body and the data up to the next marker; complete segments only."""
     at = len(_START)
     if content[at : at + 1] != b"\xff":
         raise ValueError("no marker behind the first")
@@ -107,7 +105,7 @@ def _components(frame: bytes) -> list[int]:
 
 
 def _close_bits(open_bits: dict[tuple[int, int], int], scan: bytes, progressive: bool) -> None:
-    """Note which coefficients (band 0: DC, 1: AC) get their last bit in this scan."""
+    """Which coefficients (band 0: DC, 1: AC) get their last bit in this scan."""
     components = scan[1 : 1 + 2 * scan[0] : 2]
     first, last, precision = scan[-3:] if progressive else (0, 63, 0)
     for component in components:
@@ -117,7 +115,7 @@ def _close_bits(open_bits: dict[tuple[int, int], int], scan: bytes, progressive:
 
 
 def _coefficients(frame: bytes) -> int:
-    """Each component is padded to whole 8×8 blocks."""
+    """With each component padded to whole 8×8 blocks."""
     height, width = struct.unpack_from(">HH", frame, 1)
     samplings = [(factors >> 4, factors & 15) for factors in frame[7::3]]
     across, down = (max(sampling[side] for sampling in samplings) for side in (0, 1))
@@ -126,7 +124,7 @@ def _coefficients(frame: bytes) -> int:
 
 
 def _joined(parts: list[bytes]) -> bytes | None:
-    """Join the profile's numbered parts (ICC.1, B.4); None if one is missing."""
+    """The profile's numbered parts (ICC.1, B.4); None if one is missing."""
     numbered = {part[0]: part[2:] for part in reversed(parts) if len(part) > 2}
     count = parts[0][1] if parts and len(parts[0]) > 2 else 0
     if count == 0 or any(number not in numbered for number in range(1, count + 1)):

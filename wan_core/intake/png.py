@@ -1,7 +1,7 @@
 """What a PNG declares, and the PNG without metadata. Decodes no pixels.
 
-Follows the PNG specification (third edition) as browsers do: colour and EXIF count only before the pixels, ancillary
-chunks with a wrong checksum are skipped, texts are never unpacked.
+PNG specification (third edition), as in browsers: colour and EXIF count only before the pixels, ancillary chunks with a
+wrong checksum are skipped, texts are never unpacked.
 """
 
 import struct
@@ -30,7 +30,7 @@ class Png:
 
 
 def read_png(content: bytes) -> Png:
-    """Of an animation, take the first frame. Raises ValueError if damaged."""
+    """The first frame of an animation. Raises ValueError if damaged."""
     head: dict[bytes, bytes] = {}
     frame = b""
     pixels: list[bytes] = []
@@ -47,7 +47,7 @@ def read_png(content: bytes) -> Png:
         elif not pixels:
             head.setdefault(kind, body)
     header, data = head[b"IHDR"], pixels
-    if moving and _fills_canvas(frame, header):  # the first IDAT is no frame of the animation, as in browsers
+    if moving and _fills_canvas(frame, header):  # the first IDAT is no frame, as in browsers
         data = moving
     kept = [_chunk(b"IHDR", header), *(_chunk(kind, head[kind]) for kind in _palette_chunks(header) if kind in head)]
     return Png(
@@ -60,7 +60,7 @@ def read_png(content: bytes) -> Png:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Pixels also if cut short or with a wrong checksum."""
+    """Pixels even if cut short or with a wrong checksum."""
     at = len(SIGNATURE)
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -86,7 +86,7 @@ def _fills_canvas(frame: bytes, header: bytes) -> bool:
 
 
 def _palette_chunks(header: bytes) -> tuple[bytes, ...]:
-    """Keep tRNS for palettes only: for a transparent colour Pillow compares 8 with 16 bits."""
+    """tRNS for palettes only: else Pillow compares 8 with 16 bits."""
     return (b"PLTE", b"tRNS") if header[9] == _PALETTE else ()
 
 
@@ -111,7 +111,7 @@ def _declarations(head: dict[bytes, bytes]) -> Iterator[Declaration]:
 
 
 def _profile(body: bytes) -> bytes | None:
-    """None if damaged or above `_MAX_PROFILE_BYTES`."""
+    """None if damaged or too large."""
     unpack = zlib.decompressobj()
     try:
         profile = unpack.decompress(body.partition(b"\0")[2][1:], _MAX_PROFILE_BYTES)

@@ -1,7 +1,4 @@
-"""Why a file is refused: fal's error type, a sentence for the visitor, the limits.
-
-Code that refuses does not know the field; `reported_at` adds it.
-"""
+"""Why a file is refused: fal's error type, a sentence for the visitor, the limits. The field is unknown here."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ RefusalType = Literal[
 
 
 class Refused(Exception):
-    """`type`: fal's word. `message`: a full sentence for the visitor. `context`: the limits."""
+    """`type`: fal's word. `context`: the limits."""
 
     def __init__(self, type: RefusalType, message: str, **context: object) -> None:
         super().__init__(message)
@@ -31,7 +28,6 @@ class Refused(Exception):
 
 @contextmanager
 def reported_at(field: str) -> Iterator[None]:
-    """Turn `Refused` into `InputError` at `field`."""
     try:
         yield
     except Refused as refused:

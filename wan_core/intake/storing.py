@@ -11,7 +11,7 @@ def no_room() -> BackendError:
 
 
 def store(content: bytes, into: IO[bytes]) -> None:
-    """Write all of `content`, even to an unbuffered file. Raises BackendError `storage_full`."""
+    """All of `content`, even to an unbuffered file. Raises BackendError `storage_full`."""
     rest = memoryview(content)
     try:
         while rest:
@@ -21,7 +21,7 @@ def store(content: bytes, into: IO[bytes]) -> None:
 
 
 def unnamed_file(buffering: int = 0) -> IO[bytes]:
-    """Unbuffered: closing it after a full disk cannot fail again. Raises BackendError `storage_full`."""
+    """Unbuffered: closing after a full disk cannot fail again. Raises BackendError `storage_full`."""
     try:
         return TemporaryFile(buffering=buffering)
     except OSError as error:
@@ -29,7 +29,7 @@ def unnamed_file(buffering: int = 0) -> IO[bytes]:
 
 
 def stored(content: bytes) -> IO[bytes]:
-    """Return an unnamed file with `content`; the caller closes it. Raises BackendError `storage_full`."""
+    """The caller closes it. Raises BackendError `storage_full`."""
     file = unnamed_file()
     try:
         store(content, file)

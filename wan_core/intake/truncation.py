@@ -1,4 +1,4 @@
-"""Measure in rows how much of a cut file's picture is left."""
+"""How many rows of a cut file's picture are left."""
 
 import random
 from collections.abc import Callable
@@ -14,9 +14,10 @@ Opener = Callable[[bytes], ImageFile.ImageFile]
 
 
 def mended_jpeg(jpeg: Jpeg, open_file: Opener) -> bytes:
-    """Add the end marker. Raises ValueError if more than about an eighth of the rows is missing.
+    """Add the end marker.
 
-    With several scans half may be missing: earlier ones have drawn the picture.
+    Raises ValueError if more than about an eighth of the rows is missing; half with several scans: earlier ones have
+    drawn the picture.
     """
     height, missing = _missing_in_jpeg(jpeg, open_file)
     few = height // 2 if jpeg.scans > 1 else max(height // 8, min(_MCU_ROWS, height // 4))
@@ -26,7 +27,7 @@ def mended_jpeg(jpeg: Jpeg, open_file: Opener) -> bytes:
 
 
 def _missing_in_jpeg(jpeg: Jpeg, open_file: Opener) -> tuple[int, int]:
-    """Height, and the rows from the first that changes with what follows the last byte."""
+    """Height, and rows from the first that depends on what follows the last byte."""
     fillers = (bytes(_FILLER_BYTES), random.Random(1).randbytes(_FILLER_BYTES).replace(b"\xff", b"\0"))
     pictures = [open_file(jpeg.content + filler + END) for filler in fillers]
     height = pictures[0].height
@@ -39,7 +40,7 @@ def _missing_in_jpeg(jpeg: Jpeg, open_file: Opener) -> tuple[int, int]:
 
 
 def load_rows(content: bytes, open_file: Opener) -> Image.Image:
-    """Load a cut PNG, GIF or BMP, missing rows white. Raises ValueError if more than an eighth is missing."""
+    """Missing rows are white. Raises ValueError if more than an eighth is missing."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     white, black = (_loaded_over(fill, open_file(content)) for fill in (255, 0))
     missing, few = 0, white.height // 8

@@ -1,7 +1,4 @@
-"""Open files already on this machine: uploads and results.
-
-Regular files only, never blocking: no link, pipe, socket or device.
-"""
+"""Open uploads and results. Regular files only, never blocking: no link, pipe, socket or device."""
 
 import os
 import stat
@@ -14,7 +11,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def uploaded(path: Path, folder: Path) -> Path:
-    """Resolve `path`. Raises Refused unless it is a regular file under `folder`, not a link."""
+    """Raises Refused unless `path` is a regular file under `folder`, not a link."""
     try:
         found = path.resolve(strict=True)
         inside = found.is_relative_to(folder.resolve(strict=True))
@@ -27,7 +24,7 @@ def uploaded(path: Path, folder: Path) -> Path:
 
 
 def open_regular(path: Path, max_bytes: int) -> IO[bytes]:
-    """At most `max_bytes`; checked before and after opening. Raises Refused."""
+    """At most `max_bytes`. Raises Refused."""
     try:
         _check_regular(path.lstat(), max_bytes)
         file = os.fdopen(os.open(path, _OPEN), "rb")
@@ -49,5 +46,5 @@ def _check_regular(status: os.stat_result, max_bytes: int) -> None:
 
 
 def _gone() -> Refused:
-    """One sentence for all cases: do not reveal which paths exist."""
+    """One sentence for all: do not reveal which paths exist."""
     return Refused("file_download_error", "This file is not among the uploads. Upload it again.")
