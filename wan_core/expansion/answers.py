@@ -1,4 +1,4 @@
-"""A language model's answer → one line of plain text for a prompt. The answer is untrusted."""
+"""A language model's answer, untrusted → one line of plain text."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ import unicodedata
 from wan_core.schema import MAX_PROMPT_CHARS
 
 MAX_ANSWER_CHARS = 200_000  # enough for a long chain of thought
-JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and emoji are written with
+JOINERS = "\u200c\u200d"  # format characters of Persian, Hindi and emoji
 QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "「": "」", "‘": "’"}
 TOKENS = re.compile(r"<\|[^<>|]{1,40}\|>")
 WRAPPERS = re.compile(r"</?(?:answer|output|prompt|response|result|text)>", re.IGNORECASE)
@@ -22,9 +22,7 @@ class NotAPrompt(Exception):
 
 
 def prompt_in(answer: str) -> str:
-    """Return the prompt in a raw answer, at most `MAX_PROMPT_CHARS` characters.
-
-    Remove thoughts, control tokens, wrapper tags, Markdown, a label and outer quotes.
+    """At most `MAX_PROMPT_CHARS`, without thoughts, control tokens, tags, Markdown, label and outer quotes.
 
     Raises:
         NotAPrompt: nothing is left, or it is HTML or JSON.
@@ -62,7 +60,7 @@ def unquote(line: str) -> str:
 
 
 def shorten(line: str) -> str:
-    """Cut after a sentence, or else a word."""
+    """After a sentence, or else a word."""
     if len(line) <= MAX_PROMPT_CHARS:
         return line
     head = line[:MAX_PROMPT_CHARS]

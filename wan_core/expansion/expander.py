@@ -1,7 +1,6 @@
 """Rewrite the prompt for motion and camera with a vision-language model that sees the picture.
 
-Its answer is untrusted. A failure never costs the clip: the visitor's prompt is used, with a note. Imports neither
-torch nor a client.
+Its answer is untrusted. A failure never costs the clip: the visitor's prompt is used, with a note.
 """
 
 import logging
@@ -22,7 +21,7 @@ from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PICTURE_AREA = 512 * 512  # what Wan's own expansion shows its model
+PICTURE_AREA = 512 * 512  # as in Wan's own expansion
 QWEN3_VL = Pin(
     "Qwen/Qwen3-VL-2B-Instruct",
     "89644892e4d85e24eaac8bacfd4f463576704203",
@@ -32,7 +31,7 @@ QWEN3_VL = Pin(
 
 @dataclass(frozen=True)
 class Expansion:
-    """`note` says why the prompt was not expanded."""
+    """`note`: why the prompt was not expanded."""
 
     prompt: str
     note: str | None = None
@@ -40,22 +39,22 @@ class Expansion:
 
 class Writer(Protocol):
     def write(self, instruction: str, picture: Image.Image, text: str, deadline: float) -> str:
-        """Return the raw answer to small RGB and `text`, which may be empty. `deadline` is a `time.monotonic()`.
+        """The raw answer to small RGB and `text`, which may be empty. `deadline` is a `time.monotonic()`.
 
         Raises:
-            Unavailable: no model; the message is the middle of a sentence for the visitor.
+            Unavailable: the message is the middle of a sentence.
             Exception: any other; never shown to a visitor.
         """
 
 
 class Expander:
-    """Thread-safe. Each prompt takes at most `deadline_s` in all."""
+    """Thread-safe. A prompt takes at most `deadline_s`."""
 
     def __init__(self, writer: Writer, deadline_s: float) -> None:
         self._writer, self._deadline_s = writer, deadline_s
 
     def expand(self, picture: Image.Image, prompt: str) -> Expansion:
-        """Return the rewritten prompt, or the visitor's own with a note.
+        """The rewritten prompt, or the visitor's own with a note.
 
         Raises:
             InputError: the prompt is empty and none could be written.
@@ -80,7 +79,7 @@ class Expander:
 
 
 def expander(settings: Settings) -> Expander:
-    """Take a server if one is set, else the local model; load nothing yet."""
+    """Loads nothing yet."""
     return Expander(_writer(settings), settings.limits.expansion_deadline_s)
 
 
@@ -102,11 +101,7 @@ def small(picture: Image.Image) -> Image.Image:
 
 
 def _within(seconds: float, call: Callable[[], str]) -> str:
-    """Run `call` in a thread, which goes on if it is late.
-
-    Raises:
-        Unavailable: it took longer or failed.
-    """
+    """In a thread, which goes on if it is late. Raises Unavailable if late or failed."""
     outcome: Future[str] = Future()
     Thread(target=_settle, args=(outcome, call), daemon=True, name="expansion").start()
     try:

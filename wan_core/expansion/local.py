@@ -29,7 +29,7 @@ class LocalModel:
 
 
 def load(folder: Path) -> Write:
-    """Build the chat here (the model's ChatML), because transformers' processor needs torchvision."""
+    """The chat (ChatML) is built here, because transformers' processor needs torchvision."""
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
@@ -53,7 +53,7 @@ def load(folder: Path) -> Write:
 
 
 def chat(instruction: str, patches: int, text: str) -> str:
-    """Replace `<` and `>` in `text`, so that it holds no control token."""
+    """Without `<` and `>`, `text` holds no control token."""
     harmless = text.replace("<", "‹").replace(">", "›")
     picture = f"<|vision_start|>{'<|image_pad|>' * patches}<|vision_end|>"
     return (

@@ -9,12 +9,12 @@ from PIL import Image
 from pydantic import SecretStr
 
 ANSWER_TOKENS = 512  # Wan's own limit
-SERVED_MODEL = "Qwen/Qwen3-VL-8B-Instruct"  # of Hugging Face's providers, if no model is set
-NO_KEY = "none"  # without a key, the client would send this machine's Hugging Face token to the server
+SERVED_MODEL = "Qwen/Qwen3-VL-8B-Instruct"  # at Hugging Face's providers
+NO_KEY = "none"  # else the client would send this machine's Hugging Face token
 
 
 class Server:
-    """`url` is like `http://host:port/v1`; with `None`, Hugging Face picks a provider."""
+    """`url`: `http://host:port/v1`; with `None`, Hugging Face picks a provider."""
 
     def __init__(self, url: str | None, model: str | None, key: SecretStr | None) -> None:
         self._url, self._model, self._key = url, model, key

@@ -1,8 +1,6 @@
 """Frame interpolation. Importing this loads no torch; `iter_interpolated` does when a network runs.
 
-`plan_interpolation` chooses the interpolator before the first frame; `iter_interpolated` runs it lazily. Each
-interpolator is a module here, named by the request, that implements `Declaration` (see `rife.py`; `fallback` has only
-`load`).
+Each interpolator is a module here, named by the request, that implements `Declaration` (see `rife.py`).
 """
 
 from collections import deque
@@ -34,26 +32,26 @@ __all__ = [
 
 
 WITHOUT_CARD = {"film": "rife"}
-"""What carries out a model that takes seconds a frame on a CPU."""
+"""In place of models that take seconds a frame on a CPU."""
 
 
 class Declaration(Protocol):
-    """What an interpolator module declares; importing it loads no torch."""
+    """Importing such a module loads no torch."""
 
     TITLE: str
     WEIGHTS: Pin | None
-    """One file; None: no weights, runs on the CPU outside of any GPU call."""
+    """One file; None: runs on the CPU, outside of any GPU call."""
     SECONDS_PER_PIXEL: Mapping[str, float]
-    """Per new frame, sides padded to 64; for "cpu" and "cuda" ("cuda" is optional without weights)."""
+    """Per new frame, sides padded to 64; by "cpu" and "cuda" (optional without weights)."""
 
     def load(self, weights: Path | None, device: str | None) -> Interpolator:
-        """`device`: torch's name; None: the CUDA card if there is one."""
+        """`device`: torch's name; None: the card, if any."""
         ...
 
 
 @dataclass(frozen=True)
 class InterpolationPlan:
-    """`used`: "none", "fallback" or a model. `note`: tells page and result if it is not the requested one."""
+    """`used`: "none", "fallback" or a model. `note`: says why it is not the requested one."""
 
     used: str
     note: str = ""
@@ -61,12 +59,10 @@ class InterpolationPlan:
 
     @property
     def is_network(self) -> bool:
-        """Runs on the card, beside the model."""
         return self.weights is not None
 
     @property
     def is_cpu_work(self) -> bool:
-        """Runs on the CPU after the model, outside of any GPU call."""
         return self.used != "none" and not self.is_network
 
 
@@ -79,7 +75,7 @@ def find_declaration(model: str) -> Declaration:
 
 
 def seconds_per_pixel(model: str, device: str) -> float:
-    """Seconds per pixel of each new frame, sides padded to 64, without loading; `device`: "cpu" or "cuda"."""
+    """Of a new frame, sides padded to 64. `device`: "cpu" or "cuda"."""
     if model == "none":
         return 0.0
     seconds = find_declaration(model).SECONDS_PER_PIXEL
@@ -87,7 +83,7 @@ def seconds_per_pixel(model: str, device: str) -> float:
 
 
 def expected_interpolator(model: str, *, has_card: bool, any_runs: bool, hub: Hub | None = None) -> str:
-    """What will carry `model` out: on a card itself, on a CPU what `plan_interpolation` chooses without a download."""
+    """As `plan_interpolation`, without a download."""
     if model == "none" or has_card:
         return model
     used = model if any_runs else WITHOUT_CARD.get(model, model)
@@ -98,10 +94,9 @@ def expected_interpolator(model: str, *, has_card: bool, any_runs: bool, hub: Hu
 def plan_interpolation(
     model: str, count: int, folder: Path, hub: Hub | None = None, *, any_runs: bool = True
 ) -> InterpolationPlan:
-    """Choose the interpolator for `count` new frames; download missing weights (no torch).
+    """Choose for `count` new frames; download missing weights. Without weights the fallback runs.
 
-    `any_runs`: this machine has a card, or its host wants slow models too; else `WITHOUT_CARD` says what carries them
-    out. Without weights the fallback runs. `folder` keeps failures and checksums.
+    `any_runs`: slow models too, else `WITHOUT_CARD`. `folder` keeps failures and checksums.
     """
     if model == "none" or count == 0:
         return InterpolationPlan("none")
@@ -127,7 +122,7 @@ def iter_interpolated(
     device: str | None = None,
     on_pair: Callable[[int], None] = _ignore,
 ) -> Iterator[Frame]:
-    """Insert frames as planned; see `insert_frames`. `device`: torch's name; None: the CUDA card if there is one."""
+    """See `insert_frames`. `device`: torch's name; None: the card, if any."""
     if interpolation.used == "none":
         return iter(frames)
     interpolate = find_declaration(interpolation.used).load(interpolation.weights, device)
@@ -139,8 +134,7 @@ def insert_frames(
 ) -> Iterator[Frame]:
     """T frames, uint8 (H, W, 3) → T + (T - 1)·count, lazily; originals come out unchanged at k·(count + 1).
 
-    At a cut the nearer original is repeated. `on_pair(done)` is called after each pair and may raise. Only a few frames
-    are held.
+    At a cut the nearer original is repeated. `on_pair(done)` is called after each pair and may raise.
     """
     source = iter(frames)
     if count == 0:
@@ -158,7 +152,7 @@ def insert_frames(
 
 
 def _iter_filled(pairs: Iterator[Pair], count: int, interpolate: Interpolator) -> Iterator[tuple[list[Frame], Frame]]:
-    """New frames and right frame of each pair; starts the interpolator once per shot."""
+    """New frames and right frame of each pair; the interpolator starts anew after a cut."""
     waiting: deque[Pair] = deque()
     cuts: list[Pair] = []
 

@@ -1,8 +1,8 @@
 """FILM "Style": feature pyramid, flows both ways, decoder.
 
 From Google's frame-interpolation (Apache-2.0; Reda et al., ECCV 2022, arXiv 2202.04901; gin config Style), with the
-published file's key names. Trained on the middle only: other times follow SCHEDULE, the frame nearest the middle of
-each gap first. Convolutions are float16 on CUDA, else float32; flows always float32.
+published file's key names. Trained on the middle only: other times follow SCHEDULE. Convolutions are float16 on CUDA;
+flows always float32.
 """
 
 from functools import lru_cache, partial
@@ -19,9 +19,9 @@ from wan_core.interpolation._tensors import Look, best_device, in_betweens, load
 LEVELS = 7
 FUSED_LEVELS = 5
 STAGES = (64, 128, 256, 512)
-"""Feature channels of the four stages that start at each image level."""
+"""Feature channels of the stages that start at each image level."""
 FLOW_WIDTHS = (32, 64, 128, 256)
-"""Filters of the flow predictors at levels 0, 1, 2 and coarser."""
+"""Of the flow predictors at levels 0, 1, 2 and coarser."""
 
 SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
     1: ((1, 0, 2),),
@@ -33,7 +33,6 @@ SCHEDULE: dict[int, tuple[tuple[int, int, int], ...]] = {
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """Weights are read once per process and device."""
     device = device or best_device()
     return partial(in_betweens, _load_network(weights, device), device=device)
 
@@ -53,7 +52,7 @@ def network() -> "Film":
 class Film(nn.Module):
     """34,436,667 parameters."""
 
-    bytes_per_pixel = 3_300  # measured: 6.2 GB for a pair of 1280×768 in float32; half of it in half precision
+    bytes_per_pixel = 3_300  # measured: 6.2 GB for a pair of 1280×768 in float32, half in half precision
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,14 +61,14 @@ class Film(nn.Module):
         self.fuse = Fusion()
 
     def look(self, images: Tensor) -> Look:
-        """Seven levels, each half the size: 3 image channels, then 64, 192, 448, 960 … of features."""
+        """Seven levels: 3 image channels, then 64, 192, 448, 960 … of features."""
         levels = [images.to(self.fuse.output_conv.weight.dtype)]
         while len(levels) < LEVELS:
             levels.append(F.avg_pool2d(levels[-1], 2))
         return [torch.cat(level, 1) for level in zip(levels, self.extract(levels), strict=True)]
 
     def between(self, left: Look, right: Look, count: int) -> list[Tensor]:
-        """`count` (1 to 4) images (B, 3, H, W), made in the order of SCHEDULE."""
+        """`count`: 1 to 4."""
         made: dict[int, Tensor] = {}
         looks = {0: left, count + 1: right}
         for new, before, after in SCHEDULE[count]:
@@ -79,7 +78,7 @@ class Film(nn.Module):
         return [made[number] for number in range(1, count + 1)]
 
     def at(self, left: Look, right: Look, time: float) -> Tensor:
-        """Image at `time` in (0, 1)."""
+        """`time` in (0, 1)."""
         to_left = [flow * time for flow in self.predict_flow(right, left)]
         to_right = [flow * (1 - time) for flow in self.predict_flow(left, right)]
         levels = list(zip(left, right, to_left, to_right, strict=True))[:FUSED_LEVELS]
@@ -88,13 +87,13 @@ class Film(nn.Module):
 
 
 def _aligned(left: Tensor, right: Tensor, to_left: Tensor, to_right: Tensor) -> Tensor:
-    """One level: both looks warped to the time between, and the flows."""
+    """Both looks at the time between, and the flows."""
     flows = torch.cat([to_left, to_right], 1).to(left.dtype)
     return torch.cat([warp(left, to_left), warp(right, to_right), flows], 1)
 
 
 class Extractor(nn.Module):
-    """Cascaded features: level i holds stage j of the tree from level i - j, j = 0 … min(i, 3)."""
+    """Level i holds stage j of the tree from level i - j, j = 0 … min(i, 3)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +123,7 @@ class Stages(nn.Module):
 
 
 class FlowPyramid(nn.Module):
-    """Flow between two frames, (B, 2, H, W) in pixels per level, finest first."""
+    """(B, 2, H, W) in pixels per level, finest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +164,7 @@ class Predictor(nn.Module):
 
 
 class Fusion(nn.Module):
-    """U-Net decoder over five aligned levels → (B, 3, H, W), not clamped."""
+    """U-Net decoder → (B, 3, H, W), not clamped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +191,7 @@ class Fusion(nn.Module):
 
 
 class Conv(nn.Module):
-    """Same-size convolution (even kernels pad right and bottom), leaky ReLU; slope 1: linear."""
+    """Same size (even kernels pad right and bottom); slope 1: linear."""
 
     def __init__(self, inputs: int, outputs: int, side: int, slope: float = 0.2) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """Types that all interpolators share. No torch, no disk.
 
-An interpolator yields a list of new frames per pair, in order, and looks a bounded number of pairs ahead. Neighbouring
-pairs share the same frame object, so its features can be reused.
+Neighbouring pairs share a frame object, so that its features can be reused.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,11 +10,11 @@ from wan_core.frames import Frame
 Pair = tuple[Frame, Frame]
 
 Interpolator = Callable[[Iterable[Pair], int], Iterator[list[Frame]]]
-"""(pairs, count) → per pair `count` frames at times i/(count+1), of the pair's shape."""
+"""(pairs, count) → per pair, in order, `count` frames at times i/(count+1). Looks a bounded number of pairs ahead."""
 
 
 def group_pairs(pairs: Iterable[Pair], at_most: int) -> Iterator[list[Frame]]:
-    """Join consecutive pairs: (a, b), (b, c), (d, e) → [a, b, c], [d, e]; at most `at_most` pairs each."""
+    """(a, b), (b, c), (d, e) → [a, b, c], [d, e]; at most `at_most` pairs each."""
     run: list[Frame] = []
     for left, right in pairs:
         if run and (run[-1] is not left or len(run) > at_most):

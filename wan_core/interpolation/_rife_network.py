@@ -1,7 +1,7 @@
 """RIFE 4.25: flows to both frames in five passes, coarse to fine, for any time directly.
 
 From hzwer's Practical-RIFE (MIT; Huang et al., ECCV 2022, arXiv 2011.06294), with the published file's key names.
-float32 everywhere: the network is small and flows need the precision.
+float32 everywhere: flows need the precision.
 """
 
 from functools import lru_cache, partial
@@ -17,13 +17,12 @@ from wan_core.interpolation._tensors import Look, best_device, in_betweens, load
 WIDTHS = (192, 128, 96, 64, 32)
 SCALES = (16, 8, 4, 2, 1)
 FEATURES = 4
-"""Channels the encoder adds to a frame's three."""
+"""Channels beside a frame's three."""
 MEMORY = 8
-"""Channels a block passes to the next."""
+"""Channels from block to block."""
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """Weights are read once per process and device."""
     device = device or best_device()
     return partial(in_betweens, _load_network(weights, device), device=device)
 
@@ -73,7 +72,7 @@ class Rife(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) → (B, 4, H, W) features, warped with the image."""
+    """(B, 3, H, W) → (B, 4, H, W)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """One pass at 1/`scale` size: input and flow so far → flow change, mask, memory."""
+    """At 1/`scale` size: input and flow so far → flow change, mask, memory."""
 
     def __init__(self, inputs: int, width: int, scale: int) -> None:
         super().__init__()

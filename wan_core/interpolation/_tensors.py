@@ -1,7 +1,4 @@
-"""Shared by both networks: frames ⇄ tensors, warping, the loop over pairs. Tensors (B, C, H, W), images in [0, 1].
-
-`look` runs once per frame; memory holds one short run of pairs, whatever the clip's length.
-"""
+"""Shared by both networks. Tensors (B, C, H, W), images in [0, 1]. `look` runs once per frame."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -23,19 +20,19 @@ MULTIPLE = 64
 MOST_PAIRS_AT_ONCE = 8
 
 Look = list[Tensor]
-"""Features of a batch of frames; each tensor's first dimension is the frame."""
+"""Features of a batch of frames; the first dimension is the frame."""
 
 
 class Network(Protocol):
     bytes_per_pixel: int
-    """Memory per pair and padded pixel."""
+    """Per pair and padded pixel."""
 
     def look(self, images: Tensor) -> Look:
         """(B, 3, H, W) → input of `between`."""
         ...
 
     def between(self, left: Look, right: Look, count: int) -> list[Tensor]:
-        """`count` images (B, 3, H, W) at times i/(count+1); not clamped."""
+        """(B, 3, H, W) each, at times i/(count+1); not clamped."""
         ...
 
 
@@ -44,7 +41,7 @@ def best_device() -> str:
 
 
 def load_weights(network: nn.Module, weights: Path) -> None:
-    """From safetensors; names and shapes must match exactly."""
+    """Names and shapes must match exactly."""
     network.load_state_dict(load_file(weights), strict=True)
     network.eval().requires_grad_(False)
 
@@ -52,7 +49,7 @@ def load_weights(network: nn.Module, weights: Path) -> None:
 def in_betweens(
     network: Network, pairs: Iterable[Pair], count: int, device: str, at_once: int = 0
 ) -> Iterator[list[Frame]]:
-    """`count` new frames per pair; `at_once` pairs together, 0: as many as fit the card's free memory."""
+    """`at_once` pairs together; 0: as many as fit the card's free memory."""
     source = iter(pairs)
     first = next(source, None)
     if first is None:
@@ -67,7 +64,7 @@ def in_betweens(
 
 
 def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
-    """1 on a CPU, which one pair keeps busy; on a card as many as half of the free memory holds."""
+    """1 on a CPU; on a card what half of the free memory holds."""
     if torch.device(device).type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info(device)
@@ -80,7 +77,7 @@ def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
 def _run(
     network: Network, run: list[Frame], known: Look | None, count: int, device: str
 ) -> tuple[list[list[Frame]], Look]:
-    """Returns the new frames per pair and the look at the last frame; `known`: the look at the first."""
+    """New frames per pair, and the look at the last frame. `known`: the look at the first."""
     try:
         first = network.look(to_images(run[:1], device)) if known is None else known
         rest = network.look(to_images(run[1:], device))
@@ -92,7 +89,7 @@ def _run(
 
 
 def _shift(first: Look, rest: Look) -> Look:
-    """Looks at the left frames: `first`, then `rest` without the last."""
+    """Looks at the left frames."""
     if rest[0].shape[0] == 1:
         return first
     return [torch.cat([one, many[:-1]]) for one, many in zip(first, rest, strict=True)]
@@ -106,14 +103,14 @@ def to_images(frames: list[Frame], device: str) -> Tensor:
 
 
 def to_frames(images: Tensor, like: Frame) -> list[Frame]:
-    """(B, 3, H', W') → B frames of `like`'s size: cropped, clamped, rounded."""
+    """(B, 3, H', W') → B frames of `like`'s size."""
     height, width = like.shape[:2]
     levels = (images[:, :, :height, :width].float().clamp(0, 1) * 255).round().byte()
     return list(levels.movedim(1, 3).contiguous().cpu().numpy())
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Read `image` at (x + dx, y + dy), bilinear, edges repeated; `flow`: (B, 2, H, W), (dx, dy) in pixels.
+    """Read at (x + dx, y + dy), bilinear, edges repeated; `flow`: (B, 2, H, W), (dx, dy) in pixels.
 
     The grid stays float32: half precision moves pixels by up to a quarter even without flow.
     """

@@ -1,7 +1,7 @@
 """Interpolation by optical flow, for when a network's weights are unavailable. No torch.
 
-Warps both frames to the new time, weighted by how well the two flows agree. Blends where a pair hardly differs or
-moves, so still parts stay bit-exact. One pair is in memory at a time.
+Warps both frames to the new time, weighted by how well the flows agree; blends where a pair hardly moves, so that still
+parts stay bit-exact.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,10 +28,10 @@ from wan_core.interpolation._pairs import Interpolator, Pair
 
 SOLVING_STEPS = 3
 UNSURE = 1e-3
-"""Weight where flows contradict each other or start outside: counts only against equally unsure pixels."""
+"""Weight where flows contradict each other or start outside."""
 EQUAL, DIFFERENT = 2, 6  # grey levels
 RESTING, MOVING = 0.3, 0.6  # pixels
-"""From blending to warping. At 0.3 pixels blending is still 1 dB better (measured)."""
+"""From blending to warping. At 0.3 pixels blending is 1 dB better (measured)."""
 
 
 SECONDS_PER_PIXEL = {"cpu": 5e-7}
@@ -39,7 +39,7 @@ SECONDS_PER_PIXEL = {"cpu": 5e-7}
 
 @dataclass(frozen=True)
 class Motion:
-    """A pair at half size: flows, trust in them, and where it moves (0…1)."""
+    """A pair at half size. `moves`: 0…1."""
 
     forward: Flow
     backward: Flow
@@ -49,12 +49,11 @@ class Motion:
 
 
 def load(weights: None, device: str | None = None) -> Interpolator:
-    """Both arguments are ignored."""
     return in_betweens
 
 
 def in_betweens(pairs: Iterable[Pair], count: int) -> Iterator[list[Frame]]:
-    """`count` frames per pair, at times i/(count+1)."""
+    """At times i/(count+1)."""
     for left, right in pairs:
         height, width = left.shape[:2]
         padded = pad(left), pad(right)
@@ -88,7 +87,7 @@ def halve_flow(flow: Flow) -> Flow:
 
 
 def trust(there: Flow, back: Flow) -> Plane:
-    """1 where `there` and `back` cancel, UNSURE where they miss by pixels."""
+    """1 where they cancel, UNSURE where they miss by pixels."""
     error = np.square(there + sample(back, grid(*there.shape[:2]) + there)).sum(-1)
     return np.asarray(np.exp(-2 * cv2.blur(error, (3, 3))) + UNSURE, np.float32)
 
@@ -104,7 +103,7 @@ def moving_parts(left: Frame, right: Frame, forward: Flow) -> Plane:
 
 
 def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Plane]:
-    """Return `frame` after `time` of `flow`, and each pixel's trust (half size).
+    """`frame` after `time` of `flow`, and each pixel's trust (half size).
 
     Pixel x shows place p with p + time · flow(p) = x, found by repeated insertion.
     """
@@ -119,6 +118,6 @@ def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Pl
 
 
 def pad(frame: Frame) -> Frame:
-    """Repeat the right and bottom edges up to even sides of at least SMALLEST_SIDE."""
+    """Repeat edges up to even sides of at least SMALLEST_SIDE."""
     missing = [(0, max(SMALLEST_SIDE, side + side % 2) - side) for side in frame.shape[:2]]
     return np.pad(frame, (*missing, (0, 0)), mode="edge")

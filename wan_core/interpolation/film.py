@@ -16,11 +16,11 @@ WEIGHTS = Pin(
     TITLE,
 )
 SECONDS_PER_PIXEL = {"cpu": 80e-6, "cuda": 70e-9}
-"""CPU: measured on two cores; CUDA: counted operations."""
+"""CPU: measured on two cores; CUDA: counted."""
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """Weights are read once per process and device."""
+    """Read once per process and device."""
     from wan_core.interpolation import _film_network
 
     return _film_network.load(weights, device)

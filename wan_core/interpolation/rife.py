@@ -16,11 +16,11 @@ WEIGHTS = Pin(
     TITLE,
 )
 SECONDS_PER_PIXEL = {"cpu": 1.0e-6, "cuda": 8e-9}
-"""CPU: measured on two cores; CUDA: counted operations."""
+"""CPU: measured on two cores; CUDA: counted."""
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
-    """Weights are read once per process and device."""
+    """Read once per process and device."""
     from wan_core.interpolation import _rife_network
 
     return _rife_network.load(weights, device)

@@ -1,11 +1,9 @@
 """Check picture, prompt and finished frames, on the CPU. A refusal is one sentence that repeats none of the content.
 
-Frames are checked because a clip can drift from an innocent picture. A check that cannot run says so, or refuses if
-the host forces safety. Models and torch load on first use.
+A clip can drift from an innocent picture, so frames are checked too. Models and torch load on first use.
 
 Sources: https://huggingface.co/Freepik/nsfw_image_detector (levels and cumulative probabilities),
-https://huggingface.co/Falconsai/nsfw_image_detection (at 0.5, the default of fal's open toolkit),
-https://huggingface.co/Qwen/Qwen3Guard-Gen-0.6B (verdicts and categories).
+https://huggingface.co/Falconsai/nsfw_image_detection, https://huggingface.co/Qwen/Qwen3Guard-Gen-0.6B.
 """
 
 import re
@@ -23,10 +21,10 @@ from wan_core.hub import LoadedOnce, Pin, Unavailable
 from wan_core.settings import Settings
 
 Rate = Callable[[Image.Image], list[float]]
-"""A picture → the probability of each level, in the model's order."""
+"""A picture → the probability of each level."""
 
 Judge = Callable[[str], str]
-"""A text → the guard model's answer, two lines."""
+"""A text → the guard model's two lines."""
 
 REFUSAL = "content_policy_violation"
 FRAMES_CHECKED = 5
@@ -65,7 +63,7 @@ def _qwen3_guard(folder: Path) -> Judge:
 
 @dataclass(frozen=True)
 class PictureModel:
-    """`levels` go from harmless to worst."""
+    """`levels`: from harmless to worst."""
 
     pin: Pin
     load: Callable[[Path], Rate]
@@ -100,7 +98,7 @@ QWEN3_GUARD = Pin(
 
 @dataclass(frozen=True)
 class Rules:
-    """Pictures are refused from `picture_level` on, prompts from `prompt_level` on."""
+    """Refused are pictures from `picture_level` on, prompts from `prompt_level` on."""
 
     levels: tuple[str, ...]
     picture_level: str
@@ -111,7 +109,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`level` is "safe", "controversial" or "unsafe"."""
+    """`level`: "safe", "controversial" or "unsafe"."""
 
     level: str
     categories: tuple[str, ...]
@@ -120,8 +118,9 @@ class Verdict:
 class Checks:
     """Each check returns `None`, or a sentence if it could not run. Make one a process: it holds the models.
 
-    A check raises `InputError` (`content_policy_violation`) to refuse, and `BackendError` if it cannot run and the host
-    forces safety.
+    Raises:
+        InputError: `content_policy_violation`.
+        BackendError: it cannot run, and the host forces safety.
     """
 
     def __init__(self, rules: Rules, rate: LoadedOnce[Rate], judge: LoadedOnce[Judge]) -> None:
@@ -135,7 +134,7 @@ class Checks:
         return self._or_unavailable("prompt", lambda: self._check_prompt(text)) if text.strip() else None
 
     def frames(self, frames: NDArray[np.uint8]) -> str | None:
-        """Check up to `FRAMES_CHECKED` of (T, H, W, 3) uint8, evenly spread."""
+        """Up to `FRAMES_CHECKED` of (T, H, W, 3) uint8, evenly spread."""
         return self._or_unavailable("finished clip", lambda: self._check_frames(frames))
 
     def _or_unavailable(self, what: str, check: Callable[[], None]) -> str | None:
@@ -176,7 +175,6 @@ class Checks:
 
 
 def checks(settings: Settings, picture_model: PictureModel | None = None, guard: Pin = QWEN3_GUARD) -> Checks:
-    """Load nothing yet."""
     model = picture_model or PICTURE_MODELS[settings.safety_model]
     worst = model.levels[-1]
     rules = Rules(
@@ -190,7 +188,7 @@ def checks(settings: Settings, picture_model: PictureModel | None = None, guard:
 
 
 def reached_level(probabilities: list[float], threshold: float) -> int:
-    """Return the worst level that, with all worse ones, reaches `threshold` (source: Freepik's model card)."""
+    """The worst level that, with all worse ones, reaches `threshold` (Freepik's model card)."""
     together = 0.0
     for level in reversed(range(1, len(probabilities))):
         together += probabilities[level]
@@ -200,11 +198,7 @@ def reached_level(probabilities: list[float], threshold: float) -> int:
 
 
 def read_verdict(answer: str) -> Verdict:
-    """Parse the guard model's answer.
-
-    Raises:
-        Unavailable: it holds no verdict.
-    """
+    """Raises Unavailable if the guard model gave no verdict."""
     found = VERDICT.search(answer)
     if not found:
         raise Unavailable("the check model gave no verdict")
@@ -212,5 +206,5 @@ def read_verdict(answer: str) -> Verdict:
 
 
 def pick_evenly(count: int, wanted: int) -> list[int]:
-    """Return up to `wanted` distinct indices, from first to last."""
+    """Up to `wanted` distinct indices, from first to last."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, wanted))})

@@ -1,10 +1,10 @@
-"""EVA-02 as an image classifier (Freepik/nsfw_image_detector), inference only.
+"""EVA-02 as an image classifier (Freepik/nsfw_image_detector), inference only, with timm's parameter names.
 
-Our own, because transformers needs timm and torchvision for it, and torchvision's wheels need exactly their own torch.
-Parameter names are timm's, so the published file loads as it is.
+Our own: transformers needs timm and torchvision for it, and torchvision's wheels need exactly their own torch. Logits
+differ from timm 1.0.31's by less than 1e-5.
 
-Sources: EVA-02, https://arxiv.org/abs/2303.11331; huggingface/pytorch-image-models, `timm/models/eva.py`
-(`eva02_base_patch14_448`). Against timm 1.0.31 the logits of the base model differ by less than 1e-5.
+Sources: https://arxiv.org/abs/2303.11331; huggingface/pytorch-image-models, `timm/models/eva.py`
+(`eva02_base_patch14_448`).
 """
 
 import re
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HEAD_DIM = 64  # of every published EVA-02
-REFERENCE_GRID = 16  # rotary positions are counted on the grid of the pre-training: 224 / 14
+REFERENCE_GRID = 16  # the pre-training's grid, for rotary positions: 224 / 14
 LAYER_NORM_EPS = 1e-6
 
 
 def from_weights(weights: Mapping[str, Tensor]) -> "Eva02":
-    """Return the network in float32 and eval mode; all sizes follow from `weights`.
+    """In float32 and eval mode; all sizes follow from `weights`.
 
     Raises:
-        KeyError, RuntimeError: not an EVA-02 with SwiGLU and mean pooling.
+        KeyError, RuntimeError: no EVA-02 with SwiGLU and mean pooling.
     """
     tokens, dim = weights["pos_embed"].shape[1:]
     model = Eva02(
@@ -77,7 +77,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with rotary positions, except for the class token."""
+    """Rotary positions, except for the class token."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward with a norm before the last projection (as in NormFormer)."""
+    """With a norm before the last projection (as in NormFormer)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class SwiGLU(nn.Module):
 
 
 def rotation(grid: int) -> Tensor:
-    """Return (grid², HEAD_DIM / 2) complex rotations of channel pairs, first by row, then by column."""
+    """(grid², HEAD_DIM / 2), complex: by row, then by column."""
     frequencies = 10_000 ** -(torch.arange(HEAD_DIM // 4) / (HEAD_DIM // 4))
     places = torch.arange(grid) / grid * REFERENCE_GRID
     rows, columns = torch.meshgrid(places, places, indexing="ij")
@@ -121,7 +121,7 @@ def rotation(grid: int) -> Tensor:
 
 
 def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
-    """`tokens` are (B, heads, 1 + grid², HEAD_DIM); the class token stays as it is."""
+    """(B, heads, 1 + grid², HEAD_DIM); the class token stays as it is."""
     first, rest = tokens[:, :, :1], tokens[:, :, 1:]
     pairs = torch.view_as_complex(rest.reshape(*rest.shape[:-1], -1, 2))
     return torch.cat([first, torch.view_as_real(pairs * rotation).flatten(-2)], dim=2)

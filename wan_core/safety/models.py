@@ -15,11 +15,11 @@ from wan_core.safety.checks import Judge, Rate
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
-VERDICT_TOKENS = 64  # two short lines; the longest category has 8 tokens
+VERDICT_TOKENS = 64  # the longest category has 8
 
 
 def freepik(folder: Path) -> Rate:
-    """EVA-02 base; squash the picture to 448×448, as in the model card."""
+    """EVA-02 base; the picture is squashed to 448×448 (model card)."""
     model = eva02.from_weights(load_file(folder / "model.safetensors"))
 
     @torch.inference_mode()
@@ -30,7 +30,7 @@ def freepik(folder: Path) -> Rate:
 
 
 def falconsai(folder: Path) -> Rate:
-    """ViT base; squash the picture to 224×224, as its preprocessor does."""
+    """ViT base; the picture is squashed to 224×224, as its preprocessor does."""
     model = AutoModelForImageClassification.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
     ).eval()
@@ -44,11 +44,7 @@ def falconsai(folder: Path) -> Rate:
 
 
 def qwen3_guard(folder: Path) -> Judge:
-    """The policy is in the chat template; decoding is greedy.
-
-    float32: bfloat16 is slow on CPUs without it and no faster on others (380 tokens in, 8 out, busy 2-core EPYC: about
-    14 CPU seconds either way).
-    """
+    """The policy is in the chat template. float32: bfloat16 is slow or no faster on CPUs (measured)."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
@@ -67,23 +63,22 @@ def qwen3_guard(folder: Path) -> Judge:
 def pixels(
     picture: Image.Image, side: int, resample: Image.Resampling, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Tensor:
-    """Return (1, 3, side, side) float32 RGB, normalised per channel."""
+    """(1, 3, side, side) float32 RGB, normalised per channel."""
     values = np.asarray(picture.convert("RGB").resize((side, side), resample), dtype=np.float32) / 255
     normal = (values - np.array(mean, np.float32)) / np.array(std, np.float32)
     return torch.from_numpy(normal.transpose(2, 0, 1)[None].copy())
 
 
 def probabilities(logits: Tensor) -> list[float]:
-    """(1, levels) logits → one probability a level."""
+    """(1, levels) → one a level."""
     values: list[float] = logits.softmax(dim=-1)[0].tolist()
     return values
 
 
 def as_one_turn(text: str) -> str:
-    """Put the text on one line, with look-alikes for `<`, `>` and the colon of a role.
+    """One line, with look-alikes for `<`, `>` and the colon of a role.
 
-    The template judges only the last turn in plain text: a last line "USER: a cat walks" would hide the rest, and a
-    control token would end the turn.
+    The template judges only the last turn: a line "USER: a cat walks" would hide the rest.
     """
     line = " ".join(text.replace("<", "‹").replace(">", "›").split())
     return re.sub(r"\b(user|assistant|system)\s*:", r"\1 -", line, flags=re.IGNORECASE)
