@@ -1,8 +1,4 @@
-"""What can run a job: worker processes here, ZeroGPU or fal.
-
-A backend yields events and ends with `Finished`, or raises `InputError` (the visitor can fix it), `BackendError` (the
-machine failed) or `Cancelled`. It knows no queue.
-"""
+"""What can run a job: worker processes here, ZeroGPU or fal. Knows no queue."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -11,7 +7,11 @@ from wan_core.events import Event, Job
 
 
 class Backend(Protocol):
-    """`run` is driven by one thread; `cancel` may come from any. Pictures are file ids."""
+    """`run` is driven by one thread; `cancel` may come from any. Pictures are file ids.
+
+    `run` ends with `Finished`, or raises `InputError` (the visitor can fix it), `BackendError` (the machine failed) or
+    `Cancelled`.
+    """
 
     def start(self) -> None:
         """Prepare for the first job without blocking."""
@@ -20,20 +20,15 @@ class Backend(Protocol):
     def run(self, job: Job) -> Iterator[Event]: ...
 
     def cancel(self, job_id: str) -> None:
-        """`run` raises `Cancelled` within a step. Ignore unknown ids."""
+        """`run` raises `Cancelled` within a step. Unknown ids are ignored."""
         ...
 
     def check(self, picture: str, prompt: str) -> None:
-        """Check safety before a job leaves for fal.
-
-        Raises:
-            InputError: picture or prompt is refused.
-            BackendError: the required check cannot be made.
-        """
+        """Raises InputError if picture or prompt is refused, BackendError if a required check cannot be made."""
         ...
 
     def expand(self, picture: str, prompt: str) -> tuple[str, str]:
-        """Return the new prompt and a note: empty, or why it is unchanged."""
+        """The new prompt and a note: empty, or why it is unchanged."""
         ...
 
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """Run jobs in a worker process: a crash of model code costs one attempt.
 
-Only JSON lines cross: commands in, events out. A worker that is silent or busy for too long is killed and replaced.
+JSON lines cross. A worker that is silent or busy for too long is killed and replaced.
 """
 
 import logging
@@ -40,10 +40,7 @@ LOST = "The worker process died."
 
 
 class LocalBackend:
-    """One job at a time; `expand` may run beside it.
-
-    `environment`: variables for the worker, on top of this process's.
-    """
+    """One job at a time; `expand` may run beside it. `environment`: the worker's own variables."""
 
     def __init__(
         self, limits: Limits, wall_limit_s: Callable[[Job], float], environment: Mapping[str, str] | None = None
@@ -55,7 +52,7 @@ class LocalBackend:
         self._worker: Worker | None = None
 
     def start(self) -> None:
-        """Start the worker early: its imports take seconds."""
+        """Early: its imports take seconds."""
         self._ready_worker()
 
     def run(self, job: Job) -> Iterator[Event]:
@@ -67,7 +64,7 @@ class LocalBackend:
             worker = self._replace(worker)
 
     def _run_in(self, worker: "Worker", job: Job, deadline: float) -> Generator[Event, None, bool]:
-        """Return `False` if `worker` holds another engine and did nothing."""
+        """`False` if `worker` holds another engine and did nothing."""
         with worker.conversation(job.id, Run(job)) as answers:
             while True:
                 event = self._next_event(worker, answers, deadline)
@@ -108,7 +105,7 @@ class LocalBackend:
             return self._worker
 
     def _replace(self, worker: "Worker") -> "Worker":
-        """End a worker whose engine is in the way; whoever asked it something asks again."""
+        """Whoever asked the old one something asks again."""
         worker.replaced = True
         worker.kill()
         return self._ready_worker()
@@ -143,12 +140,7 @@ Answers = queue.Queue[Answer | None]
 
 
 def _next_answer(answers: Answers, timeout_s: float) -> Answer:
-    """Wait for the next answer.
-
-    Raises:
-        InputError, BackendError, Cancelled: from the worker; `worker_lost` if it died.
-        queue.Empty: timeout.
-    """
+    """Raises what the worker sends, BackendError `worker_lost` if it died, queue.Empty at the timeout."""
     answer = answers.get(timeout=max(0.0, timeout_s))
     if answer is None:
         raise BackendError("worker_lost", LOST)
@@ -158,7 +150,7 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 
 
 class Worker:
-    """Each conversation has a queue; `None` in it means the process died. `replaced`: it was ended on purpose."""
+    """Each conversation has a queue; `None` in it: the process died. `replaced`: ended on purpose."""
 
     replaced = False
 
@@ -170,7 +162,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            errors="replace",  # whatever is printed, the next line may be an answer
+            errors="replace",  # whatever is printed
         )
         self._mutex = threading.Lock()
         self._conversations: dict[str, Answers] = {}
@@ -187,7 +179,6 @@ class Worker:
 
     @contextmanager
     def conversation(self, question_id: str, command: Command) -> Iterator[Answers]:
-        """Answers arrive in the queue within the `with`."""
         answers: Answers = queue.Queue()
         with self._mutex:
             self._conversations[question_id] = answers
@@ -202,7 +193,7 @@ class Worker:
                 self._stopping.discard(question_id)
 
     def pass_on_cancel(self, job_id: str) -> bool:
-        """Return `False` if told before, or the job is not here."""
+        """`False` if told before, or the job is not here."""
         with self._mutex:
             if job_id not in self._conversations or job_id in self._stopping:
                 return False
@@ -246,7 +237,7 @@ class Worker:
                 answers.put(None)
 
     def _deliver(self, line: str) -> None:
-        """Ignore other lines: model code may print."""
+        """Other lines are ignored: model code may print."""
         try:
             answer = read_answer(line)
         except ValueError:

@@ -22,7 +22,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Check:
-    """`id` is the question's, `picture` a file id."""
+    """`id`: the question's; `picture`: a file id."""
 
     id: str
     picture: str
@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Expand:
-    """`id` is the question's, `picture` a file id."""
+    """`id`: the question's; `picture`: a file id."""
 
     id: str
     picture: str
@@ -42,7 +42,7 @@ class Expand:
 
 @dataclass(frozen=True)
 class Happened:
-    """`id` is the job's."""
+    """`id`: the job's."""
 
     id: str
     event: Event
@@ -51,7 +51,7 @@ class Happened:
 
 @dataclass(frozen=True)
 class Raised:
-    """`id` is the job's or question's; `error` is from `errors.to_plain`."""
+    """`id`: the job's or question's; `error`: from `errors.to_plain`."""
 
     id: str
     error: dict[str, Any]
@@ -76,7 +76,7 @@ class Expanded:
 
 @dataclass(frozen=True)
 class NeedsFreshProcess:
-    """Job `id` runs on an engine that this process cannot load beside or after its own."""
+    """Another engine is loaded."""
 
     id: str
     message: Literal["needs_fresh_process"] = field(default="needs_fresh_process", kw_only=True)

@@ -1,4 +1,4 @@
-"""Several backends as one: each runs one job at a time, and a job goes to one that is free."""
+"""Several backends as one; each runs one job at a time."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,7 @@ from wan_core.events import Event, Job
 
 
 class SeveralBackends:
-    """A pool with as many slots as there are backends never waits for one.
-
-    The one that ended last is taken first: its model is loaded.
-    """
+    """For as many slots as backends. The one that ended last is taken first: its model is loaded."""
 
     def __init__(self, backends: Sequence[Backend]) -> None:
         self._backends = tuple(backends)
@@ -54,6 +51,6 @@ class SeveralBackends:
                 self._changed.notify()
 
     def _least_busy(self) -> Backend:
-        """An idle one if there is any: questions may be answered beside a job, but slower."""
+        """Questions beside a job are answered, but slower."""
         with self._changed:
             return self._idle[-1] if self._idle else self._backends[0]

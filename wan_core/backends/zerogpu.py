@@ -1,7 +1,7 @@
-"""Run jobs on ZeroGPU: the model lives in this process, the GPU is lent for one call.
+"""Run jobs on ZeroGPU: the model lives in this process, the GPU is lent for one call that only makes frames.
 
 Trap: ZeroGPU packs what is on "cuda" when the app launches, so the engine is loaded before. Only here does the web
-process import torch. Only frames are made inside the lent call. The visitor's token travels in the job's context.
+process import torch. The visitor's token travels in the job's context.
 """
 
 import logging
@@ -97,7 +97,7 @@ class ZeroGpuBackend:
             lines.close()
 
     def _lines(self, job_text: str, prompt: str, plan: InterpolationPlan) -> Iterator[str]:
-        """Run on the GPU. An exception would lose all but its class name, so an error is sent as the last line."""
+        """Sends an error as the last line: an exception would lose all but its class name."""
         job = JOB.validate_json(job_text)
         try:
             for event in self._worker.make_frames(job, prompt, plan, _never):
@@ -121,7 +121,7 @@ def _duration(job_text: str, *_: object) -> int:
 
 
 def _with_loras(engine_name: str) -> EngineProfile:
-    """Prefer a profile of the same weights with LoRAs: none can be added once packed."""
+    """A profile of the same weights with LoRAs: none can be added once packed."""
     wanted = profiles()[engine_name]
     return next((each for each in profiles().values() if each.lightning and each.has_weights_of(wanted)), wanted)
 
@@ -157,5 +157,5 @@ def _smaller(job: Job) -> list[str]:
 
 
 def _never() -> bool:
-    """Inside the lent call, cancelling closes the generator instead."""
+    """Closing the generator cancels."""
     return False

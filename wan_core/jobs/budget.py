@@ -19,7 +19,7 @@ NO_KEY = "This app has no fal key. Give your own, or ask its owner to set FAL_KE
 class FalBudget:
     """Thread-safe. `per_client`: apply `WAN_FAL_CLIENT_DAILY_JOBS` (0: no limit).
 
-    A daily limit of 0 jobs or 0 dollars turns the owner's key off.
+    A daily limit of 0 jobs or dollars turns the owner's key off.
     """
 
     def __init__(self, store: JobStore, settings: Settings, *, per_client: bool) -> None:
@@ -35,7 +35,7 @@ class FalBudget:
         return "open" if self._has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
 
     def refuse_if_spent(self, dollars: float, client: str, *, without: str = "") -> None:
-        """Raise BackendError if the key may not pay `dollars` more for `client` today."""
+        """Raises BackendError if the key may not pay `dollars` more for `client` today."""
         if not self._has_owner_key:
             raise BackendError("engine_unavailable", NO_KEY)
         spent = self._store.spending(client, DAY_S, without=without)
@@ -49,7 +49,7 @@ class FalBudget:
             raise _too_much(f"{most}; ${left:.2f} are left and this clip costs ${dollars:.2f}.")
 
     def reserve(self, job: Job) -> None:
-        """Record the owner's cost once per job, or raise as `refuse_if_spent` does."""
+        """Record the cost once per job, or raise as `refuse_if_spent` does."""
         if not self._store.owner_pays(job.id):
             return
         client, dollars = self._store.client_of(job.id), dollars_of_job(job)

@@ -17,7 +17,7 @@ class FalKeys:
         self._mutex = threading.Lock()
 
     def lend(self, job_id: str, key: SecretStr) -> None:
-        """Keep `key` until its job is over. Also drop keys of jobs that ended without fal."""
+        """Also drops keys of jobs that ended without fal."""
         unfinished = self._store.unfinished_ids()
         with self._mutex:
             self._lent = {known: lent for known, lent in self._lent.items() if known in unfinished}
@@ -28,7 +28,7 @@ class FalKeys:
             self._lent.pop(job_id, None)
 
     def key_for(self, job_id: str) -> SecretStr | None:
-        """Return `None` if there is none; a lent key does not survive a restart."""
+        """A lent key does not survive a restart."""
         return self._owner_key if self._store.owner_pays(job_id) else self._lent.get(job_id)
 
 

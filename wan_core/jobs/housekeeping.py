@@ -1,7 +1,6 @@
 """Delete old jobs, orphaned files and, over the quota, the oldest frames and jobs: at start and every ten minutes.
 
-Never touches an unfinished job or the frames it reuses. Only files that may be deleted count towards the quota: one
-that must stay would cost everybody else's clips and gain nothing.
+Never touches an unfinished job or the frames it reuses. Only what may be deleted counts towards the quota.
 """
 
 import logging
@@ -21,7 +20,7 @@ from wan_core.settings import Limits
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
-ORPHAN_AGE_S = 3600.0  # younger files may belong to a job that is being accepted
+ORPHAN_AGE_S = 3600.0  # younger ones may belong to a job that is being accepted
 
 
 class Housekeeping:
@@ -64,12 +63,12 @@ class Housekeeping:
                 return
 
     def _over(self) -> list[EndedJob]:
-        """Ended jobs whose frames no job needs, oldest first."""
+        """Those whose frames no job needs, oldest first."""
         needed = {record.job.frames_of for record in self._runner.records.unfinished()}
         return [job for job in self._store.ended() if job.id not in needed]
 
     def _needed(self) -> set[str | None]:
-        """The ids of what must stay: unfinished jobs, the frames they reuse, their pictures, and what is set aside."""
+        """Ids of unfinished jobs, their frames and pictures, and of what is set aside."""
         jobs = [record.job for record in self._runner.records.unfinished()]
         pictures = {picture for job in jobs for picture in job.files.values()}
         ids = {job.id for job in jobs} | {job.frames_of for job in jobs}
@@ -79,25 +78,25 @@ class Housekeeping:
         return self._now() - job.finished_at > self._limits.keep_results_s
 
     def _forget(self, job_id: str) -> None:
-        """Delete files first: on a full disk the row can go only after them."""
+        """Files first: on a full disk the row can go only after them."""
         for path in self._own_files(job_id):
             path.unlink(missing_ok=True)
         self._store.remove(job_id)
         self._runner.records.forget(job_id)
 
     def _own_files(self, job_id: str) -> list[Path]:
-        """Leave out pictures that other jobs share."""
+        """Without pictures that other jobs share."""
         return [*map(self._files.picture, self._store.own_pictures(job_id)), *self._files.of_job(job_id)]
 
     def _remove_orphans(self) -> None:
         for path in self._orphans():
-            with suppress(FileNotFoundError):  # a temporary file was renamed meanwhile
+            with suppress(FileNotFoundError):  # renamed meanwhile
                 if self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
                     path.unlink()
 
     def _orphans(self) -> list[Path]:
-        """Files of no job that is known, and unfinished ones of jobs that are over."""
-        files = self._files.all_files()  # before the ids: whose file is there, their row is
+        """Files of unknown jobs, and unfinished ones of jobs that are over."""
+        files = self._files.all_files()  # before the ids: a file's row is older than the file
         known = self._store.picture_ids().union(self._store.ids())
         known |= self._store.set_aside_since(self._limits.keep_results_s)
         writing = {record.job.id for record in self._runner.records.unfinished()}
@@ -108,7 +107,7 @@ class Housekeeping:
         ]
 
     def _make_room(self) -> None:
-        """Delete orphans first, then raw frames, then whole jobs, oldest first."""
+        """Orphans first, then raw frames, then whole jobs, oldest first."""
         needed = self._needed()
         orphans = set(self._orphans())
         bound = {path for path in orphans if self._files.is_picture(path)}  # it may await its job
@@ -129,7 +128,7 @@ class Housekeeping:
 
 
 def _remove(*paths: Path) -> int:
-    """Return the bytes that they had."""
+    """Return the freed bytes."""
     freed = sum(map(_size, paths))
     for path in paths:
         path.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ class Client:
 
 
 def client_of(headers: Mapping[str, str], peer: str | None, settings: Settings, user: str | None = None) -> Client:
-    """Return the logged-in user, else the address: the socket's, on a Space the proxy's last hop.
+    """The logged-in user, else the address: the socket's, on a Space the proxy's last hop.
 
     An IPv6 /64 is one client: one visitor owns all of it.
     """
@@ -53,9 +53,9 @@ def refuse_if_full(
     count: int = 1,
     coming: Sequence[str] = (),
 ) -> None:
-    """Raise BackendError `too_many_jobs` if `count` more are too many.
+    """Raises BackendError `too_many_jobs` if `count` more are too many.
 
-    `coming`: the clients of jobs that are being accepted; they count as waiting. A group counts as one job, which waits
+    `coming`: clients of jobs that are being accepted; they count as waiting. A group counts as one job, which waits
     while none of its jobs runs.
     """
     units = {unit_of(record): record for record in records if record.status == "queued"}
@@ -80,17 +80,15 @@ def refuse_if_full(
 
 
 def unit_of(record: JobRecord) -> str:
-    """What counts as one thing: a group, or a job alone."""
+    """A group, or a job alone."""
     return record.job.group.id if record.job.group else record.job.id
 
 
 def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
-    """Sort the queued ones of one pool's unfinished records, first come, first served; those of low priority last.
-
-    Groups, and the jobs outside of groups, take turns.
+    """Sort the queued ones of one pool: first come, first served, but groups take turns, and low priority is last.
 
     With `per_client`, a second job waits until every client had a first; then the least recently served goes first.
-    `served`: client or `stream_of` → when a job of theirs last began there, Unix seconds.
+    `served`: client or `stream_of` → Unix seconds of their last start.
     """
     queued = _interleaved(records, served, per_client=per_client)
     if per_client:
@@ -110,14 +108,14 @@ def _taken_in_turn(
 
 
 def stream_of(record: JobRecord, *, per_client: bool) -> str:
-    """The jobs among which the first to come is the first to run: a group, or a client's jobs outside of groups."""
+    """A group, or a client's other jobs: within, the first to come is the first to run."""
     if record.job.group is not None:
         return f"group:{record.job.group.id}"
     return f"jobs:{record.client}" if per_client else "jobs:"
 
 
 def _interleaved(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
-    """The queued records, one of every stream in turn, the least recently served first."""
+    """One of every stream in turn, the least recently served first."""
     stream = partial(stream_of, per_client=per_client)
     begun = Counter(stream(record) for record in records if record.status == "running")
     turn: dict[str, int] = {}

@@ -1,7 +1,7 @@
 """Migrations of the jobs' database; `PRAGMA user_version` counts those applied.
 
-Version 0 may hold older tables. Never change a released step; add another. Spending on fal is in a file of its own,
-attached as `fal`: it outlives a damaged jobs' database.
+Never change a released step; add another. Spending on fal is in a file of its own, attached as `fal`: it outlives a
+damaged jobs' database.
 """
 
 import json
@@ -69,7 +69,7 @@ def _move_spending(db: sqlite3.Connection) -> None:
 
 
 def _name_files_by_id(db: sqlite3.Connection) -> None:
-    """Leave unreadable rows as they are."""
+    """Unreadable rows stay as they are."""
     db.execute("ALTER TABLE jobs RENAME COLUMN lane TO pool")
     for job_id, text in db.execute("SELECT id, job FROM jobs").fetchall():
         try:
@@ -94,7 +94,7 @@ def _add_unreadable_jobs(db: sqlite3.Connection) -> None:
 
 
 def _index_ended_jobs(db: sqlite3.Connection) -> None:
-    """Ended jobs are found without reading their rows; triggers note which pictures a job has."""
+    """Triggers note which pictures a job has."""
     db.execute("CREATE INDEX jobs_by_status ON jobs (status, finished_at, id)")
     db.execute("CREATE INDEX jobs_by_start ON jobs (started_at, pool, client)")
     db.execute(JOB_PICTURES)
@@ -120,7 +120,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Apply the missing steps, each in a transaction."""
+    """Each step in a transaction."""
     for number, step in enumerate(MIGRATIONS[version(db) :], start=version(db) + 1):
         db.execute("BEGIN IMMEDIATE")
         with db:

@@ -1,4 +1,4 @@
-"""Places for jobs that are still being accepted: taken before a body or a picture is read, counted as waiting jobs."""
+"""Room for jobs that are being accepted: taken before a body or a picture is read, counted as waiting jobs."""
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,19 +12,19 @@ from wan_core.settings import Limits
 
 @dataclass(eq=False)
 class Place:
-    """Room for `count` jobs of one client. `job_ids`: those that have been made of it."""
+    """Room for `count` jobs of one client; `job_ids` have been made of it."""
 
     client: str
     count: int
     job_ids: set[str] = field(default_factory=set)
 
     def open(self, known: Collection[str]) -> int:
-        """How many of its jobs are not among the `known` ones yet."""
+        """How many of its jobs are not `known` yet."""
         return self.count - sum(job_id in known for job_id in self.job_ids)
 
 
 class Places:
-    """Thread-safe, and never waits for a disk. `unfinished`: the records of jobs that are not over."""
+    """Thread-safe; never waits for a disk."""
 
     def __init__(self, unfinished: Callable[[], Sequence[JobRecord]], limits: Limits, *, per_client: bool) -> None:
         self._unfinished = unfinished
@@ -35,7 +35,7 @@ class Places:
 
     @contextmanager
     def reserve(self, client: Client, count: int = 1) -> Iterator[Place]:
-        """Hold room for `count` jobs within the block. Raises BackendError `too_many_jobs`."""
+        """Within the block. Raises BackendError `too_many_jobs`."""
         place = Place(client.id, count)
         with self._mutex:
             records = self._unfinished()

@@ -1,6 +1,6 @@
-"""Who is told how many jobs are ahead: at once when it is new, then at most once a second, and only if it changed.
+"""Tell waiting jobs how many are ahead: at most once a second each, and only what changed. Pure.
 
-Pure. `record.position` is always right; this is about the events, each of which goes to every page that watches.
+`record.position` is always right; this is about the events, each of which goes to every page that watches.
 """
 
 from collections.abc import Iterable
@@ -12,26 +12,25 @@ EVERY_S = 1.0
 
 
 class Positions:
-    """`now`: seconds of a clock that never goes back."""
+    """`now`: seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[int, float]] = {}
         self._late: dict[str, JobRecord] = {}
 
     def settle(self, order: Iterable[JobRecord], now: float) -> None:
-        """Note the places of the queued records of a pool, and tell those that may be told now."""
+        """Note the places in `order`; tell those that may be told now."""
         for position, record in enumerate(order):
             record.position = position
             self._tell(record, now)
 
     def tell_late(self, now: float) -> float | None:
-        """Tell those whose second has passed; return the seconds until the next, or `None` if nobody is left."""
+        """Tell those whose second has passed; return the seconds until the next, `None` if nobody is left."""
         for record in list(self._late.values()):
             self._tell(record, now)
         return min((self._told[job_id][1] + EVERY_S - now for job_id in self._late), default=None)
 
     def forget(self, record: JobRecord) -> None:
-        """It is over."""
         self._told.pop(record.job.id, None)
         self._late.pop(record.job.id, None)
 

@@ -86,11 +86,11 @@ class JobRecord:
                 self._write(message, "ERROR")
         self.events.append(event)
         if isinstance(event, Finished | Failed | Stopped):
-            self.outcome = event  # after the event: who sees that the job is over finds it
+            self.outcome = event  # after the event, so that who sees the end finds it
         self._wake()
 
     def with_notes(self, outcome: Outcome) -> Outcome:
-        """Add notes and stage times to a result."""
+        """With notes and stage times."""
         if not isinstance(outcome, Finished):
             return outcome
         said = (event.message for event in self.events if isinstance(event, Note))
@@ -122,7 +122,7 @@ class JobRecord:
         return seconds
 
     async def watch(self) -> AsyncIterator[Event]:
-        """Yield past events, then new ones, until the job is over."""
+        """Past events, then new ones, until the job is over."""
         seen = 0
         with self._listening() as wake:
             while True:
@@ -136,7 +136,7 @@ class JobRecord:
                 await wake.wait()
 
     async def watch_in_batches(self, every_s: float) -> AsyncIterator[list[Event]]:
-        """As `watch`, but all events of at least `every_s` seconds at once; the end comes without delay."""
+        """As `watch`, but all events of at least `every_s` at once; the end comes without delay."""
         seen = 0
         with self._listening() as wake:
             while True:
@@ -151,7 +151,7 @@ class JobRecord:
 
     @contextmanager
     def _listening(self) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something happens to the job."""
+        """Set whenever something happens to the job."""
         wake = asyncio.Event()
         listener = (asyncio.get_running_loop(), wake)
         self._listeners.add(listener)
@@ -161,7 +161,7 @@ class JobRecord:
             self._listeners.discard(listener)
 
     async def _wait_for_more(self, wake: asyncio.Event, least_s: float) -> None:
-        """Until something happened and `least_s` have passed, or the job is over."""
+        """Something happened and `least_s` have passed, or the job is over."""
         earliest = asyncio.get_running_loop().time() + least_s
         await wake.wait()
         while not self.is_over:

@@ -1,6 +1,6 @@
-"""Jobs by their id: unfinished ones are in memory, ended ones are read from the store when somebody asks.
+"""Jobs by id: unfinished ones in memory, ended ones from the store. Thread-safe.
 
-Thread-safe. What a job costs here does not depend on how many have ended.
+The cost of a job does not depend on how many have ended.
 """
 
 import threading
@@ -9,7 +9,7 @@ from collections import OrderedDict
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.store import JobStore
 
-KEPT_ENDED = 200  # the last to end or to be asked for stay in memory
+KEPT_ENDED = 200  # the last to end or to be asked for
 
 
 class Records:
@@ -21,12 +21,12 @@ class Records:
         self._ended: OrderedDict[str, JobRecord] = OrderedDict()
 
     def unfinished(self, pool: str | None = None) -> list[JobRecord]:
-        """Those of one pool, or all; oldest first."""
+        """Oldest first."""
         with self._mutex:
             return [record for record in self._unfinished.values() if pool is None or record.pool == pool]
 
     def get(self, job_id: str) -> JobRecord | None:
-        """An unfinished job costs no look at the disk. Raises BackendError `storage_full`."""
+        """No disk for an unfinished job. Raises BackendError `storage_full`."""
         with self._mutex:
             known = self._unfinished.get(job_id) or self._unsaved.get(job_id) or self._ended.get(job_id)
             if known is not None:
@@ -42,7 +42,7 @@ class Records:
             self._unfinished[record.job.id] = record
 
     def end(self, record: JobRecord, *, is_saved: bool) -> None:
-        """`is_saved`: the store knows the outcome; else it is known here alone and stays."""
+        """`is_saved`: the store knows the outcome; else it stays here."""
         with self._mutex:
             if is_saved:
                 self._keep(record)
@@ -56,7 +56,7 @@ class Records:
                 known.pop(job_id, None)
 
     def _keep(self, record: JobRecord) -> JobRecord:
-        """Return the one that is kept: two may have read the same row."""
+        """The one that is kept: two threads may have read the same row."""
         kept = self._ended.setdefault(record.job.id, record)
         self._ended.move_to_end(record.job.id)
         while len(self._ended) > KEPT_ENDED:

@@ -1,4 +1,4 @@
-"""What a row of the jobs' table holds, and how it is written and read. Knows no connection."""
+"""A row of the jobs' table, and how it is written and read. Knows no connection."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class EndedJob:
-    """What can be told of an ended job without reading it. `finished_at`: Unix seconds."""
+    """Without reading its row. `finished_at`: Unix seconds."""
 
     id: str
     finished_at: float

@@ -1,7 +1,7 @@
 """Run queued jobs: claim → backend → finish, each pool in its own threads.
 
-Guarantees: a job whose worker died is retried once; every job ends with a clip or a message; a change is stored
-before it is shown; a failing store ends no thread.
+A job whose worker died is retried once; every job ends with a clip or a message; a change is stored before it is shown;
+a failing store ends no thread.
 """
 
 import logging
@@ -30,7 +30,7 @@ NO_FRAMES = "The clip whose frames this one reuses was not made. Run the failed 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """`concurrency` 0: run each job at once, in its own thread."""
+    """`concurrency` 0: each job at once, in its own thread."""
 
     backend: Backend
     concurrency: int
@@ -45,10 +45,10 @@ def _ignore_end(job: Job, outcome: Outcome, last_stage: str | None) -> None:
 
 
 class JobRunner:
-    """`pools` by name ("local", "fal"). `per_client`: apply limits to each client.
+    """`pools`: by name ("local", "fal"). `per_client`: apply limits to each client. `checks_fal_jobs`: check safety
+    here first.
 
-    `on_local_clip` gets each clip's stage seconds; `on_end` each saved outcome, before anybody is told of it.
-    `checks_fal_jobs`: check safety here before fal.
+    `on_local_clip` gets a clip's stage seconds; `on_end` a saved outcome, before anybody is told.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class JobRunner:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Resume unfinished jobs of an earlier process, then serve."""
+        """Resume unfinished jobs, then serve."""
         self._store.release_orphans()
         self._served = Served(self._store.last_starts(KNOWN_CLIENTS))
         for row in self._store.unfinished_rows():
@@ -101,13 +101,13 @@ class JobRunner:
             thread.join(timeout=10)
 
     def add(self, record: JobRecord) -> None:
-        """The store must already have the record."""
+        """The store must already have it."""
         with self._changed:
             self.records.add(record)
         self._enqueue(record)
 
     def cancel(self, record: JobRecord) -> None:
-        """Takes effect at once while waiting, within a step while running."""
+        """At once while waiting, within a step while running."""
         with self._changed:
             record.cancel_requested = True
             waiting = record.status == "queued"
@@ -138,7 +138,7 @@ class JobRunner:
             self._drive(record)
 
     def _next(self, pool: str) -> JobRecord | None:
-        """Block until a job is claimed; `None` when closing."""
+        """Blocks; `None` when closing."""
         with self._changed:
             while not self._closing:
                 here = self.records.unfinished(pool)
@@ -155,14 +155,13 @@ class JobRunner:
         return source is None or source not in {other.job.id for other in self.records.unfinished()}
 
     def _keep_deadlines(self) -> None:
-        """Fail jobs that have not started in time."""
         with self._changed:
             while not self._closing:
                 left = [seconds for record in self.records.unfinished() if (seconds := self._time_to_begin(record))]
                 self._changed.wait(min(left, default=None))
 
     def _time_to_begin(self, record: JobRecord) -> float | None:
-        """Return seconds, at most an hour, or `None` without a deadline. Fails an overdue job."""
+        """Seconds, at most an hour; `None` without a deadline. Fails an overdue job."""
         if record.start_by is None or record.status != "queued" or record.attempts:
             return None
         left = record.start_by - time.time()
@@ -181,7 +180,7 @@ class JobRunner:
             self._drive(record)
 
     def _claim(self, record: JobRecord) -> bool:
-        """Fail a job that the store cannot mark; it would wait forever."""
+        """A job that the store cannot mark fails: it would wait forever."""
         try:
             attempt = self._store.claim(record.job.id)
         except BackendError as error:
@@ -232,7 +231,7 @@ class JobRunner:
         raise BackendError("worker_lost", "The worker stopped without a result.")
 
     def _check(self, job: Job) -> None:
-        """Raise InputError if a picture or the prompt is refused here."""
+        """Raises InputError if a picture or the prompt is refused here."""
         for field, picture in job.files.items():
             prompt = job.inputs.prompt if picture == job.picture else ""
             try:
@@ -252,7 +251,7 @@ class JobRunner:
             self._finish(record, Failed(error.type, error.message))
 
     def _handle_stop(self, record: JobRecord) -> None:
-        """End a cancelled job; keep one stopped by closing for the next start."""
+        """End a cancelled job; keep one that closing stopped."""
         if record.cancel_requested:
             self._finish(record, Stopped())
         elif self._closing:
@@ -302,7 +301,6 @@ class JobRunner:
         self._positions.settle(self._turn_order(pool, self.records.unfinished(pool)), time.monotonic())
 
     def _tell_positions(self) -> None:
-        """Tell those who had to wait for their second."""
         with self._changed:
             while not self._closing:
                 self._changed.wait(self._positions.tell_late(time.monotonic()))

@@ -1,11 +1,11 @@
-"""When each client was last served, by pool: the least recently served goes first. Pure."""
+"""When each client was last served, by pool: the least recent goes first. Pure."""
 
 from collections.abc import Mapping
 
 from wan_core.jobs.limits import stream_of
 from wan_core.jobs.record import JobRecord
 
-KNOWN_CLIENTS = 10_000  # of a pool; beyond that, who has waited longest counts as new
+KNOWN_CLIENTS = 10_000  # of a pool; beyond that, the least recent count as new
 
 
 class Served:
@@ -21,10 +21,9 @@ class Served:
         return self._pools.get(pool, {})
 
     def note(self, record: JobRecord) -> None:
-        """`record` has just begun."""
         served = self._pools.setdefault(record.pool, {})
         for name in (record.client, *(stream_of(record, per_client=each) for each in (True, False))):
-            served.pop(name, None)  # the order is that of the last start
+            served.pop(name, None)  # in the order of the last start
             served[name] = record.started_at or 0
         while len(served) > KNOWN_CLIENTS:
             del served[next(iter(served))]

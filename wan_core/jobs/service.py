@@ -47,21 +47,22 @@ MAX_EXPANSIONS = 2
 MAX_PREVIEWS = 8
 MAX_PREVIEWS_PER_CLIENT = 2
 PREVIEW_SIDE = 640
-SEARCHED_CLIPS = 300  # of a client, for one that a sweep need not make again
+SEARCHED_CLIPS = 300  # of a client, among which a sweep looks for its own
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 class ReadPicture(Protocol):
-    """Return what `use` makes of the picture in `source`, in a thread."""
+    """What `use` makes of the picture, in a thread."""
 
     def __call__(self, source: str | Path, use: Callable[[Image.Image], T]) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True)
 class Submission:
-    """`uploads`: files of picture fields that the page already received.
+    """`uploads`: files of picture fields. Not started within `start_within_s`, the job fails with `request_timeout`.
+    `notes` go with its result.
 
     A job not started within `start_within_s` fails with `request_timeout`. In a group, `position` is its place and
     `reuses` the index of the submission whose raw frames it takes. `notes` go with its result; `webhook` is told of it.
@@ -90,17 +91,14 @@ class StoredPicture:
 
 @dataclass(frozen=True)
 class PicturePreview:
-    """The upright size of a picture, and a JPEG of the whole of it, at most PREVIEW_SIDE pixels a side."""
+    """Upright size, and a JPEG of at most PREVIEW_SIDE pixels a side."""
 
     size: Size
     thumbnail: bytes
 
 
 class JobService:
-    """All pictures pass `read_picture`. Without `budget` and `keys`, nothing runs on fal.
-
-    `pool_of`: (where, engine) → pool.
-    """
+    """Without `budget` and `keys`, nothing runs on fal. `pool_of`: (where, engine) → pool."""
 
     def __init__(
         self,
@@ -131,10 +129,7 @@ class JobService:
 
     @contextmanager
     def reserve(self, client: Client, count: int = 1) -> Iterator[Place]:
-        """Hold room for `count` jobs within the block: for those whose bodies take time to come.
-
-        Raises BackendError for too many jobs or a full disk.
-        """
+        """Hold room within the block, while bodies come. Raises BackendError for too many jobs or a full disk."""
         if shutil.disk_usage(self.files.root).free < self._limits.free_disk_bytes:
             raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
         with self._places.reserve(client, count) as place:
@@ -143,7 +138,7 @@ class JobService:
     async def submit(
         self, submission: Submission, client: Client, fal_key: SecretStr | None = None, place: Place | None = None
     ) -> JobRecord:
-        """`fal_key`: the visitor's, for this job alone. `place`: reserved for it, else one is taken here.
+        """`fal_key`: the visitor's, for this job alone. `place`: else one is taken here.
 
         Raises:
             InputError: a picture is unusable.
@@ -163,8 +158,7 @@ class JobService:
     ) -> list[JobRecord]:
         """Accept all or none; a shared picture is stored once. Raises as `submit` does.
 
-        `group`: what they have in common; it counts as one job to the limits, and a clip of this client with the same
-        settings is taken in the place of a new job.
+        `group` counts as one job to the limits; clips of this client with the same settings are not made again.
         """
         pictures: dict[str | Path, StoredPicture] = {}
         holding = nullcontext(place) if place else self.reserve(client, len(submissions) if group is None else 1)
@@ -182,7 +176,7 @@ class JobService:
     async def _in_thread(
         self, queue: Callable[P, list[JobRecord]], *args: P.args, **named: P.kwargs
     ) -> list[JobRecord]:
-        """What `queue` returns; its jobs are cancelled if the caller is, while it runs."""
+        """If the caller is cancelled while `queue` runs, so are its jobs."""
         queueing = asyncio.ensure_future(asyncio.to_thread(queue, *args, **named))
         try:
             return await asyncio.shield(queueing)
@@ -195,10 +189,7 @@ class JobService:
             self.cancel(record)
 
     def make_again(self, records: Sequence[JobRecord], client: Client) -> list[JobRecord]:
-        """Queue the jobs of `records`, members of one group, once more, with the pictures that are stored here.
-
-        Raises as `submit` does.
-        """
+        """Queue the jobs of a group once more, with the stored pictures. Raises as `submit` does."""
         new_ids = {record.job.id: str(uuid.uuid4()) for record in records}
 
         def renamed(job: Job) -> Job:
@@ -209,7 +200,7 @@ class JobService:
             return self._queue(jobs, client, place)
 
     def make_with(self, record: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
-        """Queue a job with the picture and settings of `record`, but for `changes`.
+        """With the picture and settings of `record`, but for `changes`.
 
         Raises:
             InputError: a value is out of bounds.
@@ -271,7 +262,7 @@ class JobService:
         return record
 
     async def expand(self, source: str | Path, prompt: str) -> tuple[str, str]:
-        """Return the new prompt and a note: empty, or why it is unchanged.
+        """The new prompt and a note: empty, or why it is unchanged.
 
         Raises:
             InputError: picture or prompt is unusable, or an empty prompt could not be written.
@@ -291,7 +282,7 @@ class JobService:
             self._expansions -= 1
 
     async def preview_picture(self, source: str | Path, client: Client) -> PicturePreview:
-        """The picture in `source` as a job would get it; nothing is stored.
+        """As a job would get it; nothing is stored.
 
         Raises:
             InputError: the picture cannot be used.
@@ -305,17 +296,17 @@ class JobService:
         return sum(record.status == "queued" for record in self._runner.records.unfinished())
 
     def get(self, job_id: str) -> JobRecord | None:
-        """Cheap to poll: an unfinished job is in memory."""
+        """Cheap to poll."""
         return self._runner.records.get(job_id)
 
     def result(self, record: JobRecord | None) -> Result | None:
-        """Return `None` unless the job is done and its clip kept."""
+        """`None` unless the job is done and its clip kept."""
         if record is None or not isinstance(record.outcome, Finished):
             return None
         return record.outcome.result if self.files.clip(record.job.id).is_file() else None
 
     def has_frames(self, record: JobRecord) -> bool:
-        """Whether `finish_again` can use them: the job is done, or failed while its clip was written."""
+        """For `finish_again`: the job is done, or failed while its clip was written."""
         return may_have_frames(record.outcome) and self.files.frames(record.job.frames_of or record.job.id).is_file()
 
     async def watch(self, record: JobRecord) -> AsyncIterator[Event]:
@@ -323,19 +314,19 @@ class JobService:
             yield event
 
     async def watch_in_batches(self, record: JobRecord, every_s: float) -> AsyncIterator[list[Event]]:
-        """For pages: see `JobRecord.watch_in_batches`."""
+        """See `JobRecord.watch_in_batches`."""
         async for events in record.watch_in_batches(every_s):
             yield events
 
     def cancel(self, record: JobRecord) -> bool:
-        """Return `False` if it was over."""
+        """`False` if it was over."""
         if record.is_over:
             return False
         self._runner.cancel(record)
         return True
 
     async def _store_picture(self, source: str | Path, field: str = "image_url") -> StoredPicture:
-        """Raise InputError at `field`."""
+        """Raises InputError at `field`."""
         file_id, abandoned = str(uuid.uuid4()), threading.Event()
         path = self.files.picture(file_id)
         try:
@@ -394,7 +385,7 @@ class JobService:
         place: Place,
         fal_key: SecretStr | None,
     ) -> list[JobRecord]:
-        """Queue the jobs whose clips do not exist yet; a record for each of `jobs`."""
+        """Queues jobs whose clips do not exist yet; a record for each of `jobs`."""
         own = self._store.done_of(client.id, SEARCHED_CLIPS)
         present = [self._same_clip(job, own) for job in jobs]
 
@@ -409,13 +400,13 @@ class JobService:
         return [record or next(queued) for record in present]
 
     def _frames_from(self, taken: JobRecord | None, source: Job) -> str | None:
-        """The job whose frames a cell reuses; `None` where they are not kept or come from fal."""
+        """The job whose frames a cell reuses; `None` if they are not kept, or on fal."""
         if taken is not None:
             return (taken.job.frames_of or taken.job.id) if self.has_frames(taken) else None
         return source.id if source.options.where == "local" else None
 
     def _same_clip(self, job: Job, own: Sequence[Row]) -> JobRecord | None:
-        """The clip among `own` with the same picture and, as far as they have an effect, the same settings."""
+        """With the same pictures and, as far as they have an effect, the same settings."""
         wanted = _settings_of(job)
         for row in own:
             if _settings_of(row.job) == wanted and self._has_same_pictures(job, row.job):
@@ -445,7 +436,7 @@ class JobService:
         return self._budget
 
     def _refuse_if_unpaid(self, submissions: Sequence[Submission], client: Client) -> None:
-        """Raise BackendError if the owner's key may not pay for those that go to fal."""
+        """Raises BackendError if the owner's key may not pay for those that go to fal."""
         paid = [each for each in submissions if self._pool(each.options) == "fal"]
         if paid:
             dollars = sum(dollars_on_fal(each.inputs, each.endpoint) for each in paid)
@@ -496,18 +487,18 @@ def _grouped(jobs: Sequence[Job], submissions: Sequence[Submission], group: Grou
 
 
 def _settings_of(job: Job) -> tuple[dict[str, object], JobOptions, str, frozenset[str]]:
-    """What decides a clip besides its pictures."""
+    """Without pictures."""
     inputs = {name: value for name, value in effective(job.inputs).items() if name not in job.files}
     return inputs, job.options, job.endpoint, frozenset(job.files)
 
 
 def _job(submission: Submission, pictures: Mapping[str | Path, StoredPicture]) -> Job:
-    """Draw the seed if none is given."""
+    """Draws a missing seed."""
     inputs = submission.inputs
     stored = {name: pictures[source] for name, source in submission.picture_sources().items()}
     settled: dict[str, object] = {
         name: "" for name in stored if not str(getattr(inputs, name)).startswith(("http://", "https://"))
-    }  # the bytes lie in the file store; rows and recipes stay small
+    }  # the bytes lie in the file store
     if inputs.seed is None:
         settled["seed"] = secrets.randbelow(MAX_SEED + 1)
     return Job(

@@ -1,7 +1,6 @@
 """Jobs on disk, in one SQLite table. Knows rows and states, not who runs them.
 
-A claim only marks its row, so that a dead process's job can run again. The folder is locked while the app runs: a row
-found `running` at start is from a dead process.
+The folder is locked while the app runs: a row found `running` at start is a dead process's, and runs again.
 """
 
 import fcntl
@@ -62,7 +61,7 @@ RETRY_AFTER_S = 600
 
 @dataclass(frozen=True)
 class Spending:
-    """Use of the owner's key; `own_jobs`: one client's."""
+    """Of the owner's key; `own_jobs`: one client's."""
 
     jobs: int
     dollars: float
@@ -70,9 +69,8 @@ class Spending:
 
 
 class JobStore:
-    """Thread-safe; each method is one short transaction. `now`: Unix seconds.
-
-    Any method may raise BackendError `storage_full`.
+    """Thread-safe; each method is one short transaction, and may raise BackendError `storage_full`. `now`: Unix
+    seconds.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
@@ -99,7 +97,7 @@ class JobStore:
         self._locks.close()
 
     def add(self, *jobs: NewJob) -> list[Row]:
-        """Add all or none."""
+        """All or none."""
         created_at = self._now()
         rows = [queued_row(new, created_at) for new in jobs]
         with self.transaction() as db:
@@ -142,7 +140,7 @@ class JobStore:
             db.execute("UPDATE jobs SET status = 'queued', attempts = attempts - 1 WHERE id = ?", (job_id,))
 
     def finish(self, job_id: str, outcome: Outcome, logs: list[LogLine]) -> bool:
-        """Return `False` if it had already ended."""
+        """`False` if it had already ended."""
         status: Status = "done" if isinstance(outcome, Finished) else "failed"
         status = "cancelled" if isinstance(outcome, Stopped) else status
         with self.transaction() as db:
@@ -154,16 +152,16 @@ class JobStore:
         return changed == 1
 
     def unfinished_rows(self) -> list[Row]:
-        """Return readable jobs that are not over, oldest first; set the others aside."""
+        """Oldest first; unreadable ones are set aside."""
         return self._readable(UNFINISHED, *OVER)
 
     def row(self, job_id: str) -> Row | None:
-        """`None` if there is no such job, or it cannot be read: then it is set aside."""
+        """`None` if there is none, or it cannot be read: then it is set aside."""
         found = self._readable("SELECT * FROM jobs WHERE id = ?", job_id)
         return found[0] if found else None
 
     def done_of(self, client: str, most: int) -> list[Row]:
-        """The clips of `client`, the last first."""
+        """The last first."""
         return self._readable(
             "SELECT * FROM jobs WHERE client = ? AND status = 'done' ORDER BY finished_at DESC LIMIT ?", client, most
         )
@@ -209,7 +207,7 @@ class JobStore:
             drop_webhooks_without_body(db, job_ids)
 
     def set_remote(self, job_id: str, remote: dict[str, str]) -> None:
-        """Sync fal's handle to disk before returning."""
+        """On disk before it returns."""
         with self._storage_errors(), self._mutex:
             self._db.execute("PRAGMA synchronous = FULL")  # losing this row in a power cut would cost a second charge
             try:
@@ -255,10 +253,7 @@ class JobStore:
             db.executemany("DELETE FROM fal.spending WHERE job_id = ?", [(job_id,) for job_id in job_ids])
 
     def spending(self, client: str, within_s: float, *, without: str = "") -> Spending:
-        """Sum the last `within_s` seconds, leaving out the job `without`.
-
-        Jobs that ended before fal took them do not count.
-        """
+        """Without the job `without`, and without jobs that ended before fal took them."""
         facts = {"client": client, "since": self._now() - within_s, "job_id": without}
         with self.transaction() as db:
             return Spending(**db.execute(SPENT, facts).fetchone())
@@ -294,7 +289,7 @@ class JobStore:
             yield self._db
 
     def _refuse_if_gone(self) -> None:
-        """What is written to a file without a name is lost with this process."""
+        """A file without a name is lost with this process."""
         try:
             found = self._path.stat().st_ino
         except OSError:
@@ -314,10 +309,7 @@ class JobStore:
 
 
 def _lock(path: Path) -> ExitStack:
-    """Lock the file, as older versions do, and its folder: a file may be deleted, and a new one is not locked.
-
-    The kernel unlocks when the process dies.
-    """
+    """The file, as older versions do, and its folder: a deleted file's successor is not locked."""
     with ExitStack() as locks:
         for descriptor in (os.open(path, os.O_RDWR | os.O_CREAT, 0o644), os.open(path.parent, os.O_RDONLY)):
             locks.callback(os.close, descriptor)
@@ -368,7 +360,7 @@ def _connect(path: Path, spending: Path) -> sqlite3.Connection:
             if schema == "fal" or not unchanged:
                 _check(db, schema)
         migrate(db)
-        db.execute(SPENDING)  # its file may be new beside an old database
+        db.execute(SPENDING)  # may be new beside an old database
     except BaseException:
         db.close()
         raise
@@ -394,14 +386,14 @@ def _tells_of_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _note_sound(path: Path) -> None:
-    """Remember the file as it was closed: an unchanged one needs no check, which takes 0.5 s for 100,000 jobs."""
-    with suppress(OSError):  # without a note it is checked
+    """So that an unchanged file needs no check, which takes 0.5 s for 100,000 jobs."""
+    with suppress(OSError):  # then it is checked
         status = path.stat()
         path.with_suffix(SOUND).write_text(f"{status.st_size} {status.st_mtime_ns}")
 
 
 def _take_sound_note(path: Path) -> bool:
-    """Whether the file is as it was closed. Asked once: a process that dies leaves no note."""
+    """Whether the file is as it was closed. A process that dies leaves no note."""
     try:
         status, note = path.stat(), path.with_suffix(SOUND).read_text()
     except OSError:
@@ -420,7 +412,7 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _rename_damaged(path: Path) -> Path:
-    """Move it away with its WAL files; delete nothing."""
+    """With its WAL files; nothing is deleted."""
     damaged = path.with_suffix(f".damaged-{int(time.time())}")
     for end in ("-wal", "-shm", ""):
         part = path.with_name(path.name + end)

@@ -1,6 +1,6 @@
 """Sweeps as groups of jobs: start, follow, cancel, run failed cells again, promote. Knows no page.
 
-A sweep's cells lie in a JSON file beside the jobs, so that a reload, another tab or a restart finds them.
+Cells lie in a JSON file beside the jobs, so that a reload, another tab or a restart finds them.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ OVER = -1
 
 @dataclass(frozen=True)
 class SweepCell:
-    """A place in the grid. `job` is there if it was made; `settings`: what tells it from the others, by titles."""
+    """`job` is there if it was made; `settings`: by titles."""
 
     place: tuple[int, int, int]
     label: str
@@ -48,9 +48,8 @@ class SweepCell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`axes`: title and labels of columns, rows and pages. `shared`: what all cells have, by field.
-
-    `scouted`: the full values of what Scout changed, for Promote.
+    """`axes`: title and labels of columns, rows and pages. `shared`: what all cells have, by field. `scouted`: the full
+    values of what Scout changed.
     """
 
     id: str
@@ -89,7 +88,7 @@ class SweepService:
         uploads: Mapping[str, Path] | None = None,
         fal_key: SecretStr | None = None,
     ) -> Sweep:
-        """Accept the cells of `plan` as one group, or none.
+        """Accept the cells as one group, or none.
 
         Raises:
             InputError: nothing to make, or the picture cannot be used.
@@ -98,7 +97,7 @@ class SweepService:
         order = [index for index in centre_first(plan.cells, plan.shape) if plan.cells[index].state == "make"]
         if not order:
             raise InputError("explore", "missing", next((c.why for c in plan.cells if c.state == "fault"), NO_CELL))
-        order.sort(key=lambda index: plan.cells[index].reuses is not None)  # frames first, then what reuses them
+        order.sort(key=lambda index: plan.cells[index].reuses is not None)  # frames before what reuses them
         at = {index: number for number, index in enumerate(order)}
         sweep_id, text = str(uuid.uuid4()), to_text(definition)
         submissions = [_submission(plan.cells[index], index, options, uploads or {}, base, at) for index in order]
@@ -110,7 +109,7 @@ class SweepService:
         return sweep
 
     def get(self, sweep_id: str) -> Sweep | None:
-        """`None` for what is no sweep's id, or no longer kept."""
+        """`None` for no sweep's id, or no longer kept."""
         if sweep_id in self._known:
             return self._known[sweep_id]
         try:
@@ -135,17 +134,13 @@ class SweepService:
         return self.jobs.get(cell.job) if cell.job else None
 
     def cancel(self, sweep: Sweep) -> None:
-        """Stop what waits and runs; the finished cells stay."""
+        """Finished cells stay."""
         for record in map(self.record, reversed(sweep.cells)):
             if record is not None and record.job.group and record.job.group.id == sweep.id:
                 self.jobs.cancel(record)
 
     def retry(self, sweep: Sweep, client: Client) -> Sweep:
-        """Run the cells without a clip again.
-
-        Raises:
-            BackendError: as `JobService.submit` does.
-        """
+        """Run cells without a clip again. Raises as `JobService.submit` does."""
         lost = {
             cell.job: record for cell in sweep.cells if cell.job and (record := self.record(cell)) and _is_lost(record)
         }
@@ -170,7 +165,7 @@ class SweepService:
         return self.jobs.make_with(record, sweep.scouted, client)
 
     async def watch(self, sweep_id: str) -> AsyncIterator[list[int]]:
-        """Indices of the cells that changed, first all; ends when every cell is over."""
+        """Indices of changed cells, first all; ends when every cell is over."""
         changed: asyncio.Queue[int] = asyncio.Queue()
         sweep = self.require(sweep_id)
         records = {index: self.record(cell) for index, cell in enumerate(sweep.cells)}
@@ -204,7 +199,7 @@ class SweepService:
         self._known[sweep.id] = sweep
 
     def tidy(self, older_than_s: float) -> None:
-        """Forget old sweeps of which no job is left."""
+        """Forgets old sweeps without a job."""
         for path in self._files.sweep("any").parent.glob("*.json"):
             sweep = self.get(path.stem)
             is_old = time.time() - path.stat().st_mtime > older_than_s
@@ -252,5 +247,5 @@ def _settings(plan: Plan, cell: Cell) -> dict[str, str]:
 
 
 def status_of(record: JobRecord) -> str:
-    """The sentence of a failed or cancelled cell; empty otherwise."""
+    """Of a failed cell; empty otherwise."""
     return record.outcome.message if isinstance(record.outcome, Failed) else ""

@@ -1,7 +1,7 @@
 """Run jobs on fal with its official client: submit → note the request id → poll → fetch result and clip.
 
-Guarantees: a job is submitted once, ever; each note is on disk before the next step, so `run` resumes after a crash.
-The key is held for one run and appears in no event, row, log or error.
+A job is submitted once, ever; each note is on disk before the next step, so `run` resumes after a crash. The key is
+held for one run and appears in no event, row, log or error.
 """
 
 import contextlib
@@ -149,7 +149,7 @@ class FalBackend:
                 yield Finished(_result(job, answer, clip))
 
     def _key(self, job: Job, remote: dict[str, str] | None) -> SecretStr:
-        """Raise BackendError without a usable key, or if an earlier submission got no answer."""
+        """Raises BackendError without a usable key, or if an earlier submission got no answer."""
         if remote is not None and "request_id" not in remote:
             raise BackendError("downstream_service_unavailable", f"{fal_errors.INTERRUPTED} {fal_errors.OPEN}")
         key = self._keys.key_for(job.id)
@@ -179,13 +179,13 @@ class FalBackend:
         return handle
 
     def _arguments(self, endpoint: Endpoint, job: Job) -> dict[str, Any]:
-        """The fields of `endpoint`, of the added ones only those that say something."""
+        """Of the added fields only those that say something."""
         given = job.inputs.model_dump(include=set(endpoint.fields), exclude_none=True)
         told = {name: value for name, value in given.items() if name not in ADDED or value}
         return told | ({"enable_output_safety_checker": True} if self._forces_checks else {})
 
     def _addresses(self, client: FalClient, job: Job, token: CancelToken) -> dict[str, str]:
-        """Map each picture field to an address that fal can open."""
+        """Picture field → address that fal can open."""
 
         def upload(content: bytes, media_type: str) -> str:
             return self._ask_fal(partial(client.upload_picture, content, media_type), token)
@@ -193,7 +193,6 @@ class FalBackend:
         return {name: image_url(self._files.picture(picture), upload) for name, picture in job.files.items()}
 
     def _follow(self, handle: Handle, job: Job, token: CancelToken) -> Generator[Event, None, QueueStatus]:
-        """Cancel at fal on request or past the deadline."""
         try:
             return (yield from self._iter_updates(handle, job, token))
         except Cancelled:
@@ -247,7 +246,6 @@ class FalBackend:
         raise fal_errors.explain_failure(last)
 
     def _ask_fal(self, ask: Callable[[], Answer], token: CancelToken) -> Answer:
-        """Retry; raise our error for the last trouble."""
         try:
             return retry(ask, token.wait, self._timeouts, self._timeouts.silence_s)
         except FalTrouble as trouble:
@@ -270,7 +268,7 @@ def _result(job: Job, answer: Output, clip: EncodedClip) -> Result:
 
 @contextlib.contextmanager
 def _add_request_id(request_id: str) -> Iterator[None]:
-    """Add the request id to every `BackendError`, so that a paid result can be found."""
+    """To every `BackendError`, so that a paid result can be found."""
     try:
         yield
     except BackendError as error:

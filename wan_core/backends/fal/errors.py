@@ -1,4 +1,4 @@
-"""Translate fal's errors into ours. Quote fal only where it says what is wrong with a field."""
+"""fal's errors → ours. Quotes fal only where it says what is wrong with a field."""
 
 import re
 from typing import Literal
@@ -130,5 +130,5 @@ def _unavailable(sentence: str) -> BackendError:
 
 
 def _word(given: str | None, instead: str) -> str:
-    """Return fal's error type if it looks like one."""
+    """fal's, if it looks like an error type."""
     return given if given and WORD.fullmatch(given) else instead

@@ -16,12 +16,12 @@ from wan_core.encoding import EncodedClip
 from wan_core.errors import BackendError, Cancelled, InputError
 from wan_core.intake import Fetcher
 
-MAX_INLINE_BYTES = 7_000_000  # as a data URI this is 9.3 MB of text; fal's toolkit takes up to 10 MiB
+MAX_INLINE_BYTES = 7_000_000  # 9.3 MB as a data URI; fal's toolkit takes up to 10 MiB
 DOWNLOADS = 3
 
 
 def image_url(picture: Path, store: Callable[[bytes, str], str]) -> str:
-    """Return a data URI, or what `store(bytes, media_type)` returns."""
+    """A data URI, or what `store(bytes, media_type)` returns."""
     content, media_type = picture_bytes(picture)
     if len(content) <= MAX_INLINE_BYTES:
         return fal_client.encode(content, media_type)
@@ -29,7 +29,7 @@ def image_url(picture: Path, store: Callable[[bytes, str], str]) -> str:
 
 
 def picture_bytes(path: Path) -> tuple[bytes, str]:
-    """Return content and media type: PNG, or JPEG if too big for a data URI."""
+    """With the media type: PNG, or JPEG if too big for a data URI."""
     if path.stat().st_size <= MAX_INLINE_BYTES:
         return path.read_bytes(), "image/png"
     with Image.open(path) as picture, BytesIO() as buffer:
@@ -38,13 +38,13 @@ def picture_bytes(path: Path) -> tuple[bytes, str]:
 
 
 class Collector:
-    """Fetch only from `hosts` and their subdomains."""
+    """From `hosts` and their subdomains only."""
 
     def __init__(self, fetcher: Fetcher, hosts: tuple[str, ...], max_bytes: int, timeouts: Timeouts) -> None:
         self._fetcher, self._hosts, self._max_bytes, self._timeouts = fetcher, hosts, max_bytes, timeouts
 
     def collect(self, url: str, target: Path, token: CancelToken) -> EncodedClip:
-        """Write the clip at `url` to `target`. Errors name the URL if it is fal's.
+        """Errors name the URL if it is fal's.
 
         Raises:
             BackendError: not fal's address, too large, no mp4, or not fetched in three tries.
@@ -59,7 +59,7 @@ class Collector:
         raise BackendError("file_download_error", f"The clip is ready but could not be fetched. It lies at {url}")
 
     def _fetch(self, url: str, target: Path, token: CancelToken) -> bool:
-        """Return `False` if a retry may help."""
+        """`False` if a retry may help."""
         fetch = partial(self._fetcher.fetch_to, url, target, max_bytes=self._max_bytes, accept="video/*")
         try:
             asyncio.run(_run_until_cancelled(fetch(), token, self._timeouts.poll_s))
@@ -80,7 +80,6 @@ class Collector:
 
 
 async def _run_until_cancelled(work: Awaitable[object], token: CancelToken, poll_s: float) -> None:
-    """Raise Cancelled once `token` is set."""
     task = asyncio.ensure_future(work)
     while not (await asyncio.wait([task], timeout=poll_s))[0]:
         if token.requested.is_set():
@@ -91,7 +90,7 @@ async def _run_until_cancelled(work: Awaitable[object], token: CancelToken, poll
 
 
 def _probe_clip(clip: Path, url: str) -> EncodedClip:
-    """Remove a file that is no mp4 before anything decodes it."""
+    """Deletes what is no mp4 before anything decodes it."""
     try:
         with clip.open("rb") as file:
             if file.read(8)[4:] == b"ftyp":

@@ -13,10 +13,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds. `send_s`: for uploads and where a lost answer costs money.
-
-    `silence_s`: how long fal may fail before its job is given up.
-    """
+    """`send_s`: for uploads and where a lost answer costs money. `silence_s`: how long fal may fail."""
 
     poll_s: float = 1.0
     answer_s: float = 10.0
@@ -28,7 +25,6 @@ class Timeouts:
 class FalTrouble(Exception):
     @property
     def may_pass(self) -> bool:
-        """Whether a retry can help."""
         return True
 
 
@@ -46,7 +42,7 @@ class CancelToken:
 
 
 def retry(ask: Callable[[], Answer], wait: Callable[[float], None], timeouts: Timeouts, limit_s: float) -> Answer:
-    """Repeat `ask`, with growing pauses, for `limit_s`. Raises FalTrouble if it lasts or cannot pass."""
+    """With growing pauses, for `limit_s`. Raises FalTrouble if it lasts or cannot pass."""
     over, pause = time.monotonic() + limit_s, timeouts.poll_s
     while True:
         try:

@@ -1,10 +1,10 @@
 """fal's official client behind one guarded transport. Knows no job, store or event.
 
-Guarantees: each request is sent once; the key goes only to fal's two API hosts and is removed from answers; answers are
-bounded, and end as a checked value or a `FalTrouble`.
+Each request is sent once; the key goes only to fal's two API hosts and is removed from answers; answers are bounded,
+and end as a checked value or a `FalTrouble`.
 
-Trap: fal_client 1.0.3 (`_maybe_retry_request`) sends a submission up to ten times, after httpx errors and its own
-error for 408, 409, 429 and nginx's 502-504. The transport raises neither.
+Trap: fal_client 1.0.3 (`_maybe_retry_request`) sends a submission up to ten times, after httpx errors and its own error
+for 408, 409, 429 and nginx's 502-504. The transport raises neither.
 """
 
 import json
@@ -25,15 +25,15 @@ from wan_core.backends.fal.retry import FalTrouble, Timeouts
 
 MAX_ANSWER_BYTES = 8_000_000
 MAX_LINE_CHARS = 500
-BUSY = frozenset({404, 408, 409, 425, 429})  # for a job that fal has: a later try may succeed
-SOUND_KEY = re.compile(r"[!-~]{1,500}")  # printable ASCII: anything else would be quoted by an error of the HTTP client
+BUSY = frozenset({404, 408, 409, 425, 429})  # a later try may succeed
+SOUND_KEY = re.compile(r"[!-~]{1,500}")  # printable ASCII: the HTTP client's errors would quote anything else
 SOUND_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 STRUCK_OUT = b"(key)"
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """`media`: hosts of the clips, with their subdomains."""
+    """`media`: of the clips, with subdomains."""
 
     queue: str = QUEUE_URL_FORMAT.rstrip("/")
     rest: str = REST_URL
@@ -80,7 +80,7 @@ class QueueStatus(BaseModel):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """(level, message) of all log entries so far."""
+        """(level, message) of each."""
         return [_line(entry) for entry in self.logs or ()]
 
 
@@ -120,12 +120,12 @@ class GuardedTransport(httpx.BaseTransport):
         self._network.close()
 
     def _rewrite(self, request: httpx.Request) -> httpx.Request:
-        """Redirect to `Hosts`; drop the key if it leaves them."""
+        """To `Hosts`; without the key elsewhere."""
         url = httpx.URL(self._rebase(str(request.url)))
         headers = request.headers.copy()
         headers["Host"] = url.netloc.decode("ascii")
         if not str(url).startswith((f"{self._hosts.queue}/", f"{self._hosts.rest}/")):
-            headers.pop("Authorization", None)  # fal_client sends it along to the store of uploads
+            headers.pop("Authorization", None)  # fal_client sends it to the store of uploads
         look = request.method != "POST" and str(url).startswith(f"{self._hosts.queue}/")
         retry = httpx.Timeout(self._timeouts.answer_s if look else self._timeouts.send_s)
         return httpx.Request(
