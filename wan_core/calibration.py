@@ -1,4 +1,4 @@
-"""Stage times learned from finished clips, as multiples of the priors, in a small JSON file.
+"""Stage times learned from finished clips, as multiples of the priors; a small JSON file.
 
 An unreadable file counts as empty; a newer version's is neither used nor overwritten.
 """
@@ -23,7 +23,7 @@ Ratios = dict[str, list[float]]
 
 
 class Calibration:
-    """`key` is engine and machine. Thread-safe. Without `path` nothing is stored."""
+    """`key`: engine and machine. Thread-safe. Without `path` nothing is stored."""
 
     def __init__(self, path: Path | None = None) -> None:
         stored = _read(path)
@@ -32,7 +32,7 @@ class Calibration:
         self._mutex = threading.Lock()
 
     def factor(self, key: str, stage: StageName, variant: str) -> float:
-        """Return the median of the last ratios; of other variants if this one never ran."""
+        """Median of the last ratios; of other variants if this one never ran."""
         same_stage = f"{key}|{stage}|"
         with self._mutex:
             ratios = self._ratios.get(same_stage + variant)
@@ -58,7 +58,7 @@ class Calibration:
 
 
 def _read(path: Path | None) -> Ratios | None:
-    """Return `None` if a newer version wrote the file."""
+    """`None` if a newer version wrote the file."""
     try:
         stored: dict[str, Any] = json.loads(path.read_text("utf-8")) if path else {}
         version = stored.get("version", 0)

@@ -1,6 +1,6 @@
-"""Make one clip: agree on the prompt → make frames → check → encode.
+"""Make one clip: prompt → frames → check → encode. Knows no queue, processes or page.
 
-Only `make_frames` needs a GPU, so ZeroGPU wraps it alone. Knows no queue, no processes and no page.
+`make_frames` alone needs a GPU, so that ZeroGPU wraps nothing else.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -42,10 +42,7 @@ class MakeFrames(Protocol):
 
 
 class ClipWorker:
-    """One clip at a time, checks and expansions beside it.
-
-    Without `engine`, load each job's own and keep the last.
-    """
+    """One clip at a time. Without `engine`, loads each job's own and keeps the last."""
 
     def __init__(self, host: Settings, engine: Engine | None = None, make_frames: MakeFrames | None = None) -> None:
         self._host = host
@@ -78,7 +75,7 @@ class ClipWorker:
         return self._expander.expand(read_picture(self._host.files, picture), prompt)
 
     def make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
-        """Sample, unless kept frames are reused; interpolate if that takes a network."""
+        """Sample, unless kept frames are reused; interpolate if that needs a network."""
         if job.frames_of is None:
             yield from run_in_thread(lambda emit: self._load(job.options.engine, emit), cancelled)
             assert self._engine is not None
@@ -110,7 +107,7 @@ class ClipMaker:
     any_interpolator_runs: bool = True
 
     def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
-        """Yield events; the last is `Finished`.
+        """The last event is `Finished`.
 
         Raises:
             InputError: picture, prompt or clip is refused.
@@ -135,7 +132,6 @@ class ClipMaker:
         yield Finished(result)
 
     def _agree_on_prompt(self, job: Job, checking: bool, cancelled: IsCancelled) -> EventsThen[str]:
-        """Check, expand, and check a changed prompt again."""
         prompt = job.inputs.prompt
         if checking:
             yield Stage("checking")
@@ -210,7 +206,6 @@ def insert_frames(
 
 
 def raw_frames(job: Job, files: FileStore) -> Path:
-    """The own frames of `job`, or those it reuses."""
     return files.frames(job.frames_of or job.id)
 
 
@@ -252,10 +247,7 @@ def iter_shown(job: Job, made: FramesMade, files: FileStore) -> Iterator[Frame]:
 
 
 def iter_full_size(job: Job, drawn: Iterator[Frame], files: FileStore) -> Iterator[Frame]:
-    """Enlarge the frames of an engine that draws small ones with the picture as guide; leave others as they are.
-
-    Without `picture_detail` they stay small, and the encoder enlarges them plainly.
-    """
+    """Enlarge small frames with the picture as guide. Without `picture_detail` the encoder enlarges them plainly."""
     if profiles()[job.options.engine].render_divisor == 1 or not job.options.picture_detail:
         return drawn
     picture = geometry.fit(read_picture(files, job.picture), job.size)
@@ -268,14 +260,12 @@ def read_picture(files: FileStore, file_id: str) -> Image.Image:
 
 
 def _note_if_unchecked(check: Callable[[], str | None], cancelled: IsCancelled) -> EventsThen[None]:
-    """Yield a `Note` if the check could not be made."""
     sentence = yield from _wait_for(check, cancelled)
     if sentence:
         yield Note(sentence)
 
 
 def _wait_for(work: Callable[[], T], cancelled: IsCancelled) -> EventsThen[T]:
-    """Yield heartbeats until `work` returns."""
     returned: list[T] = []
     yield from run_in_thread(lambda emit: returned.append(work()), cancelled)
     return returned[0]

@@ -1,7 +1,4 @@
-"""Watch a download by the hub's client.
-
-The client blocks for hours and reports only to progress bars. It runs in a thread, so that the caller can give it up.
-"""
+"""Watch a download by the hub's client, which blocks for hours and reports only to progress bars."""
 
 import time
 from collections.abc import Callable
@@ -49,7 +46,7 @@ class Progress:
         return outcome.result()
 
     def bar_class(self) -> type[Any]:
-        """Return a silent bar for the client's `tqdm_class`."""
+        """A silent bar for the client's `tqdm_class`."""
         from huggingface_hub.utils.tqdm import tqdm
 
         class Bar(tqdm):

@@ -1,7 +1,7 @@
 """Frames → mp4, and facts read from one. Knows nothing of jobs or torch.
 
-Runs imageio-ffmpeg's binary directly, because the package ignores ffmpeg's exit status. Guarantees: `target` appears
-whole or not at all, with the requested frames, size and rate; no encoder outlives the call; one frame is in memory.
+Runs imageio-ffmpeg's binary directly: the package ignores ffmpeg's exit status. `target` appears whole or not at all;
+no encoder outlives the call; one frame is in memory.
 """
 
 import errno
@@ -30,20 +30,20 @@ from wan_core.schema import VideoQuality, VideoWriteMode
 log = logging.getLogger(__name__)
 
 CRF: dict[VideoQuality, int] = {"low": 28, "medium": 23, "high": 18, "maximum": 12}
-"""x264's CRF. 12 is visually lossless (46 dB) and still High profile; 0 would not play everywhere."""
+"""x264's CRF. 12 is visually lossless (46 dB); 0 would not play everywhere."""
 
 PRESET: dict[VideoWriteMode, str] = {"fast": "superfast", "balanced": "medium", "small": "veryslow"}
 """Keeps the endpoint's order of sizes: veryfast writes smaller files than medium; slower gains 2 %."""
 
 REFERENCES: dict[VideoWriteMode, int] = {"fast": 1, "balanced": 3, "small": 4}
-"""Reference frames. veryslow's own 16 gain 0.1 % and need more memory than phones have."""
+"""veryslow's own 16 gain 0.1 % and need more memory than phones have."""
 
 SMALLER: dict[VideoWriteMode, float] = {"fast": 0, "balanced": 0, "small": 0.5}
-"""Added to the CRF; without it veryslow spends its savings on grain (`python -m benchmarks.encoding`)."""
+"""Added to the CRF: else veryslow spends its savings on grain (`python -m benchmarks.encoding`)."""
 
 LEVELS = {"3.1": (3_600, 108_000), "4.0": (8_192, 245_760), "4.2": (8_704, 522_240), "5.1": (36_864, 983_040),
           "5.2": (36_864, 2_073_600), "6.2": (139_264, 16_711_680)}  # fmt: skip
-"""Macroblocks per frame and per second (ITU-T H.264, table A-1). All hold four references."""
+"""Macroblocks per frame and per second (ITU-T H.264, table A-1)."""
 
 BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv,"
@@ -58,7 +58,7 @@ TICKS_PER_FRAME = 100
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """`bytes` is the file's size."""
+    """`bytes`: the file's size."""
 
     path: Path
     size: Size
@@ -86,11 +86,13 @@ def encode(
     comment: str = "",
     cancelled: Callable[[], bool] = _never,
 ) -> EncodedClip:
-    """Write `frames` to `target`: mp4, x264, yuv420p, bt709, faststart, with a `comment` tag.
+    """Write mp4: x264, yuv420p, bt709, faststart, with a `comment` tag.
 
-    `frames`: uint8 (H, W, 3) RGB of one shape; smaller ones go through `enlarged`. Raises BackendError (`storage_full`,
-    `internal_server_error`), Cancelled once `cancelled()` is true, and whatever `frames` raises; then nothing is left
-    behind.
+    `frames`: uint8 (H, W, 3) RGB of one shape, enlarged to `size`. Also raises what `frames` raises.
+
+    Raises:
+        BackendError: `storage_full` or `internal_server_error`.
+        Cancelled: `cancelled()` became true.
     """
     _require_even(size)
     with _full_disk_named(), atomic_write(target, durable=True) as part:
@@ -165,7 +167,6 @@ def _run_encoder(
 
 @contextmanager
 def _running(command: list[str], sink: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Kill and reap the child however the block ends."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=sink, bufsize=0)
     try:
         yield process
@@ -188,7 +189,7 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Frame], size: Size,
 
 
 def _write(process: subprocess.Popen[bytes], frame: Frame) -> bool:
-    """False if the encoder is gone; its exit status tells why."""
+    """False if the encoder is gone."""
     assert process.stdin is not None
     rest = memoryview(frame.tobytes())
     try:

@@ -29,8 +29,8 @@ EMPTY_TEXT = {
 class Endpoint:
     """One of fal's endpoints.
 
-    `fixed`: values for the fields of `ImageToVideoInput` that `inputs` lacks. `engine`: the profile that serves it
-    where it can run, `None` for the machine's own. `dollars`: fal's price for 16 frames, or for a whole video.
+    `fixed`: values of the `ImageToVideoInput` fields that `inputs` lacks. `engine`: the profile that serves it, `None`
+    for the machine's own. `dollars`: fal's price for 16 frames, or for a whole video.
     """
 
     id: str
@@ -48,7 +48,6 @@ class Endpoint:
 
     @property
     def fields(self) -> Mapping[str, FieldInfo]:
-        """In fal's order."""
         return self.inputs.model_fields
 
     @cached_property
@@ -80,12 +79,12 @@ class Endpoint:
             raise first from None
 
     def choices(self, name: str) -> tuple[str, ...]:
-        """The values of an enum field, in fal's order; empty for other fields."""
+        """Values of an enum field, in fal's order; empty for others."""
         annotation = self.fields[name].annotation
         return get_args(annotation) if get_origin(annotation) is Literal else ()
 
     def bounds(self, name: str) -> tuple[float, float] | None:
-        """The bounds of a number field, both allowed; `None` for other fields."""
+        """Bounds of a number field, inclusive; `None` for others."""
         facts = self._number_facts(name)
         return (facts["minimum"], facts["maximum"]) if facts else None
 
@@ -111,7 +110,7 @@ class Endpoint:
         return InputError(name, fault["type"], f"{name} {self._advice(name, fault)}", context)
 
     def _advice(self, name: str, fault: ErrorDetails) -> str:
-        """Return the rest of a sentence that starts with the field's name."""
+        """The rest of a sentence that starts with the field's name."""
         limits, words = self.bounds(name), self.choices(name)
         if fault["type"] == "missing":
             return "is required."
@@ -134,13 +133,13 @@ class Endpoint:
 
 
 def _is_picture(facts: FieldInfo) -> bool:
-    """The mark lies on the field, or, where it may be None, on a part of its type."""
+    """An optional field has the mark on a part of its type."""
     parts = [part for option in get_args(facts.annotation) for part in get_args(option)]
     return IsPicture() in [*facts.metadata, *parts]
 
 
 def _quote(value: object) -> str:
-    """Return one short line of ASCII."""
+    """One short line of ASCII."""
     if value == "":
         return "nothing"
     if isinstance(value, int) and abs(value) > 10**20:

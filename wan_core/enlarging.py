@@ -1,8 +1,8 @@
-"""Low-resolution frames + the full-size picture → frames of the picture's size. No torch.
+"""Low-resolution frames + full-size picture → frames of the picture's size. No torch.
 
-For engines that only move a camera over the picture (the miniature). Each frame is registered on the first; the picture
-is moved alike and replaces the enlarged frame where both agree. Guarantees: the first frame is the picture; new content
-and borders keep the model's pixels; blurrier frames stay blurrier; memory holds a dozen small frames and one large one.
+For engines that only move a camera over the picture (the miniature): each frame is registered on the first, the picture
+is moved alike and replaces the enlarged frame where both agree. The first frame is the picture; new content keeps the
+model's pixels.
 """
 
 from collections import deque
@@ -25,33 +25,35 @@ from wan_core.geometry import Size
 T = TypeVar("T")
 
 Move = NDArray[np.float64]
-"""(4,): growth, turn, right, down. A frame's pixel x, from its centre, shows ((1 + growth, -turn), (turn, 1 + growth))
-x + (right, down) of the first frame, in low-resolution pixels."""
+"""(4,): growth, turn, right, down. Pixel x of a frame, from its centre, shows ((1 + growth, -turn), (turn, 1 + growth))
+x + (right, down) of the first frame, in low-resolution pixels.
+"""
 
 STILL: Move = np.zeros(4)
-KNOWN = 100.0  # weight of the first frame's move among measured ones
+KNOWN = 100.0  # weight of the first frame's known move
 
 REACH_OF_MOVES = 4
 REACH_OF_SHARES = 3
-"""Frames on each side that smooth a frame's move (parabola) and its shares (mean)."""
+"""Frames on each side that smooth a move (parabola) and shares (mean)."""
 
 LEVELS = (4, 2, 1)
 STEPS = 6  # of Gauss and Newton, on each level
 CLOSE_PX = 0.01
 LARGEST = 0.5  # growth or turn: beyond, another picture was registered
-OUTLIER = 20.0  # grey levels: beyond, an error counts in proportion only (Huber)
-FINE = 1.5  # sigma in pixels: finer patterns of the model's decoder do not move with the picture
+OUTLIER = 20.0  # grey levels: beyond, Huber's weight
+FINE = 1.5  # sigma in pixels: finer patterns of the model's decoder do not move
 
-SHIFT_PX = 1.0  # what the model's own wobble moves an edge by
+SHIFT_PX = 1.0  # the model's own wobble of edges
 TOLERANCE = (12.0, 36.0)  # grey levels: full trust, no trust
 CORRELATION = (0.2, 0.6)  # no trust, full trust
 REGION = 8.0  # sigma in pixels of what is judged together
-FLAT = 30.0  # variance in squared grey levels of what counts as a plain surface
+FLAT = 30.0  # variance in squared grey levels of a plain surface
 WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.4, 0.75), (0.4, 0.7)
-"""Part of the first frame's detail left, whole and around a pixel, at which a frame takes none or all of the picture.
-Whole frames keep 0.65 to 0.9 at the preset's settings, 0.5 to 0.65 with two steps or shift 8."""
-OVERDRAWN = (1.25, 1.8)  # the same above 1: guidance that is too strong
-QUIET = 6.0  # energy of detail, in squared grey levels; below it differences are invisible
+"""Part of the first frame's detail left, whole and local, at which a frame takes none or all of the picture. Measured:
+0.65 to 0.9 at the preset's settings, 0.5 to 0.65 with two steps or shift 8.
+"""
+OVERDRAWN = (1.25, 1.8)  # the same above 1: too much guidance
+QUIET = 6.0  # energy of detail, in squared grey levels, below which differences are invisible
 FEATHER_PX = 3.0
 NEARLY_NONE = 1 / 256
 
@@ -64,8 +66,8 @@ def enlarge_plainly(frame: Frame, size: Size) -> Frame:
 def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Frame]:
     """Yield each frame at the size of `picture`, with its detail.
 
-    `frames`: uint8 (h, w, 3); the first, cropped centrally to the picture's ratio, is the picture
-    (`engine.framing.seen_by_engine`). `picture`: uint8 (H, W, 3), cropped to the final size.
+    `frames`: uint8 (h, w, 3); the first is the picture, cropped to its ratio. `picture`: uint8 (H, W, 3), the final
+    size.
     """
     source = iter(frames)
     first = next(source, None)
@@ -78,7 +80,7 @@ def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Fr
 
 @dataclass(frozen=True)
 class Shot:
-    """`share`: how much of the picture each pixel takes, (h, w) in [0, 1]."""
+    """`share`: how much of the picture a pixel takes, (h, w) in [0, 1]."""
 
     frame: Frame
     move: Move
@@ -132,7 +134,6 @@ class Guide:
 
 
 def find_moves(guide: Guide, rest: Iterator[Frame]) -> Iterator[tuple[Frame, Move]]:
-    """Each search starts from the previous move."""
     move = STILL
     yield guide.first, move
     for frame in rest:
@@ -141,7 +142,7 @@ def find_moves(guide: Guide, rest: Iterator[Frame]) -> Iterator[tuple[Frame, Mov
 
 
 def steady_moves(found: Iterator[tuple[Frame, Move]]) -> Iterator[tuple[Frame, Move]]:
-    """Smooth by a parabola through neighbouring moves; the first frame stays still."""
+    """Fit a parabola through neighbouring moves; the first frame stays still."""
     for number, (near, here) in enumerate(windows(found, REACH_OF_MOVES)):
         times = np.arange(len(near)) - here
         weights = np.ones(len(near))
@@ -182,7 +183,7 @@ def pyramid(frame: Frame) -> list[Plane]:
 
 
 def register(first: list[Plane], frame: list[Plane], start: Move) -> Move:
-    """The move, from `start`, that best maps the first frame onto `frame` (Lucas and Kanade, robust)."""
+    """The move that best maps the first frame onto `frame` (robust Lucas-Kanade)."""
     move = start
     for level, reference, target in zip(LEVELS, first, frame, strict=True):
         to_level = np.array([1, 1, 1 / level, 1 / level])
@@ -191,7 +192,6 @@ def register(first: list[Plane], frame: list[Plane], start: Move) -> Move:
 
 
 def refine(reference: Plane, target: Plane, move: Move) -> Move:
-    """`register` on one level, in its own pixels."""
     centre = middle(target.shape)
     across, down = np.moveaxis(grid(*target.shape) - centre, -1, 0)
     for _ in range(STEPS):

@@ -1,6 +1,6 @@
-"""Errors whose message is a finished sentence for the visitor: field, value, limit, what to do.
+"""Errors whose message is a sentence for the visitor: field, value, limit, what to do. No HTTP here.
 
-`type` is fal's (https://docs.fal.ai/errors), or pydantic's where fal passes it through (`missing`, …). No HTTP here.
+`type` is fal's (https://docs.fal.ai/errors), or pydantic's where fal passes it through (`missing`, …).
 """
 
 import errno
@@ -23,10 +23,7 @@ class WanError(Exception):
 
 
 class InputError(WanError):
-    """The value of `field` cannot be used.
-
-    `context` holds the limits fal sends (`{"le": 161}`), `others` further faults of the request.
-    """
+    """`context`: the limits fal sends (`{"le": 161}`). `others`: further faults of the request."""
 
     others: "tuple[InputError, ...]" = ()
 
@@ -37,15 +34,12 @@ class InputError(WanError):
         self.context = dict(context or {})
 
     def at(self, field: str) -> "InputError":
-        """The same fault, of `field`."""
         return self if self.field == field else InputError(field, self.type, self.message, self.context)
 
 
 class BackendError(WanError):
-    """A valid request could not be carried out.
-
-    Types of ours: `out_of_memory`, `quota_exceeded`, `worker_lost`, `engine_unavailable`, `storage_full`,
-    `too_many_jobs`.
+    """A valid request could not be carried out. Ours beside fal's types: `out_of_memory`, `quota_exceeded`,
+    `worker_lost`, `engine_unavailable`, `storage_full`, `too_many_jobs`.
     """
 
     def __init__(self, type: str, message: str, *, retry_after_s: int | None = None) -> None:
@@ -60,7 +54,7 @@ class Cancelled(WanError):
 
 
 def storage_error(error: BaseException, what: str = "A file could not be written") -> BackendError | None:
-    """`storage_full`, if `error` says that the disk takes no more; `None` for every other error."""
+    """`storage_full` if the disk takes no more; `None` for other errors."""
     number = error.errno if isinstance(error, OSError) else None
     if number in DISK_FULL:
         return _storage_full(f"{what}: the disk is full.")
@@ -69,7 +63,7 @@ def storage_error(error: BaseException, what: str = "A file could not be written
 
 @contextmanager
 def writing_to_disk(what: str) -> Iterator[None]:
-    """Raise any OSError inside as BackendError `storage_full`; `what` begins its sentence."""
+    """Raise an OSError inside as BackendError `storage_full`; `what` begins its sentence."""
     try:
         yield
     except OSError as error:
@@ -81,7 +75,7 @@ def _storage_full(sentence: str) -> BackendError:
 
 
 def to_plain(error: WanError) -> dict[str, Any]:
-    """Return plain values for another process, without `others`."""
+    """Plain values for another process, without `others`."""
     plain: dict[str, Any] = {"kind": type(error).__name__, "message": error.message}
     match error:
         case InputError():

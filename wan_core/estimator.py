@@ -1,7 +1,4 @@
-"""Estimate a request: seconds of each stage, ZeroGPU quota, dollars on fal.
-
-Operations (`workload`) at the engine's `rates`, corrected by `calibration`. No torch, no clock.
-"""
+"""Estimate a request: seconds of each stage, ZeroGPU quota, dollars on fal. No torch, no clock."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -24,19 +21,17 @@ from wan_core.workload import sampling_flops
 InterpolationRate = Callable[[str, str], float]
 """Model and "cpu" or "cuda" → seconds per pixel of a new frame, sides padded to 64."""
 CarriedOutBy = Callable[[str], str]
-"""The requested interpolator → what will run in its place."""
+"""Requested interpolator → the one that will run."""
 
 ENCODE_S_PER_PIXEL: dict[VideoWriteMode, float] = {"fast": 1.5e-8, "balanced": 4e-8, "small": 16e-8}
 ENLARGE_S_PER_PIXEL = {"": 0.0, "with the picture": 1e-7, "plain": 1e-8}
-"""Per pixel of a delivered frame; two cores, beside the encoder."""
+"""Per pixel of a delivered frame; two cores."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of each stage, and fal's price.
-
-    `zero_gpu_seconds` is the duration to declare. It follows the priors, which are a whole card's, as it must be;
-    finished clips may have had half a card. `lent_card` is `None` off ZeroGPU.
+    """`zero_gpu_seconds`: the duration to declare. From priors alone, which are a whole card's: finished clips may have
+    had half a card. `lent_card`: `None` off ZeroGPU.
     """
 
     stages: Mapping[StageName, float]
@@ -77,7 +72,7 @@ class Estimator:
     def estimate(
         self, request: ImageToVideoInput, size: Size, profile: EngineProfile, *, picture_detail: bool = True
     ) -> Estimate:
-        """`size` is the clip's, not the rendered one; `picture_detail` as in `JobOptions`."""
+        """`size`: the clip's, not the rendered one."""
         variants = self._variants(request, profile, picture_detail)
         priors = self._by_priors(request, size, profile, variants)
         stages = {
@@ -114,7 +109,6 @@ class Estimator:
         *,
         picture_detail: bool = True,
     ) -> None:
-        """`stage_seconds` as in the clip's `Result`."""
         variants = self._variants(request, profile, picture_detail)
         predicted = self._by_priors(request, size, profile, variants)
         self._calibration.record(self._key(profile), variants, predicted, stage_seconds)
@@ -147,7 +141,6 @@ class Estimator:
         }
 
     def _interpolating_s(self, model: str, rendered: Size, new_frames: int) -> float:
-        """Leave loading out."""
         if new_frames == 0:
             return 0.0
         pixels = _pad_to_64(rendered.width) * _pad_to_64(rendered.height)

@@ -1,4 +1,4 @@
-"""A job and its events: frozen values that travel as JSON and hold file ids, never paths or pixels."""
+"""A job and its events: frozen values that travel as JSON. File ids, never paths or pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ LogLevel = Literal["INFO", "WARN", "ERROR"]
 
 
 def _accepted(value: object, _: object) -> ImageToVideoInput:
-    """Skip validation: `image_url` may have been emptied since the inputs were accepted."""
+    """Skip validation: `image_url` may have been emptied since."""
     if isinstance(value, dict) and {"image_url", "prompt"} <= value.keys():
         return ImageToVideoInput.model_construct(**value)
     if isinstance(value, ImageToVideoInput):
@@ -42,7 +42,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs accepted together; `position` counts from 0. `sweep`: the definition of the sweep, as text."""
+    """Jobs accepted together; `position` counts from 0. `sweep`: its definition, as text."""
 
     id: str
     position: int
@@ -52,11 +52,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Job:
-    """`id` is also the request id and file name; whoever knows it has access.
+    """`id` is also request id and file name; whoever knows it has access.
 
-    `inputs.seed` is set; a picture field is empty if its picture came as bytes. `files`: picture field → file id.
-    `frames_of`: the job whose kept frames are reused without diffusion. `notes`: what will not be done as asked, known
-    before it begins.
+    `inputs.seed` is set; a picture field is empty if the picture came as bytes. `files`: picture field → file id.
+    `frames_of`: the job whose kept frames are reused. `notes`: what will not be done as asked.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -110,8 +109,6 @@ class Step:
 
 @dataclass(frozen=True)
 class Preview:
-    """The animated preview was rewritten."""
-
     event: Literal["Preview"] = field(default="Preview", kw_only=True, repr=False)
 
 
@@ -143,7 +140,7 @@ class FramesMade:
 
 @dataclass(frozen=True)
 class Result:
-    """`notes`: what was not done as asked; `fal_url`: fal's copy; `numbers`: what `explore.numbers` measured."""
+    """`notes`: what was not done as asked. `fal_url`: fal's copy. `numbers`: see `explore.numbers`."""
 
     prompt: str
     seed: int

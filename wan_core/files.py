@@ -43,7 +43,7 @@ class FileStore:
         return self._folder("frames") / f"{job_id}.npy"
 
     def interpolated_frames(self, job_id: str) -> Path:
-        """Kept until the clip is encoded."""
+        """Deleted once the clip is encoded."""
         return self._folder("frames") / f"{job_id}.interpolated.npy"
 
     def full_size_frames(self, job_id: str) -> Path:
@@ -57,7 +57,7 @@ class FileStore:
         return self._folder("clips") / f"{job_id}.mp4"
 
     def sweep(self, sweep_id: str) -> Path:
-        """The cells of a sweep, as JSON."""
+        """JSON of its cells."""
         return self._folder("sweeps") / f"{sweep_id}.json"
 
     def of_job(self, job_id: str) -> tuple[Path, ...]:
@@ -66,7 +66,11 @@ class FileStore:
         return (self.frames(job_id), *scratch, self.preview(job_id), self.clip(job_id))
 
     def require_writable(self) -> None:
-        """Make the folders. Raises SystemExit, with a sentence, if one of them cannot be written."""
+        """Make the folders.
+
+        Raises:
+            SystemExit: one cannot be written.
+        """
         try:
             files = (self.database, self.uploads / "any", self.picture("any"), *self.of_job("any"))
             for folder in {path.parent for path in files}:
@@ -75,7 +79,7 @@ class FileStore:
             raise SystemExit(UNWRITABLE.format(root=self.root, reason=error.strerror)) from None
 
     def parts_of(self, job_id: str) -> list[Path]:
-        """What is left of files that were being written when their writer died."""
+        """Left by a writer that died."""
         return [
             part for folder in {path.parent for path in self.of_job(job_id)} for part in folder.glob(f".{job_id}.*")
         ]
@@ -84,7 +88,7 @@ class FileStore:
         return path.parent == self.picture("any").parent
 
     def all_files(self) -> list[Path]:
-        """Include forgotten jobs and unfinished files, but no uploads."""
+        """With forgotten jobs and unfinished files, without uploads."""
         folders = {path.parent for path in (self.picture("any"), *self.of_job("any"))}
         return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
@@ -95,12 +99,11 @@ class FileStore:
 
 
 def owner(path: Path) -> str:
-    """The id that a file is named by, or will be once it is whole."""
+    """The id in a file's name, also while it is unfinished."""
     return path.name.removeprefix(".").split(".")[0]
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether it is being written, or was when its writer died."""
     return path.name.startswith(".")
 
 
@@ -108,7 +111,7 @@ def is_unfinished(path: Path) -> bool:
 def atomic_write(target: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a path that replaces `target` on success and is deleted on failure.
 
-    `durable`: sync before and after renaming, so that a power cut leaves the whole file or none.
+    `durable`: a power cut leaves the whole file or none.
     """
     part = target.with_name(f".{target.name}.{uuid4().hex}.part")
     try:

@@ -25,7 +25,8 @@ PATCH_STRIDE = 5
 DESCENT_STEPS = 12
 REFINEMENTS = 2
 """DIS at half size. Measured (pans, zoom with rotation, two layers): as good as the preset `medium` at 0.6 of its cost;
-`fast` (a quarter of the size) loses repeating textures (28 dB, not 70)."""
+`fast` loses repeating textures (28 dB, not 70).
+"""
 
 THUMBNAIL_SIDE = 96
 WORTH = 0.8
@@ -34,7 +35,7 @@ WORTH = 0.8
 def estimate_flow(start: Grey, end: Grey) -> Flow:
     """Where each pixel of `start` lies in `end` (Kroeger et al. 2016); sides of at least SMALLEST_SIDE.
 
-    Starts from the shift of the whole picture: else textures that move further than their grain are lost.
+    Starts from the shift of the whole: else textures that move further than their grain are lost.
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     search.setFinestScale(FINEST_LEVEL)
@@ -46,7 +47,7 @@ def estimate_flow(start: Grey, end: Grey) -> Flow:
 
 
 def shift_of_all(start: Grey, end: Grey) -> tuple[float, float]:
-    """(right, down) from the middle of `start` to `end`; (0, 0) if that makes them no more alike."""
+    """(right, down) from `start` to `end`; (0, 0) if that makes them no more alike."""
     scale = max(1, min(start.shape) // THUMBNAIL_SIDE)
     width, height = start.shape[1] // scale, start.shape[0] // scale
     a, b = (resize(plane, (width, height), cv2.INTER_AREA) for plane in (start, end))
@@ -65,7 +66,6 @@ def to_grey(picture: Picture) -> Grey:
 
 
 def grid(height: int, width: int) -> Flow:
-    """Each pixel's own coordinates."""
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
@@ -91,7 +91,7 @@ def is_inside(places: Flow, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def mix(below: Picture, above: Picture, share: Plane) -> Picture:
-    """Blend `above` over `below` by `share` (0…1); equal pixels stay exact."""
+    """Blend by `share` (0…1); equal pixels stay exact."""
     return cast(Picture, cv2.blendLinear(above, below, share, 1 - share))
 
 

@@ -1,6 +1,6 @@
-"""Raw frames on disk: uint8 (T, H, W, 3) RGB .npy, written whole or not at all.
+"""Raw frames on disk: uint8 (T, H, W, 3) RGB .npy, whole or absent.
 
-No memory map for writing: on a full disk a map kills the process where a write raises.
+No memory map for writing: on a full disk it kills the process where a write raises.
 """
 
 import os
@@ -22,7 +22,7 @@ Frames = NDArray[np.uint8]
 
 
 def read(path: Path) -> Iterator[Frame]:
-    """Yield frames without holding the clip in memory."""
+    """One frame in memory at a time."""
     yield from cast(Iterator[Frame], iter(np.load(path, mmap_mode="r")))
 
 
@@ -40,7 +40,7 @@ def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
 
 
 def thin_out(pieces: Iterable[Frames], total: int, count: int) -> Iterator[Frames]:
-    """Keep `count` of `total` frames, evenly spread, the first and the last among them."""
+    """`count` of `total` frames, evenly spread, with the first and the last."""
     kept = {round(place * (total - 1) / (count - 1)) for place in range(count)}
     seen = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Video sizes and the crop to them. Sides are multiples of 16, nothing is stretched, crops are central."""
+"""Video sizes and the central crop to them. Sides are multiples of 16; nothing is stretched."""
 
 import math
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ SQUARE: dict[Resolution, Size] = {"480p": Size(624, 624), "580p": Size(768, 768)
 
 
 def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size) -> Size:
-    """Return the resolution's area at the ratio, in multiples of 16."""
+    """The resolution's area at the ratio."""
     named = {"16:9": LANDSCAPE[resolution], "9:16": LANDSCAPE[resolution].turned, "1:1": SQUARE[resolution]}
     if aspect_ratio != "auto":
         return named[aspect_ratio]
@@ -61,7 +61,7 @@ def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size)
 
 
 def crop_box(picture: Size, target: Size) -> Box:
-    """Return the central part of `picture` with the ratio of `target`."""
+    """The central part of `picture` with the ratio of `target`."""
     scale = min(picture.width / target.width, picture.height / target.height)
     width, height = target.width * scale, target.height * scale
     left, top = (picture.width - width) / 2, (picture.height - height) / 2
@@ -77,7 +77,7 @@ def fit(picture: Image.Image, target: Size) -> Image.Image:
 
 
 def rendered_size(target: Size, divisor: int) -> Size:
-    """Return the size an engine samples, rounded up to multiples of 16."""
+    """The size an engine samples."""
     return Size(_multiple_up(target.width / divisor), _multiple_up(target.height / divisor))
 
 

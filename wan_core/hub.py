@@ -1,7 +1,6 @@
 """Pinned weights from the Hugging Face Hub: fetched, verified, loaded once. No torch here.
 
-Only pinned files arrive, never code or a pickle. A silent download is given up. A failure is remembered, so that
-offline jobs do not each wait ten seconds.
+Only pinned files arrive, never code or a pickle. A failure is remembered: offline jobs must not each wait ten seconds.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ from wan_core.events import Event, Log, Stage, Step
 log = logging.getLogger(__name__)
 
 HARMLESS_FILES = ("*.safetensors", "*.json", "*.txt")
-RETRY_S = 600.0  # after a failure, so that not every job tries to download
+RETRY_S = 600.0  # after a failure
 QUESTION_S = 10.0
 SILENCE_S = 60.0  # the hub's client reports every 10 MB
 GB = 10**9
@@ -38,15 +37,15 @@ T = TypeVar("T")
 
 
 class Unavailable(Exception):
-    """The message is the middle of a sentence for the visitor."""
+    """The message is the middle of a sentence."""
 
 
 class NotOffered(Unavailable):
-    """The hub has no such repository or revision, or not for this machine."""
+    """No such repository or revision, or not for this machine."""
 
 
 class WrongFile(Unavailable):
-    """`file` is not the pinned one. It is deleted: the next try downloads it again."""
+    """`file` is not the pinned one. It is deleted, so that the next try downloads it again."""
 
     def __init__(self, file: str) -> None:
         super().__init__("the file that came is not the published one")
@@ -54,7 +53,7 @@ class WrongFile(Unavailable):
 
 
 class NotStored(Unavailable):
-    """`needed` and `free` are bytes, 0 if unknown."""
+    """In bytes, 0 if unknown."""
 
     def __init__(self, message: str = "the disk is full", needed: int = 0, free: int = 0) -> None:
         super().__init__(message)
@@ -65,8 +64,8 @@ class NotStored(Unavailable):
 class Pin:
     """Files of a repository at one commit.
 
-    `repo`: hub id or local folder. `files`: names or patterns. `sha256`: of weight files; `None` (for one file at most)
-    lets the first download decide, see `Notes`. `bytes`: known lengths.
+    `repo`: hub id or local folder. `files`: names or patterns. `sha256`: of weight files; `None` (one file at most)
+    trusts the first download. `bytes`: known lengths.
     """
 
     repo: str
@@ -79,7 +78,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Hub:
-    """HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_ENDPOINT apply. `silence_s` without progress ends a download."""
+    """HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_ENDPOINT apply. `silence_s`: without progress a download ends."""
 
     cache: Path | None = None
     endpoint: str | None = None
@@ -98,7 +97,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Notes:
-    """Notes on a pin beside `stem`: the last failure in `.failure`, the first download's digest in `.sha256`."""
+    """Beside `stem`: the last failure in `.failure`, the first download's digest in `.sha256`."""
 
     stem: Path | None = None
 
@@ -123,13 +122,11 @@ class Notes:
 
 
 def _ignore(event: Event) -> None:
-    """Discard the event."""
+    """Drop the event."""
 
 
 def fetch(pin: Pin, report: Report = _ignore, notes: Notes | None = None, hub: Hub | None = None) -> Path:
-    """Return the folder of `pin`: a local one as it is, else from the cache or the hub, verified.
-
-    `report` hears of a download and may raise to stop it.
+    """The verified folder of `pin`, from the cache or the hub; a local one as it is. `report` may raise to stop it.
 
     Raises:
         Unavailable: out of reach (now, or less than `RETRY_S` ago), too large, or not what was pinned.
@@ -151,7 +148,7 @@ def fetch(pin: Pin, report: Report = _ignore, notes: Notes | None = None, hub: H
 
 
 def find_cached(pin: Pin, hub: Hub | None = None) -> Path | None:
-    """Return the folder if all files are cached; uses no network."""
+    """The folder if all files are cached; no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -166,7 +163,7 @@ def find_cached(pin: Pin, hub: Hub | None = None) -> Path | None:
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """Return weight files that an interrupted download left out."""
+    """Weight files that an interrupted download left out."""
     indexes = folder.glob("**/*.safetensors.index.json")
     maps = {index.parent: json.loads(index.read_text("utf-8"))["weight_map"] for index in indexes}
     named = {part / shard for part, shards in maps.items() for shard in shards.values()}
@@ -179,7 +176,6 @@ def sha256_of(file: Path) -> str:
 
 
 def _verify(pin: Pin, folder: Path, notes: Notes) -> None:
-    """Check lengths and digests; delete a wrong file."""
     for name, published in pin.sha256.items():
         file = folder / name
         if not file.is_file():
@@ -200,7 +196,7 @@ def _delete(file: Path) -> None:
 
 
 def _download(pin: Pin, hub: Hub, report: Report) -> Path:
-    """Ask for the size first: once it downloads, the hub library tries for minutes to reach a dead hub."""
+    """Asks for the size first: later the hub's library tries a dead hub for minutes."""
     from huggingface_hub import constants, snapshot_download
 
     if constants.HF_HUB_OFFLINE:
@@ -275,7 +271,7 @@ def _unavailable(error: BaseException) -> Unavailable:
 
 
 class LoadedOnce(Generic[Model]):
-    """Load on first use. A failure is remembered for `RETRY_S`."""
+    """A failure is remembered for `RETRY_S`."""
 
     def __init__(self, pin: Pin, load: Callable[[Path], Model], clock: Callable[[], float] = time.monotonic) -> None:
         self._pin, self._load, self._clock = pin, load, clock
@@ -284,11 +280,7 @@ class LoadedOnce(Generic[Model]):
         self._failed_at: float | None = None
 
     def get(self) -> Model:
-        """Wait while it loads.
-
-        Raises:
-            Unavailable: the weights cannot be fetched or loaded.
-        """
+        """Raises Unavailable if the weights cannot be fetched or loaded."""
         with self._lock:
             if self._model is None:
                 self._model = self._try()

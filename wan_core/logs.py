@@ -1,7 +1,7 @@
-"""The log of this process: one line an entry, and nothing in it that a visitor sent.
+"""The log of this process: one line an entry, with nothing that a visitor sent.
 
-The text of an exception quotes what could not be read, and libraries write down the requests they handle. So exceptions
-are logged as their type and place, and libraries that see requests as the place where they spoke.
+Exceptions quote what they could not read, and libraries quote requests. So exceptions are logged as type and place, and
+entries of such libraries as place alone.
 """
 
 import logging
@@ -36,7 +36,7 @@ _new_record = logging.LogRecord
 
 
 def set_up(level: str) -> None:
-    """Write our own entries from `level` on and those of libraries from WARNING on, to stderr."""
+    """Our own entries from `level` on and those of libraries from WARNING on, to stderr."""
     logging.basicConfig(level=logging.WARNING, format=FORMAT)
     logging.getLogger("wan_core").setLevel(level)
     logging.setLogRecordFactory(harmless_record)
@@ -46,7 +46,7 @@ def set_up(level: str) -> None:
 
 
 def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
-    """A record on one line: no text of an exception, and none of a library that sees requests."""
+    """A record on one line, without text of exceptions and of libraries that see requests."""
     record = _new_record(*args, **options)
     if record.name == ACCESS:
         return record
@@ -58,7 +58,7 @@ def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
 
 
 def describe(error: BaseException) -> str:
-    """The type and place of `error`, and its text where that cannot hold what a visitor sent."""
+    """Type and place, and the text where it cannot hold what a visitor sent."""
     text = ""
     if isinstance(error, OSError):
         text = f" ({error.strerror})" if error.strerror else ""
@@ -69,14 +69,14 @@ def describe(error: BaseException) -> str:
 
 
 def log_thread_fault(fault: threading.ExceptHookArgs) -> None:
-    """In the place of `threading.excepthook`, which prints."""
+    """For `threading.excepthook`, which prints."""
     if fault.exc_value is not None:
         name = fault.thread.name if fault.thread else "?"
         logging.getLogger(__name__).error("thread %s ended: %s", name, describe(fault.exc_value))
 
 
 def _text(record: logging.LogRecord) -> str:
-    if record.name == WARNINGS:  # its text is `path:line: Category: what was warned of`
+    if record.name == WARNINGS:  # `path:line: Category: warning`
         return ": ".join(record.getMessage().split(": ")[:2])
     place = _short(record.pathname)
     if {record.name.split(".")[0], place.split("/")[0]} & SEE_REQUESTS:  # some speak in the name of the root
@@ -92,7 +92,7 @@ def _frames(error: BaseException) -> traceback.StackSummary:
 
 
 def _short(path: str) -> str:
-    """`path` from the nearest folder on that Python imports from: an environment may lie within this one."""
+    """`path` from the nearest import folder: an environment may lie within this one."""
     above = [folder for folder in (str(HERE), *sys.path) if folder and path.startswith(f"{folder}/")]
     return path[len(max(above, key=len)) + 1 :] if above else path
 

@@ -1,4 +1,4 @@
-"""The presets of `presets/*.yaml`: parts of a request, on top of fal's defaults. Checked when loaded."""
+"""The presets of `presets/*.yaml`, on top of fal's defaults. Checked when loaded."""
 
 from functools import cache
 from pathlib import Path
@@ -51,7 +51,7 @@ class Preset(BaseModel):
 
     @property
     def complete(self) -> dict[str, Any]:
-        """With fal's defaults for what it leaves out."""
+        """With fal's defaults for the rest."""
         settled = {name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name not in OF_THE_PERSON}
         return settled | self.values
 
@@ -59,7 +59,7 @@ class Preset(BaseModel):
         return profiles()[self.engine] if self.engine else machine_default
 
     def why_not(self, machine_default: EngineProfile, machine: Machine) -> str | None:
-        """Return the reason, a sentence, if it cannot run on `machine`."""
+        """A sentence, if it cannot run on `machine`."""
         return why_not(self.profile(machine_default), machine)
 
 
@@ -68,14 +68,14 @@ def presets(folder: Path = FOLDER) -> dict[str, Preset]:
     """fal's defaults first, then by title.
 
     Raises:
-        SystemExit: an invalid file; the message names the fault.
+        SystemExit: a file is invalid.
     """
     found = [_read(path) for path in folder.glob("*.yaml")]
     return {preset.name: preset for preset in sorted(found, key=lambda preset: (preset.name != PLAIN, preset.title))}
 
 
 def opening(settings: Settings, machine_default: EngineProfile, machine: Machine) -> Preset:
-    """Return the page's first preset: `WAN_PRESET`, else one that suits the machine.
+    """The page's first preset: `WAN_PRESET`, else one that suits the machine.
 
     Raises:
         SystemExit: `WAN_PRESET` names no preset.

@@ -1,4 +1,4 @@
-"""Dollars on fal and seconds of a visitor's ZeroGPU quota."""
+"""Dollars on fal and seconds of ZeroGPU quota."""
 
 import math
 from typing import Literal
@@ -8,16 +8,16 @@ from wan_core.events import Job
 from wan_core.profiles import EngineProfile
 from wan_core.schema import ImageToVideoInput
 
-FAL_FRAMES_PER_VIDEO_SECOND = 16  # fal bills num_frames / 16, whatever frames_per_second says
+FAL_FRAMES_PER_VIDEO_SECOND = 16  # billed as num_frames / 16, at any frames_per_second
 
-WEIGHTS_S = 15  # ZeroGPU streams the weights into a fresh worker
+WEIGHTS_S = 15  # to stream the weights into a fresh worker
 DURATION_MARGIN = 1.2
-HALF_CARD_BYTES = 45_097_156_608  # larger weights get a whole card (spaces 0.51.3, `xlarge_threshold`)
+HALF_CARD_BYTES = 45_097_156_608  # spaces 0.51.3, `xlarge_threshold`
 
 LentCard = Literal["half", "whole"]
 QUOTA_FACTOR: dict[LentCard, float] = {"half": 1.5, "whole": 2.0}
-"""Quota seconds per declared second. Half a card counts once but is lent for 1.5 × the time, a whole one counts twice
-(spaces 0.51.3, client.py; docs/hub/spaces-zerogpu.md).
+"""Quota seconds per declared second: half a card is lent for 1.5 × the time, a whole one counts twice (spaces 0.51.3,
+client.py; docs/hub/spaces-zerogpu.md).
 """
 
 
@@ -31,15 +31,15 @@ def dollars_of_job(job: Job) -> float:
 
 
 def zero_gpu_seconds(on_the_card_s: float) -> int:
-    """Return the duration to declare: a whole card's, with weights and margin."""
+    """The duration to declare for a whole card."""
     return math.ceil((on_the_card_s + WEIGHTS_S) * DURATION_MARGIN)
 
 
 def lent_card(profile: EngineProfile) -> LentCard:
-    """ZeroGPU decides by the size of the packed weights, which are bf16 there (`engine.loading.first_plans`)."""
+    """By the size of the packed weights, bf16 there (`engine.loading.first_plans`)."""
     return "whole" if profile.weights_bytes > HALF_CARD_BYTES else "half"
 
 
 def quota_seconds(declared_s: float, card: LentCard) -> float:
-    """ZeroGPU compares the declared time, not the used."""
+    """ZeroGPU counts the declared time, not the used."""
     return declared_s * QUOTA_FACTOR[card]

@@ -62,15 +62,14 @@ class EngineProfile:
         return self.lightning == "low-noise expert"
 
     def has_weights_of(self, other: "EngineProfile") -> bool:
-        """Whether both use the same files; LoRAs may differ."""
+        """Whether the files are the same; LoRAs may differ."""
         return (self.loader, self.repo, self.revision) == (other.loader, other.repo, other.revision)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`card` and `vram_bytes` (0 without one) are those of the smallest CUDA card.
-
-    `cards`: the ids (UUIDs) of all that may be used. `workers`: processes that make clips.
+    """`card` and `vram_bytes` (0 without one): of the smallest CUDA card. `cards`: UUIDs. `workers`: processes for
+    clips.
     """
 
     card: str = ""
@@ -93,7 +92,7 @@ class Machine:
         return "cuda" if self.zero_gpu or self.vram_bytes else "cpu"
 
     def worker_environments(self) -> list[dict[str, str]]:
-        """The variables of each worker: its card, or its share of the cores."""
+        """Each worker's card, or its share of the cores."""
         if self.cards:
             return [{"CUDA_VISIBLE_DEVICES": card} for card in self.cards]
         if self.workers == 1:
@@ -119,7 +118,7 @@ A14B_REVISION = "596658fd9ca6b7b71d5057529bbf319ecbc61d74"
 
 @cache
 def miniature_card() -> dict[str, Any]:
-    """Load `trained` (bool), `sentence` (what it can do) and `moves` (words it knows)."""
+    """`trained` (bool), `sentence` (what it can do), `moves` (words it knows)."""
     card: dict[str, Any] = json.loads((MINIATURE_FOLDER / "card.json").read_text("utf-8"))
     return card
 
@@ -177,13 +176,13 @@ def _miniature() -> EngineProfile:
 
 
 def _transformer(sizes: Mapping[str, Any]) -> Transformer:
-    """`sizes` are arguments of diffusers' `WanTransformer3DModel`."""
+    """`sizes`: arguments of diffusers' `WanTransformer3DModel`."""
     width = sizes["num_attention_heads"] * sizes["attention_head_dim"]
     return Transformer(width, sizes["num_layers"], sizes["ffn_dim"])
 
 
 def why_not(profile: EngineProfile, machine: Machine) -> str | None:
-    """Return the reason, a sentence, if `machine` cannot run `profile`."""
+    """A sentence, if `machine` cannot run `profile`."""
     if machine.zero_gpu or machine.vram_bytes >= profile.min_vram_bytes:
         return None
     need = f"{profile.title} needs a CUDA card with at least {profile.min_vram_bytes / GIB:.0f} GiB"
@@ -197,12 +196,12 @@ def pool_of(where: Where, engine: str) -> Literal["local", "fal"]:
 
 
 def draws_small(profile: EngineProfile, where: Where) -> bool:
-    """Whether the job runs here, on an engine whose frames are enlarged."""
+    """Whether it runs here, with frames to enlarge."""
     return profile.render_divisor > 1 and pool_of(where, profile.name) == "local"
 
 
 def choose(settings: Settings, machine: Machine) -> Choice:
-    """Choose `WAN_ENGINE`, else the full model if it can run, else the miniature.
+    """`WAN_ENGINE`, else the full model if it can run, else the miniature.
 
     Raises:
         SystemExit: `WAN_ENGINE` names no engine.
@@ -219,7 +218,7 @@ def choose(settings: Settings, machine: Machine) -> Choice:
 
 
 def detect(settings: Settings) -> Machine:
-    """Ask nvidia-smi, so that torch stays unloaded. `WAN_WORKERS` limits the cards; without one it is their number."""
+    """Asks nvidia-smi, so that torch stays unloaded. `WAN_WORKERS` limits the cards."""
     if settings.zero_gpu:
         return Machine(zero_gpu=True)
     cards = _cards(settings.visible_cards)[: settings.workers]
@@ -237,7 +236,7 @@ class _Card:
 
 
 def _cards(visible: str | None) -> list[_Card]:
-    """Those of `CUDA_VISIBLE_DEVICES`, all if it is unset, none if there is no driver."""
+    """Of `CUDA_VISIBLE_DEVICES`; all if it is unset, none without a driver."""
     tool = shutil.which("nvidia-smi")
     if tool is None or visible == "":
         return []

@@ -1,7 +1,7 @@
 """Prompt help without a model.
 
-Sources: the prompt guide of Wan's makers (Alibaba Model Studio: for image-to-video, prompt = motion + camera movement)
-and `wan/configs/shared_config.py` of Wan-Video/Wan2.2.
+Sources: the prompt guide of Alibaba Model Studio (image-to-video: prompt = motion + camera movement) and
+`wan/configs/shared_config.py` of Wan-Video/Wan2.2.
 """
 
 import re
@@ -17,7 +17,7 @@ WAN_NEGATIVE_PROMPT = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
     "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
-"""Wan's own default for an empty negative prompt; this endpoint, like fal's, uses none."""
+"""Wan's own for an empty one; this endpoint, like fal's, uses none."""
 
 NEGATIVE_PROMPT_NOTE = "A negative prompt counts only where guidance is above 1; the turbo engine ignores it."
 
@@ -77,8 +77,8 @@ def add_chip(prompt: str, chip: Chip) -> str:
 def difference(before: str, after: str) -> list[Segment]:
     """Compare word by word (Chinese and Japanese: by character).
 
-    All segments but the added ones join to `before`, all but the removed ones to `after`. difflib's `autojunk` stays:
-    without it, two prompts of a thousand times "a b" take a minute.
+    All but the added segments join to `before`, all but the removed to `after`. difflib's `autojunk` stays: without it,
+    two prompts of a thousand times "a b" take a minute.
     """
     return list(_segments(_words(before), _words(after)))
 
@@ -95,5 +95,5 @@ def _segments(old: list[str], new: list[str]) -> Iterator[Segment]:
 
 
 def _words(text: str) -> list[str]:
-    """Blanks stay with the word before them, so that joining restores the text."""
+    """Blanks stay with the word before them."""
     return re.findall(r"\s+|[\u3040-\u30ff\u3400-\u9fff]\s*|[^\s\u3040-\u30ff\u3400-\u9fff]+\s*", text)

@@ -1,6 +1,6 @@
 """Speeds of an engine by card, before any clip was made there.
 
-Sources: published times (Wan 2.2's README, LightX2V, diffusers) or derived from them; the CPU's are measured.
+Published times (Wan 2.2's README, LightX2V, diffusers) or derived from them; the CPU's are measured.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Rate:
-    """Transformer FLOP/s without acceleration; VAE seconds per pixel of a frame that it really encodes or decodes."""
+    """Transformer FLOP/s without acceleration; VAE seconds per pixel of a frame."""
 
     flops: float
     encode_s: float
@@ -18,11 +18,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """`cards` has a part of the card's name as key.
+    """`cards`: by a part of the card's name. `*_gain`: speed-up of `regular` by attention, compiled blocks, step cache.
 
-    Speed-up of `regular`: `attention_gain`, `compile_gain` (compiled blocks) and `cache_gain` (step cache).
-    `most_encoded`: frames that the VAE encodes at most (the miniature repeats the latents of black frames); `None`:
-    all.
+    `most_encoded`: frames the VAE encodes at most (the miniature repeats the latents of black frames).
     """
 
     default: Rate
@@ -36,7 +34,7 @@ class Rates:
         return frames if self.most_encoded is None else min(frames, self.most_encoded)
 
     def of_card(self, card: str) -> Rate:
-        """`card` is the driver's name ("NVIDIA H100 80GB HBM3")."""
+        """`card`: the driver's name ("NVIDIA H100 80GB HBM3")."""
         return next((rate for name, rate in self.cards.items() if name in card), self.default)
 
 
@@ -58,4 +56,4 @@ A14B_RATES = Rates(
     cache_gain=1.3,
 )
 MINIATURE_RATES = Rates(default=Rate(4.2e10, 4e-7, 2.2e-6), most_encoded=5)
-"""Two CPU cores; the miniature runs on the CPU whatever the card."""
+"""Two CPU cores, whatever the card."""

@@ -1,7 +1,6 @@
 """A clip's settings as text: the mp4's comment tag and the share link.
 
-Texts are untrusted: numbers are clamped, other unusable values dropped. Where to run costs money, so it is never read
-back.
+Untrusted: numbers are clamped, other unusable values dropped. Where to run costs money, so it is never read back.
 """
 
 import json
@@ -27,7 +26,7 @@ PLACEHOLDER = {"image_url": "https://example.com/", "prompt": "any"}  # to valid
 
 @dataclass(frozen=True)
 class Recipe:
-    """`values` have fal's names; missing fields take their defaults."""
+    """fal's names; missing fields take their defaults."""
 
     values: Mapping[str, Any]
     engine: str | None = None
@@ -38,7 +37,7 @@ class Recipe:
 
 
 def from_job(job: Job) -> Recipe:
-    """Keep the picture only if it has a public address, the prompts only with `prompt_in_file`."""
+    """The picture only if it has a public address, the prompts only with `prompt_in_file`."""
     values = job.inputs.model_dump()
     for name in job.files:
         if not values[name]:
@@ -60,10 +59,10 @@ def to_comment(recipe: Recipe, job_id: str) -> str:
 
 
 def from_comment(text: str) -> Recipe:
-    """Read the recipe in an mp4's comment tag.
+    """From an mp4's comment tag.
 
     Raises:
-        InputError: not a recipe of this app, or of a newer version.
+        InputError: no recipe of this app, or a newer version's.
     """
     try:
         plain = json.loads(text)
@@ -92,7 +91,7 @@ def _cut(plain: object) -> Cut:
 
 
 def to_query(recipe: Recipe) -> str:
-    """Keep only what differs from the defaults."""
+    """Only what differs from the defaults."""
     different = {name: value for name, value in recipe.values.items() if value != IMAGE_TO_VIDEO.defaults.get(name)}
     if recipe.engine:
         different["engine"] = recipe.engine
@@ -102,7 +101,7 @@ def to_query(recipe: Recipe) -> str:
 
 
 def from_query(query: Mapping[str, str]) -> Recipe:
-    """Ignore names that are no field."""
+    """Ignores unknown names."""
     return _recipe(query, query.get("engine"), {"true": True, "false": False}.get(query.get("picture_detail", "")))
 
 
@@ -117,7 +116,7 @@ def _recipe(values: Mapping[str, Any], engine: object, picture_detail: object) -
 
 
 def _clamp(field: str, value: object) -> Any:
-    """Return `None` if `value` cannot be used."""
+    """`None` if `value` cannot be used."""
     limits = IMAGE_TO_VIDEO.bounds(field)
     if limits and value is not None:
         try:

@@ -1,6 +1,5 @@
-"""Run work in a thread and yield its events. The thread has ended when the generator has.
-
-diffusers makes a clip in one call, but a ZeroGPU function must yield at every step to be cancellable.
+"""Run work in a thread and yield its events: diffusers makes a clip in one call, and a ZeroGPU function must yield at
+every step to be cancellable.
 """
 
 import threading
@@ -12,13 +11,13 @@ from wan_core.errors import Cancelled
 from wan_core.events import Event, Heartbeat
 
 Emit = Callable[[Event], None]
-HEARTBEAT_S = 1.0  # a closed generator is noticed at the next yield, so silence must not last
+HEARTBEAT_S = 1.0  # a closed generator is noticed at the next yield
 
 
 def run_in_thread(work: Callable[[Emit], None], cancelled: Callable[[], bool]) -> Iterator[Event]:
-    """Yield what `work(emit)` emits, and `Heartbeat` while it is silent. Raises what `work` raises.
+    """Yield what `work(emit)` emits, and `Heartbeat` in silence. Raises what `work` raises.
 
-    `emit` raises `Cancelled` in the thread once `cancelled()` is true or the generator is closed.
+    `emit` raises `Cancelled` once `cancelled()` is true or the generator is closed; the thread ends first.
     """
     channel: SimpleQueue[Event | None] = SimpleQueue()
     closed = threading.Event()

@@ -1,4 +1,4 @@
-"""Which expert runs at each step and which steps are guided, for engine and estimator. No torch here."""
+"""Which expert runs at each step and which steps are guided. No torch here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from wan_core.schema import ImageToVideoInput
 
 BOUNDARY = 900  # timesteps from here up are the high-noise expert's
 UNGUIDED_END = 0.25
-"""`regular` skips the unguided pass in this last part of the steps: 12-18 % faster, near-lossless."""
+"""`regular` skips the unguided pass in this last part: 12-18 % faster, near-lossless."""
 CACHE_FROM_STEPS = 16
 """`regular` reuses residuals from here up; with fewer steps, neighbours differ too much."""
 LIGHTNING_STEPS = 4
@@ -16,7 +16,7 @@ LIGHTNING_STEPS = 4
 
 @dataclass(frozen=True)
 class StepSchedule:
-    """`high_noise`: which expert runs at each step. `guided`: whether it runs a second time."""
+    """Per step: whether the high-noise expert runs, and whether it runs twice."""
 
     high_noise: tuple[bool, ...]
     guided: tuple[bool, ...]
@@ -46,7 +46,7 @@ class StepSchedule:
         return self.forwards - self.high_noise_forwards
 
     def forwards_after(self, done: int, high_noise_cost: float = 1.0) -> float:
-        """Forwards left after `done` steps; a high-noise one counts `high_noise_cost`."""
+        """A high-noise forward counts `high_noise_cost`."""
         steps = zip(self.high_noise[done:], self.guided[done:], strict=True)
         return sum((1 + guided) * (high_noise_cost if high else 1.0) for high, guided in steps)
 
@@ -54,7 +54,7 @@ class StepSchedule:
 def schedule(
     timesteps: Sequence[float], boundary: float, high_noise_scale: float, low_noise_scale: float
 ) -> StepSchedule:
-    """The high-noise expert has the timesteps from `boundary` up (Wan 2.2: 900 of 1000)."""
+    """High noise is from `boundary` up (Wan 2.2: 900 of 1000)."""
     high = tuple(timestep >= boundary for timestep in timesteps)
     return StepSchedule(high, tuple((high_noise_scale if is_high else low_noise_scale) > 1 for is_high in high))
 

@@ -1,9 +1,8 @@
-"""Requests and result of fal's Wan 2.2 endpoints, declared once; `endpoints.py` says which endpoint has which.
+"""Requests and result of fal's Wan 2.2 endpoints, declared once: pages, routes, presets, links and docs derive from it.
 
-Pages, routes, OpenAPI, MCP tool, presets, share links, calls to fal, README table and tests derive from it. Added to
-the document's 20 fields: `end_image_url` and `enable_output_safety_checker` of the endpoint's siblings, and up to 161
-frames, as fal's page says now. Added to fal's schema: seeds are 0…2^53-1 (exact in JavaScript), prompts at most 4,000
-characters (UMT5 reads 512 tokens), web addresses at most 2,048; what is longer must be a data URI.
+Beyond the document's 20 fields: `end_image_url` and `enable_output_safety_checker` of its siblings, and 161 frames, as
+fal's page says. Beyond fal's schema: seeds 0…2^53-1 (exact in JavaScript), prompts of at most 4,000 characters (UMT5
+reads 512 tokens), addresses of at most 2,048.
 
 Source: https://fal.ai/models/fal-ai/wan/v2.2-a14b/image-to-video/api
 """
@@ -31,10 +30,10 @@ EXAMPLE_PROMPT = (
 MAX_PROMPT_CHARS = 4_000
 MAX_SEED = 2**53 - 1
 MAX_IMAGE_URL_CHARS = 35_000_000  # a 25 MB picture as a base64 data URI
-MAX_ADDRESS_CHARS = 2_048  # anything else in its place: it is stored with the job
+MAX_ADDRESS_CHARS = 2_048  # it is stored with the job
 
 ADDED = ("end_image_url", "enable_output_safety_checker")
-"""Fields that the endpoint's document lacks; fal is told of them only where they say something."""
+"""Not in the endpoint's document; sent to fal only where they say something."""
 
 Resolution = Literal["480p", "580p", "720p"]
 AspectRatio = Literal["auto", "16:9", "9:16", "1:1"]
@@ -52,12 +51,12 @@ def _no_truth_value(value: object) -> object:
 
 
 def _none_means_none(value: object) -> object:
-    """Read `null` as "none" (fal: "If None, no interpolation is applied")."""
+    """fal: "If None, no interpolation is applied"."""
     return "none" if value is None else value
 
 
 def _address_is_short(value: str) -> str:
-    """Only a data URI may be long: it is read once and never stored."""
+    """A data URI may be long: it is read once and never stored."""
     is_data = value[:MAX_ADDRESS_CHARS].lstrip()[:5].lower() == "data:"
     if not is_data and len(value) > MAX_ADDRESS_CHARS:
         raise PydanticCustomError("string_too_long", "is too long", {"max_length": MAX_ADDRESS_CHARS})
@@ -66,7 +65,7 @@ def _address_is_short(value: str) -> str:
 
 @dataclass(frozen=True)
 class IsPicture:
-    """Marks a field that holds a picture: a URL, a data URI or an uploaded file."""
+    """Marks a field that holds a URL, a data URI or an uploaded file."""
 
 
 PictureUrl = Annotated[

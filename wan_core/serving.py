@@ -1,4 +1,4 @@
-"""How an endpoint's requests are carried out on this machine: its own engine, else the machine's and a note. Pure."""
+"""How this machine serves an endpoint: by its own engine, else by the machine's, with a note."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ SET_SO = "this server is set to it (WAN_ENGINE)."
 
 @dataclass(frozen=True)
 class Serving:
-    """`values` take the place of what the endpoint fixes; `notes` go with every result."""
+    """`values` replace what the endpoint fixes; `notes` go with every result."""
 
     engine: str
     values: Mapping[str, object] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The host's settings, read from the environment only here. Secrets are `SecretStr`: no log or page shows them."""
+"""The host's settings; only here is the environment read. Secrets are `SecretStr`: no log or page shows them."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from wan_core.files import FileStore
 
 CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 APP_FOLDER = Path(__file__).parents[1]
-SPACE_DISK = Path("/data")  # a Space with storage has it; elsewhere `data` in the app's folder is used
+SPACE_DISK = Path("/data")  # a Space with storage has it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -24,28 +24,28 @@ class Limits:
 
     max_body_bytes: int = 35_000_000  # a 25 MB picture as a data URI, on submit
     max_upload_bytes: int = 25_000_000
-    max_page_body_bytes: int = 256_000  # an event of the page or a call of MCP; its pictures travel as uploads
+    max_page_body_bytes: int = 256_000  # an event of the page or a call of MCP; pictures travel as uploads
     max_other_body_bytes: int = 64_000
     body_deadline_s: float = 300  # 35 MB at 1 Mbit/s
     small_body_deadline_s: float = 30
-    min_body_bytes_per_s: int = 32_000  # 256 kbit/s, after the first seconds: a body that drips is not waited for
+    min_body_bytes_per_s: int = 32_000  # 256 kbit/s, after the first seconds
     max_clip_bytes: int = 500_000_000  # a clip fetched from fal
     waiting_jobs: int = 50
     waiting_jobs_per_client: int = 2
     running_jobs_per_client: int = 1
     unfinished_jobs: int = 60  # waiting or running; on ZeroGPU each job runs at once and none waits
     unfinished_jobs_per_client: int = 4
-    attempts: int = 2  # a job that killed its worker twice is not tried again
-    heartbeat_timeout_s: float = 120  # beats come at each step, and every 10 s while loading or compiling
+    attempts: int = 2  # of a job that killed its worker
+    heartbeat_timeout_s: float = 120  # beats come at each step, and every 10 s in loading and compiling
     min_job_s: float = 20 * 60
     job_estimate_factor: float = 3
     keep_results_s: float = 24 * 3600
     keep_bytes: int = 10 * 10**9
     free_disk_bytes: int = 2 * 10**9
     fal_deadline_s: float = 60 * 60
-    page_sessions: int = 200  # what Gradio remembers of a visitor's page takes 200 kB; the least recent is forgotten
-    question_s: float = 120  # a check or an expansion that somebody waits for
-    expansion_deadline_s: float = 90  # the whole of it: loading, asking, writing
+    page_sessions: int = 200  # a session in Gradio takes 200 kB; the least recent is forgotten
+    question_s: float = 120  # a check or an expansion for a visitor
+    expansion_deadline_s: float = 90  # loading, asking, writing
 
 
 class Settings(BaseSettings):
@@ -62,8 +62,8 @@ class Settings(BaseSettings):
     public_url: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
-    workers: int | None = Field(None, ge=1, le=64)  # processes that make clips; one a card if unset
-    sweep_cells: int | None = Field(None, ge=1, le=400)  # the most cells of one sweep
+    workers: int | None = Field(None, ge=1, le=64)  # one a card if unset
+    sweep_cells: int | None = Field(None, ge=1, le=400)  # in one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
     fal_daily_dollars: float = Field(5.0, ge=0)
@@ -74,15 +74,15 @@ class Settings(BaseSettings):
     zero_gpu: bool = Field(False, validation_alias="SPACES_ZERO_GPU")
     server_name: str = Field("127.0.0.1", validation_alias="GRADIO_SERVER_NAME")
     safety_model: Literal["freepik", "falconsai"] = "freepik"
-    safety_level: Literal["low", "medium", "high"] = "medium"  # the mildest that freepik's model may refuse
-    safety_threshold: float | None = Field(None, ge=0, le=1)  # the probability that counts as reached; 0.5 if unset
-    safety_prompt_level: Literal["controversial", "unsafe"] = "unsafe"  # the mildest verdict that refuses a prompt
+    safety_level: Literal["low", "medium", "high"] = "medium"  # the mildest that is refused (freepik)
+    safety_threshold: float | None = Field(None, ge=0, le=1)  # 0.5 if unset
+    safety_prompt_level: Literal["controversial", "unsafe"] = "unsafe"  # the mildest that is refused
     expansion_url: str | None = None
     expansion_model: str | None = None
     expansion_key: SecretStr | None = None
-    lightning: str | None = None  # another repository or folder with the Lightning LoRAs
+    lightning: str | None = None  # repository or folder of other Lightning LoRAs
     lightning_revision: str | None = None
-    film_on_cpu: bool = False  # else RIFE or optical flow carries FILM out where there is no card
+    film_on_cpu: bool = False  # else RIFE or optical flow replaces FILM without a card
     accelerate_attention: bool = True
     accelerate_compile: bool = True
     accelerate_fp8: bool = True
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     @property
     def visible_cards(self) -> str | None:
-        """`CUDA_VISIBLE_DEVICES`: empty hides all cards, unset none."""
+        """Empty hides all cards, unset none."""
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
     @cached_property
@@ -104,17 +104,15 @@ class Settings(BaseSettings):
 
     @property
     def accepted_api_keys(self) -> frozenset[str]:
-        """The keys of `WAN_API_KEYS`, without the word `open`."""
         return self._api_words - {"open"}
 
     @property
     def api_is_open(self) -> bool:
-        """Whether the HTTP API needs no key: said so knowingly, or the server is bound to loopback."""
+        """Whether the HTTP API needs no key: `WAN_API_KEYS` says `open`, or the server is bound to loopback."""
         return self.is_opened or (not self.accepted_api_keys and self.listens_on_loopback)
 
     @property
     def is_opened(self) -> bool:
-        """Whether `WAN_API_KEYS` says `open`."""
         return "open" in self._api_words
 
     @property
@@ -127,19 +125,12 @@ class Settings(BaseSettings):
 
 
 def let_cuda_memory_grow() -> None:
-    """Let CUDA memory lie in segments that grow, unless the host says other; call before torch is imported.
-
-    Clips of many sizes leave gaps in blocks of fixed size, which cost gigabytes.
-    """
+    """Call before torch is imported. In blocks of fixed size, clips of many sizes leave gaps of gigabytes."""
     os.environ.setdefault(CUDA_ALLOCATOR, GROWING_SEGMENTS)
 
 
 def load() -> Settings:
-    """Load the settings of this process.
-
-    Raises:
-        SystemExit: a variable cannot be used; the message names it.
-    """
+    """Raises SystemExit, naming the variable, if one cannot be used."""
     try:
         return Settings()
     except ValidationError as error:
@@ -148,7 +139,7 @@ def load() -> Settings:
 
 
 def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process with `changes`, for one that it starts and that may use a card."""
+    """This process's environment with `changes`, for one that may use a card."""
     return {CUDA_ALLOCATOR: GROWING_SEGMENTS} | dict(os.environ) | dict(changes)
 
 

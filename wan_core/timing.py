@@ -9,7 +9,7 @@ TEMPORAL_STRIDE = 4  # Wan's VAE codes one frame, then four at a time
 
 @dataclass(frozen=True)
 class Timing:
-    """`sampled` frames leave the model, the first `generated` are kept, `delivered` are in the file at `fps`."""
+    """`sampled` frames leave the model, the first `generated` are kept, `delivered` are in the file."""
 
     sampled: int
     generated: int
@@ -30,10 +30,9 @@ def timing(request: ImageToVideoInput) -> Timing:
 
 
 def sampled_frames(num_frames: int) -> int:
-    """Round up to the next 4k+1."""
+    """The next 4k+1."""
     return -(-(num_frames - 1) // TEMPORAL_STRIDE) * TEMPORAL_STRIDE + 1
 
 
 def frames_between(request: ImageToVideoInput) -> int:
-    """New frames between each pair."""
     return 0 if request.interpolator_model == "none" else request.num_interpolated_frames

@@ -1,7 +1,5 @@
-"""Floating-point operations of a request's transformers.
-
-Agrees with torch's FlopCounterMode on the full model (1.678 PFLOP a forward at 832×480×81, 6.523 at 1280×720×81) and
-on the miniature's blocks.
+"""Floating-point operations of a request's transformers, as torch's FlopCounterMode counts them: 1.678 PFLOP a forward
+of the full model at 832×480×81, 6.523 at 1280×720×81.
 """
 
 from dataclasses import dataclass
@@ -17,14 +15,12 @@ TEXT_TOKENS = 512
 
 @dataclass(frozen=True)
 class Transformer:
-    """The shape of one expert."""
-
     width: int
     layers: int
     ffn: int
 
     def forward_flops(self, tokens: int) -> float:
-        """Count one forward over `tokens` video tokens and 512 text tokens."""
+        """With 512 text tokens."""
         linear = 2 * (tokens * (6 * self.width**2 + 2 * self.width * self.ffn) + 2 * TEXT_TOKENS * self.width**2)
         attention = 4 * self.width * tokens * (tokens + TEXT_TOKENS)
         return float(self.layers * (linear + attention))
@@ -36,7 +32,7 @@ class Experts:
     low_noise: Transformer
 
     def high_noise_cost(self, tokens: int) -> float:
-        """Cost of a high-noise forward, in low-noise forwards."""
+        """In low-noise forwards."""
         return self.high_noise.forward_flops(tokens) / self.low_noise.forward_flops(tokens)
 
 

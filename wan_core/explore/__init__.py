@@ -1,1 +1,1 @@
-"""Sweeps: axes → cells → requests, labels and cost; numbers of a clip; exports. No Gradio, no torch."""
+"""Sweeps: axes → cells → requests and cost; numbers of a clip; exports. No Gradio, no torch."""

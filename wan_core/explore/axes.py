@@ -1,7 +1,4 @@
-"""What can be on an axis: every field of the schema, the picture, engine, preset, and words of the prompt.
-
-The schema alone judges the values.
-"""
+"""What can be on an axis: every field, engine, preset, and words of the prompt. The schema alone judges the values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,12 +29,12 @@ SUGGESTED: Mapping[str, str] = {
     "negative_prompt": "blurry, low quality\nstatic, motionless",
     PROMPT_WORDS: "left, right, in",
 }
-"""Three telling values; an enum suggests all of its words."""
+"""An enum suggests all of its words."""
 
 
 @dataclass(frozen=True)
 class Knob:
-    """What an axis can be. `words`: the values of an enum."""
+    """What an axis can be. `words`: values of an enum."""
 
     name: str
     title: str
@@ -51,7 +48,7 @@ class Knob:
 
 @dataclass(frozen=True)
 class AxisValue:
-    """`text`: the label. `changes`: fields of the request, and `engine`, as they become."""
+    """`text`: the label. `changes`: fields of the request, and `engine`."""
 
     text: str
     changes: Mapping[str, Any] = field(hash=False)
@@ -70,7 +67,7 @@ class Axis:
 
 @cache
 def knobs() -> dict[str, Knob]:
-    """By name: the fields in fal's order, then engine, preset and prompt words."""
+    """The fields in fal's order, then engine, preset and prompt words."""
     found = {name: _field_knob(name) for name in IMAGE_TO_VIDEO.fields}
     found[ENGINE] = Knob(ENGINE, "Engine", "words", tuple(profiles()))
     found[PRESET] = Knob(PRESET, "Preset", "words", tuple(presets()))
@@ -79,10 +76,10 @@ def knobs() -> dict[str, Knob]:
 
 
 def read_axis(name: str, text: str, *, first_seed: int = 0) -> Axis:
-    """The axis of a knob with the values in `text`; a value that comes twice counts once.
+    """A value that comes twice counts once.
 
     Raises:
-        InputError: at `name`: no such knob, no or too many values, or the schema's sentence on one of them.
+        InputError: at `name`: no such knob, no or too many values, or a bad one.
     """
     knob = knobs().get(name)
     if knob is None:
@@ -97,7 +94,7 @@ def read_axis(name: str, text: str, *, first_seed: int = 0) -> Axis:
 
 
 def refuse_shared_fields(axes: Sequence[Axis]) -> None:
-    """Raises InputError if there are more than three axes, or two of one knob."""
+    """Raises InputError for more than MAX_AXES, or two of one knob."""
     if len(axes) > MAX_AXES:
         raise InputError("explore", "too_long", f"A sweep has at most {MAX_AXES} axes.")
     names = [axis.knob.name for axis in axes]
@@ -144,7 +141,7 @@ def _judge(knob: Knob, typed: Typed) -> AxisValue:
 
 
 def _named(knob: Knob, typed: Typed) -> AxisValue:
-    """An engine or preset, by its name or title."""
+    """By name or title."""
     titles = {known.title.lower(): name for name, known in (profiles() if knob.name == ENGINE else presets()).items()}
     name = typed.text if typed.text in knob.words else titles.get(typed.text.lower())
     if name is None:
@@ -157,7 +154,7 @@ def _named(knob: Knob, typed: Typed) -> AxisValue:
 
 
 def label_of(value: object) -> str:
-    """A value as its axis shows it: `3.5`, `on`, `720p`."""
+    """As an axis shows it: `3.5`, `on`, `720p`."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

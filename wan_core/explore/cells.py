@@ -1,6 +1,6 @@
-"""Axes → cells: every combination as a request with its label, or the reason why it is not made.
+"""Axes → cells: every combination as a request, or the reason why it is not made. Knows no jobs and no machine.
 
-Cells stand in reading order: page by page, row by row. Knows no jobs and no machine.
+In reading order: page by page, row by row.
 """
 
 import json
@@ -41,9 +41,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Cell:
-    """`inputs` and `engine` are there unless `state` is "fault". `why`: the reason, a sentence, unless it is made.
+    """`inputs` and `engine` are there unless `state` is "fault". `why`: a sentence, unless it is made.
 
-    `same_as`, `reuses`: indices of the cell with the same clip, and of the one with the same raw frames.
+    `same_as`: index of the cell with the same clip; `reuses`: with the same raw frames.
     """
 
     place: tuple[int, int, int]
@@ -78,7 +78,7 @@ def shape_of(axes: Sequence[Axis]) -> Shape:
 
 
 def plan(base: Mapping[str, Any], engine: str, axes: Sequence[Axis], *, scout: bool = False) -> Plan:
-    """Every combination of the values of `axes` over `base`, the fields of a request.
+    """Every combination of the values of `axes` over `base`.
 
     Raises:
         InputError: too many axes or cells, or one knob twice.
@@ -112,7 +112,7 @@ def plan(base: Mapping[str, Any], engine: str, axes: Sequence[Axis], *, scout: b
 def _filled(
     cell: Cell, base: Mapping[str, Any], engine: str, axes: Sequence[Axis], changes: Sequence[Mapping[str, Any]]
 ) -> Cell:
-    """With its request, or with the first fault. A single field wins over the preset of another axis."""
+    """With its request, or the first fault. A single field wins over the preset of another axis."""
     values: dict[str, Any] = {**base, ENGINE: engine}
     for change in sorted(changes, key=len, reverse=True):
         values |= change
@@ -127,7 +127,6 @@ def _filled(
 
 
 def _shared(cells: Sequence[Cell]) -> list[Cell]:
-    """Find cells with the same clip, and cells with the same raw frames."""
     clips: dict[str, int] = {}
     frames: dict[str, int] = {}
     found: list[Cell] = []
@@ -152,7 +151,7 @@ def _key(values: Mapping[str, Any], engine: str) -> str:
 
 
 def _labels(axis: Axis) -> list[str]:
-    """`Shift 5`, one for each value; long texts are cut, and told apart by a number where the cut made them equal."""
+    """`Shift 5`, one for each value; long texts are cut, and numbered where that made them equal."""
     labels: list[str] = []
     for value in axis.values:
         text = " ".join(value.text.split()) or "empty"

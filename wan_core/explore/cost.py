@@ -1,4 +1,4 @@
-"""What a sweep takes, in one line before the click, and what would fit where it is too much."""
+"""What a sweep takes, in one line, and what would fit where it is too much."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ OPEN_CELLS = 9
 
 @dataclass(frozen=True)
 class Cost:
-    """Of the cells that are made. `sampled`: those that need the model; the others reuse their frames."""
+    """Of the cells that are made. `sampled`: those that need the model; the others reuse frames."""
 
     cells: int
     sampled: int
@@ -34,13 +34,13 @@ class Cost:
 
 
 def most_cells(settings: Settings, where: Where, engine: str) -> int:
-    """The host's limit: `WAN_SWEEP_CELLS`, at most nine on fal."""
+    """`WAN_SWEEP_CELLS`, at most nine on fal."""
     own = settings.sweep_cells or (LOOPBACK_CELLS if settings.listens_on_loopback else OPEN_CELLS)
     return min(own, FAL_CELLS) if pool_of(where, engine) == "fal" else own
 
 
 def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where) -> Cost:
-    """`picture`: its size, for clips that follow it."""
+    """`picture`: for clips that follow its ratio."""
     seconds = dollars = 0.0
     sampled = 0
     quota: float | None = None
@@ -83,7 +83,7 @@ def line(plan: Plan, spent: Cost, duration: Callable[[float], str]) -> str:
 
 
 def fewer_cells(definition: Definition, plan: Plan, most: int) -> Definition:
-    """The longest axes thinned until `most` cells are left; their ends stay."""
+    """Thins the longest axes until `most` cells are left; their ends stay."""
     values = [list(axis.values) for axis in plan.axes]
     while _product(values) > most:
         longest = max(values, key=len)

@@ -1,4 +1,4 @@
-"""A sweep as text: for the address (`?explore=…`), in a clip's recipe, in exported files. Untrusted when read."""
+"""A sweep as text: in the address (`?explore=…`), a clip's recipe, exported files. Untrusted when read."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MAX_AXIS_CHARS = 20_000
 
 @dataclass(frozen=True)
 class AxisText:
-    """A knob's name and its values as typed."""
+    """Values as typed."""
 
     name: str
     text: str
@@ -21,7 +21,7 @@ class AxisText:
 
 @dataclass(frozen=True)
 class Definition:
-    """Columns, rows and pages. All else comes from the settings beside it."""
+    """Columns, rows and pages. All else is in the settings."""
 
     axes: tuple[AxisText, ...] = ()
     scout: bool = True
@@ -40,7 +40,7 @@ def to_text(definition: Definition) -> str:
 
 
 def from_text(text: str) -> Definition | None:
-    """`None` for anything that is no definition; unknown knobs are left out."""
+    """`None` if it is none; unknown knobs are left out."""
     try:
         return of_plain(json.loads(text))
     except (ValueError, RecursionError):
@@ -59,11 +59,7 @@ def of_plain(plain: Any) -> Definition | None:
 
 
 def from_named_axes(axes: Any, *, scout: bool) -> Definition:
-    """`{"guidance_scale": "1, 3.5, 6"}`, or lists of values, as scripts send it.
-
-    Raises:
-        InputError: not such an object.
-    """
+    """From `{"guidance_scale": "1, 3.5, 6"}`, or lists of values. Raises InputError for anything else."""
     if not isinstance(axes, dict) or not axes:
         raise InputError("axes", "type_error", 'axes must be an object like {"shift": "2, 5, 8"}.')
     texts = [AxisText(str(name), _joined(str(name), values)) for name, values in axes.items()]

@@ -1,6 +1,5 @@
-"""Which settings change nothing for a request, so that two cells need one clip.
-
-Agrees with the sampler: a scale acts only at a guided step of its expert, a negative prompt only at a guided step.
+"""Which settings change nothing for a request: a scale acts only at a guided step of its expert, a negative prompt only
+at a guided step.
 """
 
 from typing import Any
@@ -17,11 +16,11 @@ FINISHING_FIELDS = (
     "video_quality",
     "video_write_mode",
 )
-"""What happens after sampling; they reuse the frames."""
+"""They reuse the frames."""
 
 
 def effective(request: ImageToVideoInput) -> dict[str, Any]:
-    """The fields of `request`, those without effect as `None`: equal results for equal clips."""
+    """The fields, those without effect as `None`: equal for equal clips."""
     values = request.model_dump()
     course = schedule_of(request)
     guided = list(zip(course.high_noise, course.guided, strict=True))
@@ -39,5 +38,4 @@ def effective(request: ImageToVideoInput) -> dict[str, Any]:
 
 
 def before_finishing(request: ImageToVideoInput) -> dict[str, Any]:
-    """What decides the raw frames."""
     return {name: value for name, value in effective(request).items() if name not in FINISHING_FIELDS}

@@ -1,4 +1,4 @@
-"""A grid of clips as one file: a labelled mp4 with all cells in step, and a contact sheet."""
+"""A grid of clips as one labelled mp4, and as a contact sheet."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class Sheet:
 
 
 def grid_video(cells: Sequence[Exported], titles: Sequence[str], labels: Sequence[Sequence[str]], target: Path) -> None:
-    """Write the cells in step, page after page, at most 1920×1080; a shorter clip holds its last frame.
+    """Cells in step, page after page, at most 1920×1080; a shorter clip holds its last frame.
 
     `titles`, `labels`: of columns, rows, pages. Raises as `encoding.encode` does.
     """
@@ -70,7 +70,7 @@ def grid_video(cells: Sequence[Exported], titles: Sequence[str], labels: Sequenc
 def contact_sheet(
     cells: Sequence[Exported], titles: Sequence[str], labels: Sequence[Sequence[str]], target: Path
 ) -> None:
-    """Write a PNG with MOMENTS frames of each clip beside each other, the pages below each other."""
+    """A PNG with MOMENTS frames of each clip beside each other, the pages below each other."""
     sheet = _sheet(cells, labels, moments=MOMENTS)
     small = Size(sheet.cell.width // MOMENTS, sheet.cell.height)
     drawn = []
@@ -91,7 +91,6 @@ def contact_sheet(
 
 
 def frames_of_clip(clip: Path, size: Size) -> Iterator[Frame]:
-    """Decode a clip of ours at `size`."""
     scale, raw = f"scale={size.width}:{size.height}:flags=area", ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     command = [str(imageio_ffmpeg.get_ffmpeg_exe()), "-v", "error", "-i", str(clip), "-vf", scale, *raw]
     nowhere = subprocess.DEVNULL
@@ -175,7 +174,7 @@ def _labelled(sheet: Sheet, titles: Sequence[str], labels: Sequence[Sequence[str
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, width: int) -> None:
-    """One line, cut where it would leave its place."""
+    """One line, cut to `width`."""
     text, font = " ".join(text.split()), _font()
     while text and draw.textlength(text, font=font) > width:
         text = text[:-2].rstrip("…") + "…" if len(text) > 2 else ""

@@ -1,7 +1,4 @@
-"""What the eye misses, as numbers of a clip, measured on a few of its raw frames.
-
-Raw frames: as the model drew them, before interpolation and enlarging. A few milliseconds a clip.
-"""
+"""Numbers of a clip, measured on a few of its raw frames: before interpolation and enlarging."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ from wan_core.geometry import Size
 from wan_core.schema import ImageToVideoInput
 
 PAIRS = 6
-LONGEST_SIDE = 208  # of the frames that motion is measured on
+LONGEST_SIDE = 208  # where motion is measured
 SMALLEST_SIDE = 32
 SSIM_SIGMA = 1.5
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -60,7 +57,7 @@ MEASURES = (
 
 
 def measure(frames: Path, picture: Image.Image, size: Size, inputs: ImageToVideoInput) -> dict[str, float]:
-    """motion, sharpness, flicker and likeness of a clip of `size`. `frames`: uint8 (T, H, W, 3) .npy."""
+    """motion, sharpness, flicker and likeness. `frames`: uint8 (T, H, W, 3) .npy."""
     drawn: NDArray[np.uint8] = np.load(frames, mmap_mode="r")
     first = np.asarray(geometry.fit(picture, Size(drawn.shape[2], drawn.shape[1])))
     starts = {round(at) for at in np.linspace(0, len(drawn) - 2, PAIRS)} if len(drawn) > 1 else set()
@@ -75,7 +72,7 @@ def measure(frames: Path, picture: Image.Image, size: Size, inputs: ImageToVideo
 
 
 def motion(pairs: list[tuple[Grey, Grey]], size: Size, fps: int) -> float:
-    """Mean length of the flow between the frames of a pair, in pixels of the clip a second."""
+    """Mean length of the flow, in pixels of the clip a second."""
     lengths = [float(np.hypot(*np.moveaxis(_flow(start, end, size), -1, 0)).mean()) for start, end in pairs]
     return fps * float(np.mean(lengths)) if lengths else 0.0
 
@@ -93,7 +90,7 @@ def sharpness(frames: list[Grey]) -> float:
 
 
 def flicker(brightness: NDArray[np.float64]) -> float:
-    """Mean deviation of each frame's brightness (0…255) from the mean of its neighbours, in percent."""
+    """Mean deviation of each frame's brightness (0…255) from its neighbours' mean, in percent."""
     if len(brightness) < 3:
         return 0.0
     return float(np.abs(brightness[1:-1] - (brightness[:-2] + brightness[2:]) / 2).mean() / 255 * 100)

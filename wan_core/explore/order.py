@@ -1,4 +1,4 @@
-"""The order in which cells are made: the spread of a sweep is to be seen early."""
+"""The order in which cells are made: a sweep's spread is to be seen early."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from wan_core.explore.cells import Cell, Shape
 
 
 def centre_first(cells: Sequence[Cell], shape: Shape) -> list[int]:
-    """Indices of `cells`: the centre, then the corners, then the rest as they stand."""
+    """Indices: the centre, the corners, then the rest as they stand."""
     centre = tuple((length - 1) // 2 for length in shape.lengths)
 
     def rank(index: int) -> tuple[int, int]:

@@ -8,17 +8,13 @@ GROUP = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 
 
 def alternatives(prompt: str) -> list[str]:
-    """The words of the first `{…|…}` in `prompt`; empty without one."""
+    """Of the first `{…|…}`; empty without one."""
     found = GROUP.search(prompt)
     return [word.strip() for word in found[1].split("|")] if found else []
 
 
 def put_in(prompt: str, words: list[str], word: str) -> str:
-    """`prompt` with `word` in the place of its first `{…|…}`, or else of the first of `words`.
-
-    Raises:
-        InputError: the prompt has neither.
-    """
+    """`word` in place of the first `{…|…}`, or else of the first of `words`. Raises InputError without either."""
     if GROUP.search(prompt):
         return GROUP.sub(lambda _: word, prompt, count=1)
     if words and words[0] and words[0] in prompt:

@@ -1,4 +1,4 @@
-"""Scout: the same picture, prompt, seed and settings with as few frames and pixels as the endpoint allows."""
+"""Scout: the same request with as few frames and pixels as the endpoint allows."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,12 +15,12 @@ SCOUT: Mapping[str, Any] = {
 
 
 def scout_changes(values: Mapping[str, Any], on_axes: Collection[str]) -> dict[str, Any]:
-    """What Scout changes in `values`; fields on an axis stay as they are."""
+    """Fields on an axis stay as they are."""
     return {name: cheap for name, cheap in SCOUT.items() if name not in on_axes and values.get(name) != cheap}
 
 
 def sentence(changes: Mapping[str, Any]) -> str:
-    """What was changed, for the visitor; empty if nothing was."""
+    """For the visitor; empty if nothing was changed."""
     if not changes:
         return ""
     named = ", ".join(f"{IMAGE_TO_VIDEO.fields[name].title}: {value}" for name, value in changes.items())

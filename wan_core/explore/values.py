@@ -1,8 +1,8 @@
-"""The text of an axis → its values: what users of A1111, SwarmUI and FramePack Studio type.
+"""The text of an axis → its values, as users of A1111, SwarmUI and FramePack Studio type them.
 
     1, 3.5, 7      1, 2, .., 10      2..40 step 6      1-10 [4]      1-10 (+3)      seeds: 4      a || b      SKIP: 7
 
-Knows ranges and lists, not fields: the values come out as texts, for the schema to judge.
+Knows no fields: values come out as texts.
 """
 
 import re
@@ -21,21 +21,21 @@ GAP = re.compile(r"\.{2,}")
 
 
 class TooManyValues(ValueError):
-    """A range or list has more than MAX_VALUES values."""
+    """More than MAX_VALUES."""
 
 
 @dataclass(frozen=True)
 class Typed:
-    """One value as a text; `skipped` ones stay on the axis but are not made."""
+    """`skipped` ones stay on the axis but are not made."""
 
     text: str
     skipped: bool = False
 
 
 def read_numbers(text: str, *, whole: bool, first_seed: int | None = None) -> list[Typed]:
-    """The values of a number axis, ranges expanded. What is no number comes out as it is.
+    """Ranges expanded; what is no number comes out as it is.
 
-    `first_seed`: where `seeds: n` begins; `None` where there are no seeds. Raises TooManyValues.
+    `first_seed`: where `seeds: n` begins, if there are seeds. Raises TooManyValues.
     """
     pieces = [_unmarked(piece) for piece in re.split(r"[,;\n]|\|\|", text) if piece.strip()]
     values: list[Typed] = []
@@ -52,17 +52,17 @@ def read_numbers(text: str, *, whole: bool, first_seed: int | None = None) -> li
 
 
 def read_words(text: str) -> list[Typed]:
-    """Values between commas. Raises TooManyValues."""
+    """Between commas. Raises TooManyValues."""
     return _few([_unmarked(piece) for piece in re.split(r"[,;\n]|\|\|", text) if piece.strip()])
 
 
 def read_lines(text: str) -> list[Typed]:
-    """One value a line, or between `||`: texts have commas of their own. Raises TooManyValues."""
+    """One a line, or between `||`: texts have commas of their own. Raises TooManyValues."""
     return _few([_unmarked(piece) for piece in re.split(r"\n|\|\|", text) if piece.strip()])
 
 
 def write(values: list[Typed], *, lines: bool = False) -> str:
-    """The text that reads back as `values`."""
+    """Reads back as `values`."""
     texts = [f"SKIP: {value.text}" if value.skipped else value.text for value in values]
     return ("\n" if lines else ", ").join(texts)
 
@@ -94,7 +94,7 @@ def _expanded(piece: str, *, whole: bool, first_seed: int | None) -> Iterator[st
 
 
 def _gap(before: list[Typed], end: str) -> Iterator[str]:
-    """The values between `before` and `end`, in steps of the last two; the end itself follows by its own piece."""
+    """From after `before` up to, without, `end`, in steps of the last two."""
     try:
         start, last, stop = Decimal(before[-2].text), Decimal(before[-1].text), Decimal(end)
     except ArithmeticError:
@@ -111,7 +111,7 @@ def _gap(before: list[Typed], end: str) -> Iterator[str]:
 
 
 def _range(start: Decimal, end: Decimal, step: Decimal) -> Iterator[str]:
-    """From `start` up or down to `end`, both in if the step meets it."""
+    """Up or down, both ends in if the step meets them."""
     direction = 1 if end >= start else -1
     value = start
     while (end - value) * direction >= 0:
@@ -120,7 +120,7 @@ def _range(start: Decimal, end: Decimal, step: Decimal) -> Iterator[str]:
 
 
 def _spaced(start: Decimal, end: Decimal, count: int, *, whole: bool) -> Iterator[str]:
-    """`count` values, evenly spaced, both ends in."""
+    """Evenly spaced, both ends in."""
     for number in range(count):
         value = start if count == 1 else start + (end - start) * number / (count - 1)
         yield plain(value.quantize(Decimal(1 if whole else "0.01")))
