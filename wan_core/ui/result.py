@@ -24,6 +24,9 @@ wan.play(element);
 """
 
 
+FACTS_JS = "watch('value', () => wanFacts.fold(element)); wanFacts.fold(element);"
+
+
 def clip_url(job_id: str) -> str:
     """Relative to the page."""
     return f"files/{job_id}.mp4"
@@ -56,11 +59,10 @@ def facts(jobs: JobService, record: JobRecord | None) -> str:
         "Time": _times(result),
     }
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
+    folded = f'<dl class="facts" id="facts-list">{listed}</dl>{_recipe(record)}'
     return (
-        (f'<ul class="notes" id="notes">{notes}</ul>' if notes else "")
-        + f'<dl class="facts" id="facts-list">{listed}</dl>'
-        + _recipe(record)
-    )
+        f'<ul class="notes" id="notes">{notes}</ul>' if notes else ""
+    ) + f'<details class="fold" open><summary>About this clip</summary>{folded}</details>'
 
 
 def _clip_line(record: JobRecord, result: Result) -> str:

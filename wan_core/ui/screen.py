@@ -72,7 +72,7 @@ def build_screen(visit: gr.JSON, generate: gr.Button, cancel: gr.Button) -> Scre
         elem_classes="not-in-embed",
         js_on_load=example_clips.ON_LOAD,
     )
-    facts = gr.HTML(elem_id="facts")
+    facts = gr.HTML(elem_id="facts", js_on_load=result.FACTS_JS)
     with gr.Row(elem_id="clip-buttons", elem_classes="not-in-embed"):
         again = gr.Button(AGAIN, visible=False, size="sm", scale=3, elem_id="finish-again")
         keep_seed = gr.Button("Use this seed", visible=False, size="sm", scale=1, min_width=120, elem_id="keep-seed")
