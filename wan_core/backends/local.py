@@ -1,6 +1,6 @@
 """Run jobs in a worker process: a crash of model code costs one attempt.
 
-JSON lines cross. A worker that is silent or busy for too long is killed and replaced.
+A worker that is silent or busy for too long is killed and replaced.
 """
 
 import logging
@@ -105,7 +105,7 @@ class LocalBackend:
             return self._worker
 
     def _replace(self, worker: "Worker") -> "Worker":
-        """Whoever asked the old one something asks again."""
+        """Questions to the old one are asked again."""
         worker.replaced = True
         worker.kill()
         return self._ready_worker()

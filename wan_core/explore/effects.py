@@ -16,7 +16,7 @@ FINISHING_FIELDS = (
     "video_quality",
     "video_write_mode",
 )
-"""They reuse the frames."""
+"""To change only these, the frames are reused."""
 
 
 def effective(request: ImageToVideoInput) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _expanded(piece: str, *, whole: bool, first_seed: int | None) -> Iterator[st
 
 
 def _gap(before: list[Typed], end: str) -> Iterator[str]:
-    """From after `before` up to, without, `end`, in steps of the last two."""
+    """Between `before` and `end`, in steps of the last two."""
     try:
         start, last, stop = Decimal(before[-2].text), Decimal(before[-1].text), Decimal(end)
     except ArithmeticError:

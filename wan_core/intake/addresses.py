@@ -1,7 +1,7 @@
 """Which IP addresses are on the public internet. No names, no sockets.
 
-The lists are written out because `ipaddress.is_global` differs between Python releases; both must agree. Sources:
-IANA's special-purpose registries; RFC 6052 (NAT64), RFC 4380 (Teredo), RFC 3056 (6to4).
+Written out because `ipaddress.is_global` differs between Python releases; both must agree. Sources: IANA's
+special-purpose registries; RFC 6052 (NAT64), RFC 4380 (Teredo), RFC 3056 (6to4).
 """
 
 from collections.abc import Callable

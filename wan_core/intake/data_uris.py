@@ -46,7 +46,7 @@ def _unescaped(body: str) -> bytes:
 
 
 def _decoded(encoded: bytes) -> bytes:
-    """Padding may be missing; half a byte at the end is ignored, as in browsers."""
+    """As in browsers, without padding or with half a byte at the end."""
     if len(encoded) % 4 == 0:
         encoded = encoded.removesuffix(b"=").removesuffix(b"=")
     if len(encoded) % 4 == 1 or encoded.translate(None, _ALPHABET):

@@ -49,10 +49,9 @@ _TURNS: Final = {
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """Sides in pixels; `max_ratio` is long : short side.
+    """Sides in pixels; `max_ratio` is long : short side. Larger pictures are scaled down to `kept_pixels`.
 
-    Larger pictures are scaled down to `kept_pixels`; the frames have at most 0.92 megapixels. A JPEG may be larger,
-    because libjpeg decodes at 1/2 to 1/8 size. `max_scan_bytes`: libjpeg's buffer for progressive JPEGs.
+    A JPEG may be larger, because libjpeg decodes at 1/2 to 1/8 size. `max_scan_bytes`: its buffer for progressive ones.
     """
 
     max_bytes: int = 25_000_000

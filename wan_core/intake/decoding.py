@@ -36,7 +36,7 @@ _PATIENCE_S: Final = 10.0  # beyond the deadline, which the process itself keeps
 
 
 class LateError(Exception):
-    """Not decoded in time; the process is ready for the next one."""
+    """The process is ready for the next picture."""
 
 
 class DecoderProcess:

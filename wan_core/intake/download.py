@@ -1,6 +1,6 @@
 """Download from addresses that strangers typed. Knows nothing of pictures, jobs or settings.
 
-Guarantees: each hop is one request of `Outgoing`; one deadline and one byte limit. Failed downloads raise `InputError`.
+Each hop is one request of `Outgoing`; one deadline and one byte limit. Failed downloads raise `InputError`.
 """
 
 import asyncio
@@ -23,10 +23,7 @@ _NO_CONNECTION = "The other server broke off or could not be reached safely. Try
 
 
 class Fetcher:
-    """Keeps no connection between calls; may serve several event loops. `hosts`: names allowed on every hop.
-
-    The other arguments are those of `Outgoing`.
-    """
+    """Keeps no connection; may serve several event loops. `hosts`: allowed on every hop. The rest is `Outgoing`'s."""
 
     def __init__(
         self,
@@ -43,7 +40,7 @@ class Fetcher:
     async def fetch(
         self, url: str, into: IO[bytes], *, max_bytes: int, accept: str = "*/*", field: str = "image_url"
     ) -> int:
-        """Write the body to `into` and return its length; after an error `into` may hold a part.
+        """Return the length; after an error `into` may hold a part.
 
         Raises InputError at `field`, BackendError on a full disk.
         """
@@ -61,7 +58,7 @@ class Fetcher:
     async def fetch_to(
         self, url: str, target: Path, *, max_bytes: int, accept: str = "*/*", field: str = "video"
     ) -> int:
-        """Like `fetch`; `target` appears complete or not at all. Its folder must exist."""
+        """`target` appears complete or not at all; its folder must exist."""
         partial_file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             with partial_file.open("xb", buffering=0) as into:

@@ -1,7 +1,6 @@
 """Child process: forks a child for each picture, which decodes it and ends.
 
-Never looks at a picture itself, so each child begins clean, without the 60 ms of a fresh interpreter. Imports only the
-standard library and `decoder`.
+Never looks at a picture itself, so that each child begins clean. Imports only the standard library and `decoder`.
 """
 
 import json

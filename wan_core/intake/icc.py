@@ -41,7 +41,7 @@ def matrix_profile(chromaticities: Chromaticities, curve: Curve) -> bytes:
 
 
 def rgb_to_xyz(chromaticities: Chromaticities) -> _Matrix:
-    """Linear RGB → XYZ, Y = 1 for white (SMPTE RP 177). Raises ValueError if the primaries span no colours."""
+    """Linear RGB → XYZ, Y = 1 for white (SMPTE RP 177). Raises ValueError as `matrix_profile`."""
     white_x, white_y, *primaries = chromaticities
     if white_y <= 0:
         raise ValueError("the white has no light")

@@ -1,7 +1,7 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two child processes (`decoder.py`) decode at a time. Their answers are checked, and used where they were made:
-no more than two decoded pictures are in memory.
+At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in their threads, so that no
+more than two decoded pictures are in memory.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What a JPEG declares, and the JPEG without metadata.
 
-Walks the markers (ITU-T T.81, annex B), decodes nothing. Reports what is missing; `decoder.py` judges it.
+Walks the markers (ITU-T T.81, annex B), decodes nothing; `decoder.py` judges what is missing.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Requests to addresses that strangers typed. Knows nothing of pictures, jobs or settings.
 
-Guarantees: a name is resolved once and refused unless every address passes the rule; the connection goes to a checked
-address, with TLS verified against the name; no proxy, cookie, credential or compression.
+A name is resolved once and refused unless every address passes the rule; the connection goes to a checked address, with
+TLS verified against the name. No proxy, cookie, credential or compression.
 """
 
 import asyncio
@@ -49,7 +49,6 @@ def _lookups() -> ThreadPoolExecutor:
 
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """In the operating system's order of preference."""
     lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     answers = await asyncio.get_running_loop().run_in_executor(_lookups(), lookup)
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
@@ -58,8 +57,7 @@ async def system_resolver(host: str, port: int) -> Sequence[str]:
 class Outgoing:
     """Keeps no connection between requests; may serve several event loops.
 
-    `hosts`: allowed names, with subdomains; empty allows any. `tls`: None is httpx's default. `address_rule` and
-    `resolver`: for tests, no setting reaches them.
+    `hosts`: with subdomains; empty allows any. `address_rule` and `resolver` are for tests.
     """
 
     def __init__(
@@ -81,7 +79,7 @@ class Outgoing:
     async def answer(
         self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """The answer of one hop, its body unread. Raises Refused, or what httpx raises."""
+        """One hop, the body unread. Raises Refused, or what httpx raises."""
         addresses = await self._checked_addresses(url)
         async with httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport:
             tried = addresses[:_ADDRESSES_TRIED]
@@ -93,7 +91,7 @@ class Outgoing:
                 await response.aclose()
 
     def check(self, url: httpx.URL) -> None:
-        """Raise Refused for an address that is refused whatever its name resolves to."""
+        """Raises Refused, whatever the name resolves to."""
         if url.scheme not in ("http", "https") or not url.host:
             raise Refused("file_download_error", NO_ADDRESS)
         if url.userinfo:
@@ -104,7 +102,7 @@ class Outgoing:
             raise Refused("file_download_error", f"This server fetches such files from {self._hosts[0]} only.")
 
     async def _checked_addresses(self, url: httpx.URL) -> list[Address]:
-        """Look up once. Unknown and non-public names get the same sentence."""
+        """Unknown and non-public names get the same sentence."""
         self.check(url)
         host = url.raw_host.decode("ascii")
         try:
@@ -118,7 +116,7 @@ class Outgoing:
     def _pinned(
         self, method: str, url: httpx.URL, address: Address, headers: Mapping[str, str], content: bytes | None
     ) -> httpx.Request:
-        """Connect to `address`; the Host header and certificate check use the name."""
+        """Connects to `address`; Host header and certificate check use the name."""
         own = {"Host": url.netloc.decode("ascii"), "User-Agent": _USER_AGENT}
         ours = {**own, **headers, "Accept-Encoding": "identity", "Connection": "close"}
         extensions = {
@@ -145,7 +143,7 @@ def _port(url: httpx.URL) -> int:
 
 
 async def _first_answer(transport: httpx.AsyncHTTPTransport, requests: Sequence[httpx.Request]) -> httpx.Response:
-    """Try the next address only if the connection fails."""
+    """The next address only if the connection fails."""
     for request in requests[:-1]:
         try:
             return await transport.handle_async_request(request)

@@ -1,4 +1,4 @@
-"""Post messages to addresses that strangers typed. Knows nothing of what they say."""
+"""Post messages to addresses that strangers typed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Poster:
         self._outgoing = Outgoing(address_rule, resolver, limits)
 
     def accepts(self, url: str) -> bool:
-        """Whether a message may be posted there, as far as that can be told without asking a name server."""
+        """As far as can be told without a name server."""
         try:
             parsed = httpx.URL(url)
             self._outgoing.check(parsed)

@@ -1,4 +1,4 @@
-"""Why a file is refused: fal's error type, a sentence for the visitor, the limits. The field is unknown here."""
+"""Why a file is refused: fal's error type, a sentence, the limits. The field is unknown here."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

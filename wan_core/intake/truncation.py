@@ -16,8 +16,7 @@ Opener = Callable[[bytes], ImageFile.ImageFile]
 def mended_jpeg(jpeg: Jpeg, open_file: Opener) -> bytes:
     """Add the end marker.
 
-    Raises ValueError if more than about an eighth of the rows is missing; half with several scans: earlier ones have
-    drawn the picture.
+    Raises ValueError if more than an eighth of the rows is missing, or half if earlier scans drew them.
     """
     height, missing = _missing_in_jpeg(jpeg, open_file)
     few = height // 2 if jpeg.scans > 1 else max(height // 8, min(_MCU_ROWS, height // 4))

@@ -1,4 +1,4 @@
-"""Delete old jobs, orphaned files and, over the quota, the oldest frames and jobs: at start and every ten minutes.
+"""Delete old jobs, orphaned files and, over the quota, the oldest frames and jobs.
 
 Never touches an unfinished job or the frames it reuses. Only what may be deleted counts towards the quota.
 """
@@ -24,7 +24,7 @@ ORPHAN_AGE_S = 3600.0  # younger ones may belong to a job that is being accepted
 
 
 class Housekeeping:
-    """`now`: Unix seconds. `also`: called in each round."""
+    """`now`: Unix seconds. `also`: in each round."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """What an ended job leaves behind and nobody can use.
 
-Kept are frames whose encoding failed, to finish again, and pictures of a group, to make its jobs again.
+Stays: frames whose encoding failed, to finish again, and pictures of a group, to make its jobs again.
 """
 
 from contextlib import suppress

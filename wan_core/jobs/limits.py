@@ -53,7 +53,7 @@ def refuse_if_full(
     count: int = 1,
     coming: Sequence[str] = (),
 ) -> None:
-    """Raises BackendError `too_many_jobs` if `count` more are too many.
+    """Raises BackendError `too_many_jobs` for `count` more.
 
     `coming`: clients of jobs that are being accepted; they count as waiting. A group counts as one job, which waits
     while none of its jobs runs.
@@ -85,7 +85,7 @@ def unit_of(record: JobRecord) -> str:
 
 
 def turn_order(records: Sequence[JobRecord], served: Mapping[str, float], *, per_client: bool) -> list[JobRecord]:
-    """Sort the queued ones of one pool: first come, first served, but groups take turns, and low priority is last.
+    """First come, first served, but groups take turns, and low priority is last.
 
     With `per_client`, a second job waits until every client had a first; then the least recently served goes first.
     `served`: client or `stream_of` → Unix seconds of their last start.
@@ -108,7 +108,7 @@ def _taken_in_turn(
 
 
 def stream_of(record: JobRecord, *, per_client: bool) -> str:
-    """A group, or a client's other jobs: within, the first to come is the first to run."""
+    """A group, or a client's other jobs; first come, first served within."""
     if record.job.group is not None:
         return f"group:{record.job.group.id}"
     return f"jobs:{record.client}" if per_client else "jobs:"

@@ -1,4 +1,4 @@
-"""Room for jobs that are being accepted: taken before a body or a picture is read, counted as waiting jobs."""
+"""Room for jobs that are being accepted, taken before a body or a picture is read. It counts as waiting jobs."""
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -1,6 +1,6 @@
-"""Tell waiting jobs how many are ahead: at most once a second each, and only what changed. Pure.
+"""Tell waiting jobs how many are ahead: at most once a second each, because each event goes to every page that watches.
 
-`record.position` is always right; this is about the events, each of which goes to every page that watches.
+`record.position` is always right.
 """
 
 from collections.abc import Iterable

@@ -161,7 +161,7 @@ class JobRecord:
             self._listeners.discard(listener)
 
     async def _wait_for_more(self, wake: asyncio.Event, least_s: float) -> None:
-        """Something happened and `least_s` have passed, or the job is over."""
+        """Until something happened and `least_s` have passed, or the job is over."""
         earliest = asyncio.get_running_loop().time() + least_s
         await wake.wait()
         while not self.is_over:

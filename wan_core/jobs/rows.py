@@ -46,7 +46,7 @@ class Row:
 class Webhook:
     """Where the end of a job is told.
 
-    `origin`, `queue`: the addresses of this server, as the caller knows it. `user`: the caller, as a hash.
+    `origin`, `queue`: this server's addresses, as the caller knows them. `user`: the caller, as a hash.
     """
 
     url: str

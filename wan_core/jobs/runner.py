@@ -45,8 +45,7 @@ def _ignore_end(job: Job, outcome: Outcome, last_stage: str | None) -> None:
 
 
 class JobRunner:
-    """`pools`: by name ("local", "fal"). `per_client`: apply limits to each client. `checks_fal_jobs`: check safety
-    here first.
+    """`pools`: "local", "fal". `per_client`: apply limits to each client. `checks_fal_jobs`: check safety here first.
 
     `on_local_clip` gets a clip's stage seconds; `on_end` a saved outcome, before anybody is told.
     """

@@ -62,10 +62,9 @@ class ReadPicture(Protocol):
 @dataclass(frozen=True)
 class Submission:
     """`uploads`: files of picture fields. Not started within `start_within_s`, the job fails with `request_timeout`.
-    `notes` go with its result.
+    `notes` go with its result; `webhook` is told of it.
 
-    A job not started within `start_within_s` fails with `request_timeout`. In a group, `position` is its place and
-    `reuses` the index of the submission whose raw frames it takes. `notes` go with its result; `webhook` is told of it.
+    In a group, `position` is its place and `reuses` the index of the submission whose raw frames it takes.
     """
 
     inputs: ImageToVideoInput
@@ -129,7 +128,7 @@ class JobService:
 
     @contextmanager
     def reserve(self, client: Client, count: int = 1) -> Iterator[Place]:
-        """Hold room within the block, while bodies come. Raises BackendError for too many jobs or a full disk."""
+        """Within the block, while bodies come. Raises BackendError for too many jobs or a full disk."""
         if shutil.disk_usage(self.files.root).free < self._limits.free_disk_bytes:
             raise BackendError("storage_full", "This server's disk is full. Try again later.", retry_after_s=600)
         with self._places.reserve(client, count) as place:
@@ -156,7 +155,7 @@ class JobService:
         fal_key: SecretStr | None = None,
         place: Place | None = None,
     ) -> list[JobRecord]:
-        """Accept all or none; a shared picture is stored once. Raises as `submit` does.
+        """All or none; a shared picture is stored once. Raises as `submit` does.
 
         `group` counts as one job to the limits; clips of this client with the same settings are not made again.
         """
@@ -226,10 +225,9 @@ class JobService:
         picture_detail: bool | None = None,
         cut: Cut | None = None,
     ) -> JobRecord:
-        """Queue a job that interpolates and encodes the kept frames of `source` again.
+        """Interpolate and encode the kept frames of `source` again.
 
-        `picture_detail`, `cut`: as the source has them unless given. `cut` counts the kept frames, also of a clip that
-        shows fewer.
+        `picture_detail`, `cut`: as in the source unless given. `cut` counts the kept frames.
 
         Raises:
             InputError: a field cannot change now, or a value is out of bounds.
@@ -265,7 +263,7 @@ class JobService:
         """The new prompt and a note: empty, or why it is unchanged.
 
         Raises:
-            InputError: picture or prompt is unusable, or an empty prompt could not be written.
+            InputError: picture or prompt is unusable, or none could be written.
             BackendError: two rewrites are running, or no backend can.
         """
         IMAGE_TO_VIDEO.parse({"image_url": str(source), "prompt": prompt, "enable_prompt_expansion": True})
@@ -286,7 +284,7 @@ class JobService:
 
         Raises:
             InputError: the picture cannot be used.
-            BackendError: too many pictures are being read.
+            BackendError: too many are being read.
         """
         with self._count_preview(client):
             return await self._read_picture(source, _preview)
@@ -347,7 +345,7 @@ class JobService:
         fal_key: SecretStr | None = None,
         submissions: Sequence[Submission] = (),
     ) -> list[JobRecord]:
-        """Store and queue all or none, in their place; `submissions`: where they came from, if each has one."""
+        """All or none. `submissions`: where they came from, if each has one."""
         place.job_ids.update(job.id for job in jobs)
         context = contextvars.copy_context()
         new = [

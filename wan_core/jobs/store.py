@@ -121,7 +121,7 @@ class JobStore:
         return rows
 
     def claim(self, job_id: str) -> int | None:
-        """Return the attempt's number, or `None` if the job is not queued."""
+        """The attempt's number, or `None` if the job is not queued."""
         with self.transaction() as db:
             found = db.execute(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, started_at = ? "
@@ -135,7 +135,7 @@ class JobStore:
             db.execute("UPDATE jobs SET status = 'queued', pool = ? WHERE id = ?", (pool, job_id))
 
     def give_back(self, job_id: str) -> None:
-        """Queue for the next start; do not count this attempt."""
+        """For the next start; this attempt does not count."""
         with self.transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued', attempts = attempts - 1 WHERE id = ?", (job_id,))
 
@@ -178,26 +178,26 @@ class JobStore:
         return [EndedJob(row["id"], row["finished_at"] or 0) for row in found]
 
     def unused_pictures(self, job_id: str) -> list[str]:
-        """Ids of the job's pictures that no job needs which has a clip or will have one."""
+        """Ids of the job's pictures that no job with a clip, or still to run, needs."""
         return [row["picture"] for row in self.read(UNUSED_PICTURES, job_id, job_id)]
 
     def own_pictures(self, job_id: str) -> list[str]:
-        """Ids of the job's pictures that no other job shares."""
+        """Ids of pictures that no other job shares."""
         return [row["picture"] for row in self.read(OWN_PICTURES, job_id, job_id)]
 
     def last_starts(self, most: int) -> dict[tuple[str, str], float]:
-        """(pool, client) → when a job of theirs last began, in Unix seconds, by the last `most` starts."""
+        """(pool, client) → Unix seconds, by the last `most` starts."""
         found = self.read(LAST_STARTS, most)
         return {(row["pool"], row["client"]): row["started_at"] for row in found}
 
     def set_aside_since(self, within_s: float) -> set[str]:
-        """Ids of jobs set aside in the last `within_s` seconds: their files must stay."""
+        """Ids; their files must stay."""
         with self.transaction() as db:
             found = db.execute("SELECT id FROM unreadable_jobs WHERE at > ?", (self._now() - within_s,)).fetchall()
         return {row["id"] for row in found}
 
     def release_orphans(self) -> None:
-        """Call at start: requeues what a dead process was running."""
+        """At start: requeue what a dead process was running."""
         with self.transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued' WHERE status = 'running'")
 
@@ -240,7 +240,7 @@ class JobStore:
         return {row["id"] for row in found}
 
     def note_spending(self, job_id: str, client: str, dollars: float) -> None:
-        """Counts once per job; outlives the job's row."""
+        """Once per job; outlives the job's row."""
         with self.transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO fal.spending (job_id, client, dollars, at) VALUES (?, ?, ?, ?)",
@@ -248,7 +248,6 @@ class JobStore:
             )
 
     def forget_spending(self, *job_ids: str) -> None:
-        """For jobs that were not accepted after all."""
         with self.transaction() as db:
             db.executemany("DELETE FROM fal.spending WHERE job_id = ?", [(job_id,) for job_id in job_ids])
 
@@ -268,7 +267,7 @@ class JobStore:
         return rows
 
     def read(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """On a connection of its own: nobody who reads waits for a write to reach the disk."""
+        """On a connection of its own: readers wait for no write."""
         with self._storage_errors(), self._reading:
             return self._reader.execute(query, values).fetchall()
 
@@ -283,7 +282,7 @@ class JobStore:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """For the tables beside the jobs' too. May raise BackendError."""
+        """Also for the tables beside the jobs'. Raises BackendError."""
         self._refuse_if_gone()
         with self._storage_errors(), self._mutex, self._db:
             yield self._db
@@ -386,7 +385,7 @@ def _tells_of_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _note_sound(path: Path) -> None:
-    """So that an unchanged file needs no check, which takes 0.5 s for 100,000 jobs."""
+    """An unchanged file needs no check, which takes 0.5 s for 100,000 jobs."""
     with suppress(OSError):  # then it is checked
         status = path.stat()
         path.with_suffix(SOUND).write_text(f"{status.st_size} {status.st_mtime_ns}")
@@ -423,7 +422,7 @@ def _rename_damaged(path: Path) -> Path:
 
 
 def _copy_spending(damaged: Path, db: sqlite3.Connection) -> None:
-    """Salvage what older versions kept in the jobs' database."""
+    """Older versions kept it in the jobs' database."""
     try:
         with closing(sqlite3.connect(damaged)) as old:
             rows = old.execute("SELECT job_id, client, dollars, at FROM spending").fetchall()

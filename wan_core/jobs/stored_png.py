@@ -1,7 +1,6 @@
 """Write a picture as an uncompressed PNG: a twentieth of the processor time, twice the bytes.
 
-Compressing 0.7 megapixels takes 80 to 120 ms, more than the rest of a submission. Larger pictures are compressed: they
-would fill the disk.
+Compressing costs more than the rest of a submission. Larger pictures are compressed: they would fill the disk.
 """
 
 import struct

@@ -1,6 +1,6 @@
 """Sweeps as groups of jobs: start, follow, cancel, run failed cells again, promote. Knows no page.
 
-Cells lie in a JSON file beside the jobs, so that a reload, another tab or a restart finds them.
+Cells lie in a JSON file beside the jobs, for a reload, another tab or a restart.
 """
 
 import asyncio
@@ -70,8 +70,6 @@ SWEEP: TypeAdapter[Sweep] = TypeAdapter(Sweep)
 
 
 class SweepService:
-    """Thread-safe as far as `JobService` is."""
-
     def __init__(self, jobs: JobService, files: FileStore) -> None:
         self.jobs = jobs
         self._files = files

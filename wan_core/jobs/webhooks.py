@@ -1,7 +1,7 @@
 """Webhooks that wait for their delivery, in a table beside the jobs. Knows no network.
 
-A row comes with its job and goes when it is delivered or given up, so a process that dies loses none. The message is
-written down with the first attempt: later ones say the same, whatever became of the job.
+A row comes with its job and goes when it is delivered or given up. The message is written down with the first attempt:
+later ones say the same, whatever became of the job.
 """
 
 import sqlite3
@@ -25,7 +25,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class PendingWebhook:
-    """`attempts` were made; the next is due at `due_at`, in Unix seconds, once the job is over."""
+    """The next attempt is due at `due_at`, in Unix seconds, once the job is over."""
 
     job_id: str
     webhook: Webhook
@@ -53,7 +53,7 @@ class WebhookStore:
             db.execute("UPDATE webhooks SET body = ? WHERE job_id = ?", (body, job_id))
 
     def note_attempt(self, job_id: str, attempts: int, due_at: float) -> None:
-        """`attempts`: how many were made; `due_at`: when the next is."""
+        """`attempts`: those made; `due_at`: of the next."""
         with self._database.transaction() as db:
             db.execute("UPDATE webhooks SET attempts = ?, due_at = ? WHERE job_id = ?", (attempts, due_at, job_id))
 
@@ -70,7 +70,7 @@ def add_webhooks(db: sqlite3.Connection, jobs: Iterable[NewJob], due_at: float) 
 
 
 def drop_webhooks_without_body(db: sqlite3.Connection, job_ids: Sequence[str]) -> None:
-    """In the transaction that removes the jobs: nobody can write the message any more."""
+    """In the transaction that removes the jobs: later nobody can write the message."""
     ids = [(job_id,) for job_id in job_ids]
     db.executemany("DELETE FROM webhooks WHERE job_id = ? AND body IS NULL", ids)
 
