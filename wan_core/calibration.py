@@ -1,6 +1,6 @@
-"""Stage times learned from finished clips, as multiples of the priors; a small JSON file.
+"""Stage times learned from finished clips, as multiples of the priors, in a small JSON file.
 
-An unreadable file counts as empty; a newer version's is neither used nor overwritten.
+An unreadable file counts as empty; a newer version's is left alone.
 """
 
 import json
@@ -23,7 +23,7 @@ Ratios = dict[str, list[float]]
 
 
 class Calibration:
-    """`key`: engine and machine. Thread-safe. Without `path` nothing is stored."""
+    """`key`: engine and machine. Thread-safe."""
 
     def __init__(self, path: Path | None = None) -> None:
         stored = _read(path)

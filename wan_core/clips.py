@@ -1,6 +1,6 @@
 """Make one clip: prompt → frames → check → encode. Knows no queue, processes or page.
 
-`make_frames` alone needs a GPU, so that ZeroGPU wraps nothing else.
+Only `make_frames` needs a GPU.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -60,7 +60,7 @@ class ClipWorker:
         yield from maker.run(job, cancelled)
 
     def needs_fresh_process(self, job: Job) -> bool:
-        """Whether another engine is loaded: its memory is only surely free once its process has ended."""
+        """Another engine's memory is only surely free once its process has ended."""
         if self._engine is None or not self._may_load or job.frames_of is not None:
             return False
         profile = profiles().get(job.options.engine)
@@ -75,7 +75,7 @@ class ClipWorker:
         return self._expander.expand(read_picture(self._host.files, picture), prompt)
 
     def make_frames(self, job: Job, prompt: str, plan: InterpolationPlan, cancelled: IsCancelled) -> Iterator[Event]:
-        """Sample, unless kept frames are reused; interpolate if that needs a network."""
+        """Sample, unless kept frames are reused; interpolate by a network."""
         if job.frames_of is None:
             yield from run_in_thread(lambda emit: self._load(job.options.engine, emit), cancelled)
             assert self._engine is not None
@@ -97,7 +97,7 @@ class ClipWorker:
 
 @dataclass(frozen=True)
 class ClipMaker:
-    """`forced`: check every picture and prompt. `any_interpolator_runs`: the slow ones too."""
+    """`forced`: check every picture and prompt."""
 
     make_frames: MakeFrames
     checks: Checks
@@ -228,9 +228,8 @@ def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled:
 
 
 def iter_shown(job: Job, made: FramesMade, files: FileStore) -> Iterator[Frame]:
-    """The frames of the clip, of its size or smaller, trimmed and in their order.
-
-    The frames before a trim are drawn too: an engine with small ones follows the picture from the first.
+    """Trimmed, in their order, of the clip's size or smaller. Frames before a trim are drawn too: an engine with small
+    ones follows the picture from the first.
     """
     cut, raw = job.options.cut, frames.read(raw_frames(job, files))
     before = cut.first_frame - 1
@@ -247,7 +246,7 @@ def iter_shown(job: Job, made: FramesMade, files: FileStore) -> Iterator[Frame]:
 
 
 def iter_full_size(job: Job, drawn: Iterator[Frame], files: FileStore) -> Iterator[Frame]:
-    """Enlarge small frames with the picture as guide. Without `picture_detail` the encoder enlarges them plainly."""
+    """Without `picture_detail` the encoder enlarges small frames plainly."""
     if profiles()[job.options.engine].render_divisor == 1 or not job.options.picture_detail:
         return drawn
     picture = geometry.fit(read_picture(files, job.picture), job.size)

@@ -1,7 +1,6 @@
 """Trim, loop and boomerang: which of the kept frames a clip shows, and in which order. No diffusion, no files.
 
-Interpolation fills the pairs of the trimmed frames before they are arranged, so a loop and a boomerang are as smooth at
-their seams as elsewhere.
+Frames are interpolated before they are arranged, so that the seams are smooth.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,9 +22,9 @@ FEWEST: dict[Ending, int] = {"stop": 2, "loop": 4, "boomerang": 3}
 
 @dataclass(frozen=True)
 class Cut:
-    """The kept frames `first_frame` to `last_frame` (from 1; `None`: the last one there is), and what follows them.
+    """The kept frames `first_frame` to `last_frame` (from 1; `None`: the last), and what follows.
 
-    `loop`: the end is faded into the beginning, so that the clip repeats without a jump. `boomerang`: back again.
+    `loop`: the end is faded into the beginning. `boomerang`: back again.
     """
 
     first_frame: Annotated[int, Field(ge=1)] = 1
@@ -39,7 +38,7 @@ CUT: TypeAdapter[Cut] = TypeAdapter(Cut)
 
 
 def parse(values: Mapping[str, object], kept: int) -> Cut:
-    """The cut in `values`, of `kept` frames. What names the last frame is `None`, so that equal cuts are equal.
+    """`None` stands for the last of `kept` frames, so that equal cuts are equal.
 
     Raises:
         InputError: a value cannot be used.
@@ -69,13 +68,13 @@ def _fault(field: str, kept: int) -> InputError:
 
 
 def trimmed(request: ImageToVideoInput, cut: Cut) -> ImageToVideoInput:
-    """`request` as if only the frames within the trim had been generated: for `timing`."""
+    """As if only the frames within the trim had been generated."""
     last = request.num_frames if cut.last_frame is None else cut.last_frame
     return request.model_copy(update={"num_frames": last - cut.first_frame + 1})
 
 
 def arrange(frames: Frames, ending: Ending, between: int) -> Iterator[Frame]:
-    """The trimmed frames in the order of the clip. `between`: how many were inserted between two kept ones."""
+    """In the order of the clip. `between`: frames inserted between two kept ones."""
     count = len(frames)
     if ending != "loop":
         order = range(count) if ending == "stop" else [*range(count), *range(count - 2, 0, -1)]
@@ -88,12 +87,11 @@ def arrange(frames: Frames, ending: Ending, between: int) -> Iterator[Frame]:
 
 
 def faded_frames(count: int, between: int) -> int:
-    """How many of `count` frames a loop fades: a quarter, at most MOST_FADED kept ones. The clip is so much shorter."""
+    """A quarter, at most MOST_FADED kept ones. The clip is so much shorter."""
     return max(1, min(MOST_FADED * (between + 1), count // 4))
 
 
 def shown_frames(count: int, ending: Ending, between: int) -> int:
-    """How many frames `arrange` yields."""
     match ending:
         case "stop":
             return count
@@ -104,7 +102,7 @@ def shown_frames(count: int, ending: Ending, between: int) -> int:
 
 
 def kept_frame(request: ImageToVideoInput, cut: Cut, shown: int) -> tuple[int, bool]:
-    """The kept frame (from 1) at or before frame `shown` (from 0) of the clip, and whether it is that very frame."""
+    """The kept frame (from 1) at or before frame `shown` (from 0), and whether it is that very one."""
     between, count = frames_between(request), delivered(request, cut)
     at, is_blend = shown, False
     if cut.ending == "boomerang" and shown >= count:
@@ -123,7 +121,7 @@ def delivered(request: ImageToVideoInput, cut: Cut) -> int:
 
 
 def words(cut: Cut, kept: int) -> str:
-    """`frames 9 to 40 of 81, as a loop`; empty for the whole clip as it is."""
+    """`frames 9 to 40 of 81, as a loop`; empty for the whole clip."""
     if cut == WHOLE:
         return ""
     trim = f"frames {cut.first_frame} to {cut.last_frame or kept} of {kept}"
@@ -135,6 +133,5 @@ def to_plain(cut: Cut) -> dict[str, Any]:
 
 
 def _blend(one: Frame, other: Frame, share: float) -> Frame:
-    """`share` of `other`."""
     mixed = (1 - share) * one.astype(np.float32) + share * other.astype(np.float32)
     return np.asarray(np.rint(mixed), np.uint8)

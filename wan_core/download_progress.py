@@ -28,11 +28,10 @@ class Progress:
         self._given_up = False
 
     def watch(self, work: Callable[[], T], silence_s: float, report: Report) -> T:
-        """Run `work` in a thread; `report` gets each percent and may raise to stop it.
+        """`report` gets each percent and may raise to stop `work`. Raises what either raises.
 
         Raises:
             TimeoutError: nothing came for `silence_s`.
-            Exception: what `work` or `report` raises.
         """
         outcome: Future[T] = Future()
         Thread(target=_settle, args=(outcome, work), daemon=True, name="download").start()
@@ -46,7 +45,7 @@ class Progress:
         return outcome.result()
 
     def bar_class(self) -> type[Any]:
-        """A silent bar for the client's `tqdm_class`."""
+        """For the client's `tqdm_class`."""
         from huggingface_hub.utils.tqdm import tqdm
 
         class Bar(tqdm):

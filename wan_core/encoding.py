@@ -1,7 +1,6 @@
 """Frames → mp4, and facts read from one. Knows nothing of jobs or torch.
 
-Runs imageio-ffmpeg's binary directly: the package ignores ffmpeg's exit status. `target` appears whole or not at all;
-no encoder outlives the call; one frame is in memory.
+Runs imageio-ffmpeg's binary: the package ignores ffmpeg's exit status. `target` appears whole or not at all.
 """
 
 import errno
@@ -33,7 +32,7 @@ CRF: dict[VideoQuality, int] = {"low": 28, "medium": 23, "high": 18, "maximum": 
 """x264's CRF. 12 is visually lossless (46 dB); 0 would not play everywhere."""
 
 PRESET: dict[VideoWriteMode, str] = {"fast": "superfast", "balanced": "medium", "small": "veryslow"}
-"""Keeps the endpoint's order of sizes: veryfast writes smaller files than medium; slower gains 2 %."""
+"""Keeps the endpoint's order of sizes: veryfast writes smaller files than medium."""
 
 REFERENCES: dict[VideoWriteMode, int] = {"fast": 1, "balanced": 3, "small": 4}
 """veryslow's own 16 gain 0.1 % and need more memory than phones have."""
@@ -58,8 +57,6 @@ TICKS_PER_FRAME = 100
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """`bytes`: the file's size."""
-
     path: Path
     size: Size
     frames: int
@@ -86,7 +83,7 @@ def encode(
     comment: str = "",
     cancelled: Callable[[], bool] = _never,
 ) -> EncodedClip:
-    """Write mp4: x264, yuv420p, bt709, faststart, with a `comment` tag.
+    """x264, yuv420p, bt709, faststart, with a `comment` tag.
 
     `frames`: uint8 (H, W, 3) RGB of one shape, enlarged to `size`. Also raises what `frames` raises.
 
@@ -144,7 +141,7 @@ def _command(
 
 
 def level(size: Size, fps: int) -> str:
-    """Lowest of `LEVELS` that allows this size and rate."""
+    """Lowest that allows this size and rate."""
     across, down = -(-size.width // 16), -(-size.height // 16)
     for name, (frame, second) in LEVELS.items():
         if across * down <= frame and max(across, down) ** 2 <= 8 * frame and across * down * fps <= second:
@@ -201,7 +198,7 @@ def _write(process: subprocess.Popen[bytes], frame: Frame) -> bool:
 
 
 def _finish(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> int:
-    """Cancellable, because `small` takes seconds to finish."""
+    """Cancellable: `small` takes seconds to finish."""
     assert process.stdin is not None
     process.stdin.close()
     while True:

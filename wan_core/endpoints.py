@@ -29,8 +29,8 @@ EMPTY_TEXT = {
 class Endpoint:
     """One of fal's endpoints.
 
-    `fixed`: values of the `ImageToVideoInput` fields that `inputs` lacks. `engine`: the profile that serves it, `None`
-    for the machine's own. `dollars`: fal's price for 16 frames, or for a whole video.
+    `fixed`: the `ImageToVideoInput` fields that `inputs` lacks. `engine`: `None` for the machine's own. `dollars`:
+    fal's price for 16 frames, or for a whole video.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Endpoint:
 
     @property
     def app(self) -> str:
-        """The app id in fal's addresses for status, result and cancel."""
+        """In fal's addresses for status, result and cancel."""
         return "/".join(self.id.split("/")[:2])
 
     @property
@@ -63,7 +63,7 @@ class Endpoint:
         return self.inputs.model_json_schema()
 
     def parse(self, values: object, fixed: Mapping[str, object] | None = None) -> ImageToVideoInput:
-        """Validate `values`; `fixed` counts more than the endpoint's own.
+        """`fixed` counts more than the endpoint's own.
 
         Raises:
             InputError: the first fault; the rest are in `.others`.
@@ -79,12 +79,12 @@ class Endpoint:
             raise first from None
 
     def choices(self, name: str) -> tuple[str, ...]:
-        """Values of an enum field, in fal's order; empty for others."""
+        """Of an enum field, in fal's order; empty for others."""
         annotation = self.fields[name].annotation
         return get_args(annotation) if get_origin(annotation) is Literal else ()
 
     def bounds(self, name: str) -> tuple[float, float] | None:
-        """Bounds of a number field, inclusive; `None` for others."""
+        """Of a number field, inclusive; `None` for others."""
         facts = self._number_facts(name)
         return (facts["minimum"], facts["maximum"]) if facts else None
 

@@ -1,8 +1,7 @@
 """Low-resolution frames + full-size picture → frames of the picture's size. No torch.
 
 For engines that only move a camera over the picture (the miniature): each frame is registered on the first, the picture
-is moved alike and replaces the enlarged frame where both agree. The first frame is the picture; new content keeps the
-model's pixels.
+is moved alike and replaces the enlarged frame where both agree. New content keeps the model's pixels.
 """
 
 from collections import deque
@@ -49,8 +48,8 @@ CORRELATION = (0.2, 0.6)  # no trust, full trust
 REGION = 8.0  # sigma in pixels of what is judged together
 FLAT = 30.0  # variance in squared grey levels of a plain surface
 WHOLE_SHARPNESS, LOCAL_SHARPNESS = (0.4, 0.75), (0.4, 0.7)
-"""Part of the first frame's detail left, whole and local, at which a frame takes none or all of the picture. Measured:
-0.65 to 0.9 at the preset's settings, 0.5 to 0.65 with two steps or shift 8.
+"""Part of the first frame's detail left, at which a frame takes none or all of the picture. Measured: 0.65 to 0.9 at
+the preset's settings, 0.5 to 0.65 with two steps or shift 8.
 """
 OVERDRAWN = (1.25, 1.8)  # the same above 1: too much guidance
 QUIET = 6.0  # energy of detail, in squared grey levels, below which differences are invisible
@@ -64,7 +63,7 @@ def enlarge_plainly(frame: Frame, size: Size) -> Frame:
 
 
 def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Frame]:
-    """Yield each frame at the size of `picture`, with its detail.
+    """With the picture's detail.
 
     `frames`: uint8 (h, w, 3); the first is the picture, cropped to its ratio. `picture`: uint8 (H, W, 3), the final
     size.
@@ -80,7 +79,7 @@ def enlarge_with_picture(frames: Iterable[Frame], picture: Frame) -> Iterator[Fr
 
 @dataclass(frozen=True)
 class Shot:
-    """`share`: how much of the picture a pixel takes, (h, w) in [0, 1]."""
+    """`share` of the picture: (h, w) in [0, 1]."""
 
     frame: Frame
     move: Move
@@ -111,7 +110,7 @@ class Guide:
         return np.asarray(np.minimum(alike * as_sharp, self.known_parts(places)), np.float32)
 
     def known_parts(self, places: Flow) -> Plane:
-        """1 where `places` are inside the picture, falling to 0 at new borders."""
+        """1 inside the picture, falling to 0 at new borders."""
         box = self.kept
         across, down = places[..., 0], places[..., 1]
         inside = np.minimum(
@@ -142,7 +141,7 @@ def find_moves(guide: Guide, rest: Iterator[Frame]) -> Iterator[tuple[Frame, Mov
 
 
 def steady_moves(found: Iterator[tuple[Frame, Move]]) -> Iterator[tuple[Frame, Move]]:
-    """Fit a parabola through neighbouring moves; the first frame stays still."""
+    """By a parabola through neighbouring moves; the first frame stays still."""
     for number, (near, here) in enumerate(windows(found, REACH_OF_MOVES)):
         times = np.arange(len(near)) - here
         weights = np.ones(len(near))
@@ -153,7 +152,7 @@ def steady_moves(found: Iterator[tuple[Frame, Move]]) -> Iterator[tuple[Frame, M
 
 
 def steady_shares(guide: Guide, moves: Iterator[tuple[Frame, Move]]) -> Iterator[Shot]:
-    """Mean of neighbouring shares, at most twice a frame's own: 0 where nothing agrees."""
+    """Mean of neighbours, at most twice a frame's own: 0 where nothing agrees."""
     shots = (Shot(frame, move, guide.share(frame, move)) for frame, move in moves)
     for near, here in windows(shots, REACH_OF_SHARES):
         own = near[here]
@@ -162,7 +161,7 @@ def steady_shares(guide: Guide, moves: Iterator[tuple[Frame, Move]]) -> Iterator
 
 
 def windows(items: Iterator[T], reach: int) -> Iterator[tuple[list[T], int]]:
-    """Each item's neighbours within `reach`, and its index among them."""
+    """Each item's neighbours, and its index among them."""
     near: deque[T | None] = deque(maxlen=2 * reach + 1)
     padded: Iterator[T | None] = chain(items, [None] * reach)
     for number, item in enumerate(padded):
@@ -172,7 +171,6 @@ def windows(items: Iterator[T], reach: int) -> Iterator[tuple[list[T], int]]:
 
 
 def pyramid(frame: Frame) -> list[Plane]:
-    """Blurred grey planes, coarse to fine."""
     grey = to_grey(frame).astype(np.float32)
     plane = blur(grey, FINE)
     height, width = plane.shape
@@ -183,7 +181,7 @@ def pyramid(frame: Frame) -> list[Plane]:
 
 
 def register(first: list[Plane], frame: list[Plane], start: Move) -> Move:
-    """The move that best maps the first frame onto `frame` (robust Lucas-Kanade)."""
+    """Robust Lucas-Kanade from the first frame to `frame`."""
     move = start
     for level, reference, target in zip(LEVELS, first, frame, strict=True):
         to_level = np.array([1, 1, 1 / level, 1 / level])
@@ -213,7 +211,7 @@ def refine(reference: Plane, target: Plane, move: Move) -> Move:
 
 
 def slopes_of(plane: Plane) -> tuple[Plane, Plane]:
-    """Grey levels per pixel, to the right and down."""
+    """Grey levels per pixel."""
     right, down = (cv2.Sobel(plane, -1, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
     return np.asarray(right, np.float32), np.asarray(down, np.float32)
 
@@ -236,7 +234,7 @@ def moved_places(move: Move, shape: tuple[int, ...]) -> Flow:
 
 
 def agreement(frame: Frame, expected: Frame) -> Plane:
-    """1 where `frame` matches `expected` up to a small shift of edges, 0 where it differs."""
+    """1 where `frame` matches `expected` up to a small shift of edges, else 0."""
     ours, theirs = (blur(picture.astype(np.float32), 1.2) for picture in (frame, expected))
     error = np.abs(ours - theirs).mean(-1)
     right, down = slopes_of(theirs)

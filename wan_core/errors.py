@@ -1,4 +1,4 @@
-"""Errors whose message is a sentence for the visitor: field, value, limit, what to do. No HTTP here.
+"""Errors with a sentence for the visitor: field, value, limit, what to do. No HTTP here.
 
 `type` is fal's (https://docs.fal.ai/errors), or pydantic's where fal passes it through (`missing`, …).
 """
@@ -38,8 +38,8 @@ class InputError(WanError):
 
 
 class BackendError(WanError):
-    """A valid request could not be carried out. Ours beside fal's types: `out_of_memory`, `quota_exceeded`,
-    `worker_lost`, `engine_unavailable`, `storage_full`, `too_many_jobs`.
+    """Types of ours: `out_of_memory`, `quota_exceeded`, `worker_lost`, `engine_unavailable`, `storage_full`,
+    `too_many_jobs`.
     """
 
     def __init__(self, type: str, message: str, *, retry_after_s: int | None = None) -> None:
@@ -54,7 +54,7 @@ class Cancelled(WanError):
 
 
 def storage_error(error: BaseException, what: str = "A file could not be written") -> BackendError | None:
-    """`storage_full` if the disk takes no more; `None` for other errors."""
+    """`storage_full` if the disk takes no more, else `None`."""
     number = error.errno if isinstance(error, OSError) else None
     if number in DISK_FULL:
         return _storage_full(f"{what}: the disk is full.")
@@ -63,7 +63,7 @@ def storage_error(error: BaseException, what: str = "A file could not be written
 
 @contextmanager
 def writing_to_disk(what: str) -> Iterator[None]:
-    """Raise an OSError inside as BackendError `storage_full`; `what` begins its sentence."""
+    """An OSError becomes BackendError `storage_full`; `what` begins its sentence."""
     try:
         yield
     except OSError as error:
@@ -75,7 +75,7 @@ def _storage_full(sentence: str) -> BackendError:
 
 
 def to_plain(error: WanError) -> dict[str, Any]:
-    """Plain values for another process, without `others`."""
+    """For another process; without `others`."""
     plain: dict[str, Any] = {"kind": type(error).__name__, "message": error.message}
     match error:
         case InputError():

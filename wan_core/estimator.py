@@ -30,9 +30,7 @@ ENLARGE_S_PER_PIXEL = {"": 0.0, "with the picture": 1e-7, "plain": 1e-8}
 
 @dataclass(frozen=True)
 class Estimate:
-    """`zero_gpu_seconds`: the duration to declare. From priors alone, which are a whole card's: finished clips may have
-    had half a card. `lent_card`: `None` off ZeroGPU.
-    """
+    """`zero_gpu_seconds`: what to declare, by a whole card's priors; finished clips may have had half a card."""
 
     stages: Mapping[StageName, float]
     dollars_on_fal: float
@@ -45,12 +43,12 @@ class Estimate:
 
     @property
     def zero_gpu_quota_s(self) -> float | None:
-        """Quota the visitor must have left; `None` off ZeroGPU."""
+        """What the visitor must have left; `None` off ZeroGPU."""
         return pricing.quota_seconds(self.zero_gpu_seconds, self.lent_card) if self.lent_card else None
 
 
 class Estimator:
-    """Assume that the engine is loaded."""
+    """For a loaded engine."""
 
     def __init__(
         self,
@@ -91,7 +89,6 @@ class Estimator:
         return self.of_job(job).seconds
 
     def wall_limit_s(self, job: Job, limits: Limits) -> float:
-        """Seconds after which a job is stopped."""
         return max(limits.min_job_s, limits.job_estimate_factor * self.seconds_of(job))
 
     def learn_from(self, job: Job, stage_seconds: Mapping[str, float]) -> None:

@@ -28,8 +28,8 @@ def _accepted(value: object, _: object) -> ImageToVideoInput:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """`picture_detail`: an engine that draws small frames takes fine detail from the picture. `low_priority`: the job
-    waits for all that are not. `cut`: what the clip shows of the frames.
+    """`picture_detail`: small frames take fine detail from the picture. `low_priority`: waits for all others. `cut`:
+    what the clip shows of the frames.
     """
 
     engine: str
@@ -55,7 +55,7 @@ class Job:
     """`id` is also request id and file name; whoever knows it has access.
 
     `inputs.seed` is set; a picture field is empty if the picture came as bytes. `files`: picture field → file id.
-    `frames_of`: the job whose kept frames are reused. `notes`: what will not be done as asked.
+    `frames_of`: the job whose frames are reused. `notes`: what will not be done as asked.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -89,7 +89,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Stage:
-    """`detail`: one sentence for the visitor, or empty."""
+    """`detail`: a sentence, or empty."""
 
     name: StageName
     detail: str = ""
@@ -98,7 +98,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """`seconds_left`: of the whole job, where known."""
+    """`seconds_left`: of the whole job."""
 
     stage: StageName
     done: int
@@ -187,7 +187,6 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 def to_json(event: Event) -> str:
-    """Return one line."""
     return EVENT.dump_json(event).decode()
 
 

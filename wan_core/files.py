@@ -47,7 +47,7 @@ class FileStore:
         return self._folder("frames") / f"{job_id}.interpolated.npy"
 
     def full_size_frames(self, job_id: str) -> Path:
-        """Kept while a loop or a boomerang is encoded: its frames are read more than once."""
+        """For a loop or a boomerang, which reads its frames more than once."""
         return self._folder("frames") / f"{job_id}.full.npy"
 
     def preview(self, job_id: str) -> Path:
@@ -57,7 +57,6 @@ class FileStore:
         return self._folder("clips") / f"{job_id}.mp4"
 
     def sweep(self, sweep_id: str) -> Path:
-        """JSON of its cells."""
         return self._folder("sweeps") / f"{sweep_id}.json"
 
     def of_job(self, job_id: str) -> tuple[Path, ...]:
@@ -79,7 +78,6 @@ class FileStore:
             raise SystemExit(UNWRITABLE.format(root=self.root, reason=error.strerror)) from None
 
     def parts_of(self, job_id: str) -> list[Path]:
-        """Left by a writer that died."""
         return [
             part for folder in {path.parent for path in self.of_job(job_id)} for part in folder.glob(f".{job_id}.*")
         ]
@@ -88,7 +86,7 @@ class FileStore:
         return path.parent == self.picture("any").parent
 
     def all_files(self) -> list[Path]:
-        """With forgotten jobs and unfinished files, without uploads."""
+        """Also unfinished ones and forgotten jobs'; no uploads."""
         folders = {path.parent for path in (self.picture("any"), *self.of_job("any"))}
         return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
@@ -99,7 +97,7 @@ class FileStore:
 
 
 def owner(path: Path) -> str:
-    """The id in a file's name, also while it is unfinished."""
+    """The id in a file's name."""
     return path.name.removeprefix(".").split(".")[0]
 
 
@@ -109,7 +107,7 @@ def is_unfinished(path: Path) -> bool:
 
 @contextmanager
 def atomic_write(target: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield a path that replaces `target` on success and is deleted on failure.
+    """Yield a path that replaces `target` on success.
 
     `durable`: a power cut leaves the whole file or none.
     """

@@ -24,8 +24,8 @@ FINEST_LEVEL = 1
 PATCH_STRIDE = 5
 DESCENT_STEPS = 12
 REFINEMENTS = 2
-"""DIS at half size. Measured (pans, zoom with rotation, two layers): as good as the preset `medium` at 0.6 of its cost;
-`fast` loses repeating textures (28 dB, not 70).
+"""DIS at half size. Measured (pans, zoom with rotation, two layers): as good as `medium` at 0.6 of its cost; `fast`
+loses repeating textures (28 dB, not 70).
 """
 
 THUMBNAIL_SIDE = 96
@@ -47,7 +47,7 @@ def estimate_flow(start: Grey, end: Grey) -> Flow:
 
 
 def shift_of_all(start: Grey, end: Grey) -> tuple[float, float]:
-    """(right, down) from `start` to `end`; (0, 0) if that makes them no more alike."""
+    """(right, down); (0, 0) if that makes them no more alike."""
     scale = max(1, min(start.shape) // THUMBNAIL_SIDE)
     width, height = start.shape[1] // scale, start.shape[0] // scale
     a, b = (resize(plane, (width, height), cv2.INTER_AREA) for plane in (start, end))
@@ -70,7 +70,7 @@ def grid(height: int, width: int) -> Flow:
 
 
 def sample(field: Field, places: Flow, interpolation: int = cv2.INTER_LINEAR) -> Field:
-    """Read `field` at `places`; edges repeat."""
+    """Edges repeat."""
     across, down = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
     return cast(Field, cv2.remap(field, across, down, interpolation, borderMode=cv2.BORDER_REPLICATE))
 
@@ -80,7 +80,7 @@ def resize(field: Field, size: tuple[int, int], interpolation: int = cv2.INTER_L
 
 
 def warp(field: Field, places: NDArray[np.float64], size: tuple[int, int], interpolation: int) -> Field:
-    """Read `field` where the (2, 3) matrix maps the pixels of `size`; edges repeat."""
+    """`field` where the (2, 3) matrix maps the pixels of `size`; edges repeat."""
     flags = interpolation | cv2.WARP_INVERSE_MAP
     return cast(Field, cv2.warpAffine(field, places, size, flags=flags, borderMode=cv2.BORDER_REPLICATE))
 

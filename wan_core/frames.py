@@ -22,12 +22,11 @@ Frames = NDArray[np.uint8]
 
 
 def read(path: Path) -> Iterator[Frame]:
-    """One frame in memory at a time."""
     yield from cast(Iterator[Frame], iter(np.load(path, mmap_mode="r")))
 
 
 def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
-    """Write the first `count` frames; consumes all of `pieces`.
+    """The first `count`; consumes all of `pieces`.
 
     Raises:
         BackendError: `storage_full`, or `internal_server_error` for too few frames.
@@ -40,7 +39,7 @@ def write(target: Path, pieces: Iterable[Frames], count: int) -> None:
 
 
 def thin_out(pieces: Iterable[Frames], total: int, count: int) -> Iterator[Frames]:
-    """`count` of `total` frames, evenly spread, with the first and the last."""
+    """Evenly spread, with the first and the last."""
     kept = {round(place * (total - 1) / (count - 1)) for place in range(count)}
     seen = 0
     for piece in pieces:

@@ -46,7 +46,6 @@ SQUARE: dict[Resolution, Size] = {"480p": Size(624, 624), "580p": Size(768, 768)
 
 
 def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size) -> Size:
-    """The resolution's area at the ratio."""
     named = {"16:9": LANDSCAPE[resolution], "9:16": LANDSCAPE[resolution].turned, "1:1": SQUARE[resolution]}
     if aspect_ratio != "auto":
         return named[aspect_ratio]
@@ -61,7 +60,7 @@ def frame_size(resolution: Resolution, aspect_ratio: AspectRatio, picture: Size)
 
 
 def crop_box(picture: Size, target: Size) -> Box:
-    """The central part of `picture` with the ratio of `target`."""
+    """The central part with the ratio of `target`."""
     scale = min(picture.width / target.width, picture.height / target.height)
     width, height = target.width * scale, target.height * scale
     left, top = (picture.width - width) / 2, (picture.height - height) / 2

@@ -1,6 +1,6 @@
 """Pinned weights from the Hugging Face Hub: fetched, verified, loaded once. No torch here.
 
-Only pinned files arrive, never code or a pickle. A failure is remembered: offline jobs must not each wait ten seconds.
+Never code or a pickle. A failure is remembered: offline jobs must not each wait ten seconds.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class NotOffered(Unavailable):
 
 
 class WrongFile(Unavailable):
-    """`file` is not the pinned one. It is deleted, so that the next try downloads it again."""
+    """It is deleted, so that the next try downloads it again."""
 
     def __init__(self, file: str) -> None:
         super().__init__("the file that came is not the published one")
@@ -64,8 +64,8 @@ class NotStored(Unavailable):
 class Pin:
     """Files of a repository at one commit.
 
-    `repo`: hub id or local folder. `files`: names or patterns. `sha256`: of weight files; `None` (one file at most)
-    trusts the first download. `bytes`: known lengths.
+    `repo`: hub id or local folder. `files`: names or patterns. `sha256`: of weights; `None` (one file at most) trusts
+    the first download. `bytes`: known lengths.
     """
 
     repo: str
@@ -126,7 +126,7 @@ def _ignore(event: Event) -> None:
 
 
 def fetch(pin: Pin, report: Report = _ignore, notes: Notes | None = None, hub: Hub | None = None) -> Path:
-    """The verified folder of `pin`, from the cache or the hub; a local one as it is. `report` may raise to stop it.
+    """The verified folder of `pin`, from the cache or the hub; a local one as it is. `report` may raise.
 
     Raises:
         Unavailable: out of reach (now, or less than `RETRY_S` ago), too large, or not what was pinned.
@@ -163,7 +163,7 @@ def find_cached(pin: Pin, hub: Hub | None = None) -> Path | None:
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """Weight files that an interrupted download left out."""
+    """Left out by an interrupted download."""
     indexes = folder.glob("**/*.safetensors.index.json")
     maps = {index.parent: json.loads(index.read_text("utf-8"))["weight_map"] for index in indexes}
     named = {part / shard for part, shards in maps.items() for shard in shards.values()}
@@ -196,7 +196,7 @@ def _delete(file: Path) -> None:
 
 
 def _download(pin: Pin, hub: Hub, report: Report) -> Path:
-    """Asks for the size first: later the hub's library tries a dead hub for minutes."""
+    """Asks for the size first: later the library tries a dead hub for minutes."""
     from huggingface_hub import constants, snapshot_download
 
     if constants.HF_HUB_OFFLINE:

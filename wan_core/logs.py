@@ -1,7 +1,6 @@
 """The log of this process: one line an entry, with nothing that a visitor sent.
 
-Exceptions quote what they could not read, and libraries quote requests. So exceptions are logged as type and place, and
-entries of such libraries as place alone.
+Exceptions and libraries quote requests: the former are logged as type and place, the latter as place alone.
 """
 
 import logging
@@ -36,7 +35,7 @@ _new_record = logging.LogRecord
 
 
 def set_up(level: str) -> None:
-    """Our own entries from `level` on and those of libraries from WARNING on, to stderr."""
+    """Our entries from `level` on, those of libraries from WARNING on, to stderr."""
     logging.basicConfig(level=logging.WARNING, format=FORMAT)
     logging.getLogger("wan_core").setLevel(level)
     logging.setLogRecordFactory(harmless_record)
@@ -46,7 +45,7 @@ def set_up(level: str) -> None:
 
 
 def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
-    """A record on one line, without text of exceptions and of libraries that see requests."""
+    """On one line, without text of exceptions and of libraries that see requests."""
     record = _new_record(*args, **options)
     if record.name == ACCESS:
         return record
@@ -58,7 +57,7 @@ def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
 
 
 def describe(error: BaseException) -> str:
-    """Type and place, and the text where it cannot hold what a visitor sent."""
+    """Type and place, and a text that cannot hold what a visitor sent."""
     text = ""
     if isinstance(error, OSError):
         text = f" ({error.strerror})" if error.strerror else ""

@@ -19,7 +19,7 @@ OF_THE_PERSON = (*IMAGE_TO_VIDEO.picture_fields, "seed")
 
 
 class Preset(BaseModel):
-    """`name` is the file's stem. `engine` is a profile's name, `None` for the machine's own."""
+    """`name`: the file's stem. `engine`: `None` for the machine's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +51,7 @@ class Preset(BaseModel):
 
     @property
     def complete(self) -> dict[str, Any]:
-        """With fal's defaults for the rest."""
+        """With fal's defaults."""
         settled = {name: value for name, value in IMAGE_TO_VIDEO.defaults.items() if name not in OF_THE_PERSON}
         return settled | self.values
 
@@ -75,7 +75,7 @@ def presets(folder: Path = FOLDER) -> dict[str, Preset]:
 
 
 def opening(settings: Settings, machine_default: EngineProfile, machine: Machine) -> Preset:
-    """The page's first preset: `WAN_PRESET`, else one that suits the machine.
+    """`WAN_PRESET`, else one that suits the machine.
 
     Raises:
         SystemExit: `WAN_PRESET` names no preset.

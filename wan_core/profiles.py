@@ -31,10 +31,10 @@ Lightning = Literal["both experts", "low-noise expert"]
 class EngineProfile:
     """An engine; the defaults are Wan 2.2 A14B's.
 
-    `lightning`: which experts have their Lightning LoRA on. `weights_bytes`: all parts in bf16. `render_divisor`:
-    divides each sampled side; the encoder enlarges. `vocabulary`: camera and motion words it knows, `None` for all.
-    `notice`: at the head of the page. `takes_end_picture`: else the clip does not end on it, and says so.
-    `knob_help`: a folder with `knobs.md` and `knobs.jpg`, the effect of the sampler's settings.
+    `lightning`: experts with their Lightning LoRA. `weights_bytes`: all parts in bf16. `render_divisor`: divides each
+    sampled side; the encoder enlarges. `vocabulary`: camera and motion words it knows, `None` for all.
+    `takes_end_picture`: else the clip does not end on it, and says so. `knob_help`: a folder with `knobs.md` and
+    `knobs.jpg`.
     """
 
     name: str
@@ -58,11 +58,11 @@ class EngineProfile:
 
     @property
     def lightning_end(self) -> bool:
-        """Whether the low-noise expert takes Lightning's steps in place of those asked for."""
+        """The low-noise expert takes Lightning's steps in place of those asked for."""
         return self.lightning == "low-noise expert"
 
     def has_weights_of(self, other: "EngineProfile") -> bool:
-        """Whether the files are the same; LoRAs may differ."""
+        """LoRAs may differ."""
         return (self.loader, self.repo, self.revision) == (other.loader, other.repo, other.revision)
 
 
@@ -92,7 +92,7 @@ class Machine:
         return "cuda" if self.zero_gpu or self.vram_bytes else "cpu"
 
     def worker_environments(self) -> list[dict[str, str]]:
-        """Each worker's card, or its share of the cores."""
+        """Its card, or its share of the cores."""
         if self.cards:
             return [{"CUDA_VISIBLE_DEVICES": card} for card in self.cards]
         if self.workers == 1:
@@ -196,7 +196,6 @@ def pool_of(where: Where, engine: str) -> Literal["local", "fal"]:
 
 
 def draws_small(profile: EngineProfile, where: Where) -> bool:
-    """Whether it runs here, with frames to enlarge."""
     return profile.render_divisor > 1 and pool_of(where, profile.name) == "local"
 
 
@@ -218,7 +217,7 @@ def choose(settings: Settings, machine: Machine) -> Choice:
 
 
 def detect(settings: Settings) -> Machine:
-    """Asks nvidia-smi, so that torch stays unloaded. `WAN_WORKERS` limits the cards."""
+    """By nvidia-smi, so that torch stays unloaded."""
     if settings.zero_gpu:
         return Machine(zero_gpu=True)
     cards = _cards(settings.visible_cards)[: settings.workers]
@@ -236,7 +235,7 @@ class _Card:
 
 
 def _cards(visible: str | None) -> list[_Card]:
-    """Of `CUDA_VISIBLE_DEVICES`; all if it is unset, none without a driver."""
+    """Of `CUDA_VISIBLE_DEVICES`, if it is set."""
     tool = shutil.which("nvidia-smi")
     if tool is None or visible == "":
         return []

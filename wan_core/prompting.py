@@ -17,15 +17,13 @@ WAN_NEGATIVE_PROMPT = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
     "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
-"""Wan's own for an empty one; this endpoint, like fal's, uses none."""
+"""For an empty one; this endpoint, like fal's, uses none."""
 
 NEGATIVE_PROMPT_NOTE = "A negative prompt counts only where guidance is above 1; the turbo engine ignores it."
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A button that adds `sentence` to the prompt."""
-
     label: str
     sentence: str
 
@@ -63,7 +61,7 @@ MOTION_NOTE = "One or two actions are enough for five seconds; the picture alrea
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of words, with the blanks behind them."""
+    """With the blanks behind the words."""
 
     change: Change
     words: str
@@ -75,10 +73,9 @@ def add_chip(prompt: str, chip: Chip) -> str:
 
 
 def difference(before: str, after: str) -> list[Segment]:
-    """Compare word by word (Chinese and Japanese: by character).
+    """Word by word (Chinese and Japanese: by character).
 
-    All but the added segments join to `before`, all but the removed to `after`. difflib's `autojunk` stays: without it,
-    two prompts of a thousand times "a b" take a minute.
+    difflib's `autojunk` stays: without it, two prompts of a thousand times "a b" take a minute.
     """
     return list(_segments(_words(before), _words(after)))
 

@@ -18,9 +18,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """`cards`: by a part of the card's name. `*_gain`: speed-up of `regular` by attention, compiled blocks, step cache.
+    """`cards`: by a part of the card's name. `*_gain`: speed-up of `regular`.
 
-    `most_encoded`: frames the VAE encodes at most (the miniature repeats the latents of black frames).
+    `most_encoded`: the miniature repeats the latents of black frames.
     """
 
     default: Rate

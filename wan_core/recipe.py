@@ -1,6 +1,6 @@
 """A clip's settings as text: the mp4's comment tag and the share link.
 
-Untrusted: numbers are clamped, other unusable values dropped. Where to run costs money, so it is never read back.
+Untrusted: numbers are clamped, other unusable values dropped. Where to run costs money, so it is never read.
 """
 
 import json
@@ -37,7 +37,7 @@ class Recipe:
 
 
 def from_job(job: Job) -> Recipe:
-    """The picture only if it has a public address, the prompts only with `prompt_in_file`."""
+    """No picture without a public address, no prompts without `prompt_in_file`."""
     values = job.inputs.model_dump()
     for name in job.files:
         if not values[name]:

@@ -1,6 +1,4 @@
-"""Run work in a thread and yield its events: diffusers makes a clip in one call, and a ZeroGPU function must yield at
-every step to be cancellable.
-"""
+"""Run work in a thread and yield its events: a ZeroGPU function must yield at every step to be cancellable."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ BOUNDARY = 900  # timesteps from here up are the high-noise expert's
 UNGUIDED_END = 0.25
 """`regular` skips the unguided pass in this last part: 12-18 % faster, near-lossless."""
 CACHE_FROM_STEPS = 16
-"""`regular` reuses residuals from here up; with fewer steps, neighbours differ too much."""
+"""`regular` reuses residuals from here up: with fewer steps, neighbours differ too much."""
 LIGHTNING_STEPS = 4
 """What the Lightning LoRAs were trained for; with shift 5 the low-noise expert has two of them."""
 
@@ -62,7 +62,7 @@ def schedule(
 def truncated(schedule: StepSchedule, fraction: float) -> StepSchedule:
     """Drop guidance in the last `fraction` (0…1) of the steps, but never in a high-noise one.
 
-    High-noise steps come so late only where few low-noise ones follow (`with_lightning_end`).
+    Those come so late only where few low-noise ones follow (`with_lightning_end`).
     """
     kept = schedule.steps - round(schedule.steps * fraction)
     steps = enumerate(zip(schedule.high_noise, schedule.guided, strict=True))
@@ -70,9 +70,9 @@ def truncated(schedule: StepSchedule, fraction: float) -> StepSchedule:
 
 
 def with_lightning_end(asked: Sequence[float], lightning: Sequence[float], boundary: float) -> tuple[int, int]:
-    """Return how many first steps of `asked` and how many last ones of `lightning` to take; both fall to 0.
+    """How many first steps of `asked` and last ones of `lightning` to take; both fall to 0.
 
-    The high-noise steps stay as asked; the low-noise ones are Lightning's own, unless those asked for are as few.
+    High-noise steps stay as asked; the low-noise ones are Lightning's, unless as few were asked for.
     """
     high = sum(timestep >= boundary for timestep in asked)
     few = sum(timestep < boundary for timestep in lightning)
@@ -86,7 +86,7 @@ def timesteps(steps: int, shift: float) -> list[int]:
 
 
 def schedule_of(request: ImageToVideoInput, *, lightning_end: bool = False) -> StepSchedule:
-    """`lightning_end`: the low-noise expert takes Lightning's steps in place of those asked for."""
+    """`lightning_end`: as in `EngineProfile`."""
     steps = timesteps(request.num_inference_steps, request.shift)
     if lightning_end:
         lightning = timesteps(LIGHTNING_STEPS, request.shift)

@@ -1,4 +1,4 @@
-"""The host's settings; only here is the environment read. Secrets are `SecretStr`: no log or page shows them."""
+"""The host's settings; the environment is read only here. Secrets are `SecretStr`: no log or page shows them."""
 
 import os
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Limits:
 
 
 class Settings(BaseSettings):
-    """The environment variables of the README."""
+    """As in the README."""
 
     model_config = SettingsConfigDict(env_prefix="WAN_", extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
     @property
     def api_is_open(self) -> bool:
-        """Whether the HTTP API needs no key: `WAN_API_KEYS` says `open`, or the server is bound to loopback."""
+        """`WAN_API_KEYS` says `open`, or the server is bound to loopback."""
         return self.is_opened or (not self.accepted_api_keys and self.listens_on_loopback)
 
     @property
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
 
 
 def let_cuda_memory_grow() -> None:
-    """Call before torch is imported. In blocks of fixed size, clips of many sizes leave gaps of gigabytes."""
+    """Before torch is imported: in blocks of fixed size, clips of many sizes leave gaps of gigabytes."""
     os.environ.setdefault(CUDA_ALLOCATOR, GROWING_SEGMENTS)
 
 
@@ -139,7 +139,7 @@ def load() -> Settings:
 
 
 def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with `changes`, for one that may use a card."""
+    """For a process that may use a card."""
     return {CUDA_ALLOCATOR: GROWING_SEGMENTS} | dict(os.environ) | dict(changes)
 
 

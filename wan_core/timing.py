@@ -1,4 +1,4 @@
-"""Frame counts and frame rate of a clip."""
+"""Frame counts and frame rate."""
 
 from dataclasses import dataclass
 

@@ -22,7 +22,7 @@ class NotAPrompt(Exception):
 
 
 def prompt_in(answer: str) -> str:
-    """At most `MAX_PROMPT_CHARS`, without thoughts, control tokens, tags, Markdown, label and outer quotes.
+    """Without thoughts, control tokens, tags, Markdown, label and outer quotes.
 
     Raises:
         NotAPrompt: nothing is left, or it is HTML or JSON.
@@ -60,7 +60,7 @@ def unquote(line: str) -> str:
 
 
 def shorten(line: str) -> str:
-    """After a sentence, or else a word."""
+    """After a sentence, else a word."""
     if len(line) <= MAX_PROMPT_CHARS:
         return line
     head = line[:MAX_PROMPT_CHARS]

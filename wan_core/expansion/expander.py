@@ -1,4 +1,4 @@
-"""Rewrite the prompt for motion and camera with a vision-language model that sees the picture.
+"""Rewrite the prompt with a vision-language model that sees the picture.
 
 Its answer is untrusted. A failure never costs the clip: the visitor's prompt is used, with a note.
 """
@@ -42,8 +42,8 @@ class Writer(Protocol):
         """The raw answer to small RGB and `text`, which may be empty. `deadline` is a `time.monotonic()`.
 
         Raises:
-            Unavailable: the message is the middle of a sentence.
-            Exception: any other; never shown to a visitor.
+            Unavailable: the middle of a sentence.
+            Exception: any other; never shown.
         """
 
 
@@ -101,7 +101,7 @@ def small(picture: Image.Image) -> Image.Image:
 
 
 def _within(seconds: float, call: Callable[[], str]) -> str:
-    """In a thread, which goes on if it is late. Raises Unavailable if late or failed."""
+    """In a thread that goes on if it is late. Raises Unavailable."""
     outcome: Future[str] = Future()
     Thread(target=_settle, args=(outcome, call), daemon=True, name="expansion").start()
     try:

@@ -1,4 +1,4 @@
-"""Qwen3-VL on the CPU, to leave GPU memory to the video model. torch loads on first use."""
+"""Qwen3-VL on the CPU, to leave GPU memory to the video model."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Write = Callable[[str, Image.Image, str, float], str]
 
 
 class LocalModel:
-    """One prompt at a time; raises `Unavailable` if the deadline passes in the queue."""
+    """One prompt at a time; raises `Unavailable` if the deadline passes meanwhile."""
 
     def __init__(self, pin: Pin) -> None:
         self._model: LoadedOnce[Write] = LoadedOnce(pin, load)
@@ -29,7 +29,7 @@ class LocalModel:
 
 
 def load(folder: Path) -> Write:
-    """The chat (ChatML) is built here, because transformers' processor needs torchvision."""
+    """Builds the chat here, because transformers' processor needs torchvision."""
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""Frame interpolation. Importing this loads no torch; `iter_interpolated` does when a network runs.
+"""Frame interpolation; torch loads when a network runs.
 
 Each interpolator is a module here, named by the request, that implements `Declaration` (see `rife.py`).
 """
@@ -32,7 +32,7 @@ __all__ = [
 
 
 WITHOUT_CARD = {"film": "rife"}
-"""In place of models that take seconds a frame on a CPU."""
+"""For models that take seconds a frame on a CPU."""
 
 
 class Declaration(Protocol):
@@ -51,7 +51,7 @@ class Declaration(Protocol):
 
 @dataclass(frozen=True)
 class InterpolationPlan:
-    """`used`: "none", "fallback" or a model. `note`: says why it is not the requested one."""
+    """`used`: "none", "fallback" or a model. `note`: why it is not the requested one."""
 
     used: str
     note: str = ""
@@ -94,9 +94,8 @@ def expected_interpolator(model: str, *, has_card: bool, any_runs: bool, hub: Hu
 def plan_interpolation(
     model: str, count: int, folder: Path, hub: Hub | None = None, *, any_runs: bool = True
 ) -> InterpolationPlan:
-    """Choose for `count` new frames; download missing weights. Without weights the fallback runs.
-
-    `any_runs`: slow models too, else `WITHOUT_CARD`. `folder` keeps failures and checksums.
+    """Downloads missing weights; without them the fallback runs. `any_runs`: slow models too. `folder` keeps failures
+    and checksums.
     """
     if model == "none" or count == 0:
         return InterpolationPlan("none")
@@ -122,7 +121,7 @@ def iter_interpolated(
     device: str | None = None,
     on_pair: Callable[[int], None] = _ignore,
 ) -> Iterator[Frame]:
-    """See `insert_frames`. `device`: torch's name; None: the card, if any."""
+    """See `insert_frames` and `Declaration.load`."""
     if interpolation.used == "none":
         return iter(frames)
     interpolate = find_declaration(interpolation.used).load(interpolation.weights, device)
@@ -134,7 +133,7 @@ def insert_frames(
 ) -> Iterator[Frame]:
     """T frames, uint8 (H, W, 3) → T + (T - 1)·count, lazily; originals come out unchanged at k·(count + 1).
 
-    At a cut the nearer original is repeated. `on_pair(done)` is called after each pair and may raise.
+    At a cut the nearer original is repeated. `on_pair(done)` may raise.
     """
     source = iter(frames)
     if count == 0:
@@ -152,7 +151,7 @@ def insert_frames(
 
 
 def _iter_filled(pairs: Iterator[Pair], count: int, interpolate: Interpolator) -> Iterator[tuple[list[Frame], Frame]]:
-    """New frames and right frame of each pair; the interpolator starts anew after a cut."""
+    """New frames and right frame of each pair; starts anew after a cut."""
     waiting: deque[Pair] = deque()
     cuts: list[Pair] = []
 

@@ -1,8 +1,7 @@
 """FILM "Style": feature pyramid, flows both ways, decoder.
 
 From Google's frame-interpolation (Apache-2.0; Reda et al., ECCV 2022, arXiv 2202.04901; gin config Style), with the
-published file's key names. Trained on the middle only: other times follow SCHEDULE. Convolutions are float16 on CUDA;
-flows always float32.
+published file's key names. Trained on the middle only: other times follow SCHEDULE. float16 on CUDA, but for flows.
 """
 
 from functools import lru_cache, partial
@@ -19,7 +18,7 @@ from wan_core.interpolation._tensors import Look, best_device, in_betweens, load
 LEVELS = 7
 FUSED_LEVELS = 5
 STAGES = (64, 128, 256, 512)
-"""Feature channels of the stages that start at each image level."""
+"""Of the stages that start at each image level."""
 FLOW_WIDTHS = (32, 64, 128, 256)
 """Of the flow predictors at levels 0, 1, 2 and coarser."""
 
@@ -61,7 +60,7 @@ class Film(nn.Module):
         self.fuse = Fusion()
 
     def look(self, images: Tensor) -> Look:
-        """Seven levels: 3 image channels, then 64, 192, 448, 960 … of features."""
+        """Seven levels: 3 image channels, then 64, 192, 448, 960 …"""
         levels = [images.to(self.fuse.output_conv.weight.dtype)]
         while len(levels) < LEVELS:
             levels.append(F.avg_pool2d(levels[-1], 2))
@@ -87,7 +86,7 @@ class Film(nn.Module):
 
 
 def _aligned(left: Tensor, right: Tensor, to_left: Tensor, to_right: Tensor) -> Tensor:
-    """Both looks at the time between, and the flows."""
+    """At the time between; with the flows."""
     flows = torch.cat([to_left, to_right], 1).to(left.dtype)
     return torch.cat([warp(left, to_left), warp(right, to_right), flows], 1)
 
@@ -146,7 +145,7 @@ class FlowPyramid(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Features of two frames, the second warped → flow correction, float32."""
+    """Features of two frames, the second warped → float32 flow correction."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from wan_core.frames import Frame
 Pair = tuple[Frame, Frame]
 
 Interpolator = Callable[[Iterable[Pair], int], Iterator[list[Frame]]]
-"""(pairs, count) → per pair, in order, `count` frames at times i/(count+1). Looks a bounded number of pairs ahead."""
+"""(pairs, count) → per pair `count` frames at times i/(count+1). Looks a bounded number of pairs ahead."""
 
 
 def group_pairs(pairs: Iterable[Pair], at_most: int) -> Iterator[list[Frame]]:

@@ -19,7 +19,7 @@ SCALES = (16, 8, 4, 2, 1)
 FEATURES = 4
 """Channels beside a frame's three."""
 MEMORY = 8
-"""Channels from block to block."""
+"""From block to block."""
 
 
 def load(weights: Path, device: str | None = None) -> Interpolator:
@@ -90,7 +90,7 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """At 1/`scale` size: input and flow so far → flow change, mask, memory."""
+    """Input and flow so far → flow change, mask, memory."""
 
     def __init__(self, inputs: int, width: int, scale: int) -> None:
         super().__init__()

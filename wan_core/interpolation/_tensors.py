@@ -1,4 +1,4 @@
-"""Shared by both networks. Tensors (B, C, H, W), images in [0, 1]. `look` runs once per frame."""
+"""Shared by both networks. Tensors (B, C, H, W), images in [0, 1]."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -20,7 +20,7 @@ MULTIPLE = 64
 MOST_PAIRS_AT_ONCE = 8
 
 Look = list[Tensor]
-"""Features of a batch of frames; the first dimension is the frame."""
+"""Features of a batch of frames; dimension 0 is the frame."""
 
 
 class Network(Protocol):
@@ -64,7 +64,7 @@ def in_betweens(
 
 
 def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
-    """1 on a CPU; on a card what half of the free memory holds."""
+    """On a card what half of its free memory holds."""
     if torch.device(device).type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info(device)
@@ -77,7 +77,7 @@ def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
 def _run(
     network: Network, run: list[Frame], known: Look | None, count: int, device: str
 ) -> tuple[list[list[Frame]], Look]:
-    """New frames per pair, and the look at the last frame. `known`: the look at the first."""
+    """Also the look at the last frame. `known`: that at the first."""
     try:
         first = network.look(to_images(run[:1], device)) if known is None else known
         rest = network.look(to_images(run[1:], device))
@@ -89,30 +89,30 @@ def _run(
 
 
 def _shift(first: Look, rest: Look) -> Look:
-    """Looks at the left frames."""
+    """At the left frames."""
     if rest[0].shape[0] == 1:
         return first
     return [torch.cat([one, many[:-1]]) for one, many in zip(first, rest, strict=True)]
 
 
 def to_images(frames: list[Frame], device: str) -> Tensor:
-    """uint8 (H, W, 3) each → float32 (B, 3, H', W') in [0, 1]; edges repeated up to multiples of 64."""
+    """uint8 (H, W, 3) → float32 (B, 3, H', W') in [0, 1]; edges repeated up to multiples of 64."""
     batch = torch.from_numpy(np.stack(frames)).to(device).movedim(3, 1).float() / 255
     height, width = batch.shape[2:]
     return F.pad(batch, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
 
 
 def to_frames(images: Tensor, like: Frame) -> list[Frame]:
-    """(B, 3, H', W') → B frames of `like`'s size."""
+    """(B, 3, H', W') → frames of `like`'s size."""
     height, width = like.shape[:2]
     levels = (images[:, :, :height, :width].float().clamp(0, 1) * 255).round().byte()
     return list(levels.movedim(1, 3).contiguous().cpu().numpy())
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Read at (x + dx, y + dy), bilinear, edges repeated; `flow`: (B, 2, H, W), (dx, dy) in pixels.
+    """At (x + dx, y + dy), bilinear, edges repeated; `flow`: (B, 2, H, W), (dx, dy) in pixels.
 
-    The grid stays float32: half precision moves pixels by up to a quarter even without flow.
+    The grid stays float32: half precision moves pixels by up to a quarter.
     """
     height, width = flow.shape[2:]
     x = torch.arange(width, device=flow.device) + flow[:, 0].float()

@@ -1,7 +1,6 @@
 """Interpolation by optical flow, for when a network's weights are unavailable. No torch.
 
-Warps both frames to the new time, weighted by how well the flows agree; blends where a pair hardly moves, so that still
-parts stay bit-exact.
+Warps both frames by their trusted flows; blends where a pair hardly moves, so that still parts stay bit-exact.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,7 @@ from wan_core.interpolation._pairs import Interpolator, Pair
 
 SOLVING_STEPS = 3
 UNSURE = 1e-3
-"""Weight where flows contradict each other or start outside."""
+"""Where flows contradict each other or start outside."""
 EQUAL, DIFFERENT = 2, 6  # grey levels
 RESTING, MOVING = 0.3, 0.6  # pixels
 """From blending to warping. At 0.3 pixels blending is 1 dB better (measured)."""
@@ -103,7 +102,7 @@ def moving_parts(left: Frame, right: Frame, forward: Flow) -> Plane:
 
 
 def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Plane]:
-    """`frame` after `time` of `flow`, and each pixel's trust (half size).
+    """`frame` after `time`, and each pixel's trust (half size).
 
     Pixel x shows place p with p + time · flow(p) = x, found by repeated insertion.
     """
@@ -118,6 +117,6 @@ def warp(frame: Frame, flow: Flow, trust: Plane, time: float) -> tuple[Frame, Pl
 
 
 def pad(frame: Frame) -> Frame:
-    """Repeat edges up to even sides of at least SMALLEST_SIDE."""
+    """Repeats edges up to even sides of at least SMALLEST_SIDE."""
     missing = [(0, max(SMALLEST_SIDE, side + side % 2) - side) for side in frame.shape[:2]]
     return np.pad(frame, (*missing, (0, 0)), mode="edge")

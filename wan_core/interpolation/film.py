@@ -1,4 +1,4 @@
-"""FILM "Style": made for large motion, and slow. Network: `_film_network.py`."""
+"""FILM "Style": made for large motion, and slow."""
 
 from pathlib import Path
 

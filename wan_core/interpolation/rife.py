@@ -1,4 +1,4 @@
-"""RIFE 4.25: about 80 times faster than FILM on a CPU. Network: `_rife_network.py`."""
+"""RIFE 4.25: about 80 times faster than FILM on a CPU."""
 
 from pathlib import Path
 

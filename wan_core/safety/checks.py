@@ -1,6 +1,6 @@
-"""Check picture, prompt and finished frames, on the CPU. A refusal is one sentence that repeats none of the content.
+"""Check picture, prompt and finished frames, on the CPU. A refusal repeats none of the content.
 
-A clip can drift from an innocent picture, so frames are checked too. Models and torch load on first use.
+Frames too, because a clip can drift from an innocent picture. Models and torch load on first use.
 
 Sources: https://huggingface.co/Freepik/nsfw_image_detector (levels and cumulative probabilities),
 https://huggingface.co/Falconsai/nsfw_image_detection, https://huggingface.co/Qwen/Qwen3Guard-Gen-0.6B.
@@ -40,7 +40,7 @@ REASONS = {
     "Copyright Violation": "a copy of a protected work",
     "Jailbreak": "getting around the check",
 }
-"""Guard category → words after "it seems to ask for"."""
+"""Category → words after "it seems to ask for"."""
 
 
 def _freepik(folder: Path) -> Rate:
@@ -98,7 +98,7 @@ QWEN3_GUARD = Pin(
 
 @dataclass(frozen=True)
 class Rules:
-    """Refused are pictures from `picture_level` on, prompts from `prompt_level` on."""
+    """Pictures are refused from `picture_level` on, prompts from `prompt_level` on."""
 
     levels: tuple[str, ...]
     picture_level: str
@@ -188,7 +188,7 @@ def checks(settings: Settings, picture_model: PictureModel | None = None, guard:
 
 
 def reached_level(probabilities: list[float], threshold: float) -> int:
-    """The worst level that, with all worse ones, reaches `threshold` (Freepik's model card)."""
+    """The worst that, with all worse ones, reaches `threshold` (Freepik's model card)."""
     together = 0.0
     for level in reversed(range(1, len(probabilities))):
         together += probabilities[level]
@@ -206,5 +206,5 @@ def read_verdict(answer: str) -> Verdict:
 
 
 def pick_evenly(count: int, wanted: int) -> list[int]:
-    """Up to `wanted` distinct indices, from first to last."""
+    """Distinct indices, from first to last."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, wanted))})

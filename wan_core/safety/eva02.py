@@ -3,8 +3,7 @@
 Our own: transformers needs timm and torchvision for it, and torchvision's wheels need exactly their own torch. Logits
 differ from timm 1.0.31's by less than 1e-5.
 
-Sources: https://arxiv.org/abs/2303.11331; huggingface/pytorch-image-models, `timm/models/eva.py`
-(`eva02_base_patch14_448`).
+Sources: https://arxiv.org/abs/2303.11331; huggingface/pytorch-image-models, `timm/models/eva.py`.
 """
 
 import re
@@ -21,7 +20,7 @@ LAYER_NORM_EPS = 1e-6
 
 
 def from_weights(weights: Mapping[str, Tensor]) -> "Eva02":
-    """In float32 and eval mode; all sizes follow from `weights`.
+    """float32, in eval mode; all sizes follow from `weights`.
 
     Raises:
         KeyError, RuntimeError: no EVA-02 with SwiGLU and mean pooling.
@@ -40,7 +39,7 @@ def from_weights(weights: Mapping[str, Tensor]) -> "Eva02":
 
 
 class Eva02(nn.Module):
-    """(B, 3, side, side) normalised pixels → (B, classes) logits."""
+    """(B, 3, side, side) normalised → (B, classes) logits."""
 
     def __init__(self, dim: int, depth: int, hidden: int, grid: int, patch: int, classes: int) -> None:
         super().__init__()
@@ -121,7 +120,7 @@ def rotation(grid: int) -> Tensor:
 
 
 def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
-    """(B, heads, 1 + grid², HEAD_DIM); the class token stays as it is."""
+    """(B, heads, 1 + grid², HEAD_DIM), but for the class token."""
     first, rest = tokens[:, :, :1], tokens[:, :, 1:]
     pairs = torch.view_as_complex(rest.reshape(*rest.shape[:-1], -1, 2))
     return torch.cat([first, torch.view_as_real(pairs * rotation).flatten(-2)], dim=2)

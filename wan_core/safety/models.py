@@ -19,7 +19,7 @@ VERDICT_TOKENS = 64  # the longest category has 8
 
 
 def freepik(folder: Path) -> Rate:
-    """EVA-02 base; the picture is squashed to 448×448 (model card)."""
+    """EVA-02 base; squashes to 448×448 (model card)."""
     model = eva02.from_weights(load_file(folder / "model.safetensors"))
 
     @torch.inference_mode()
@@ -30,7 +30,7 @@ def freepik(folder: Path) -> Rate:
 
 
 def falconsai(folder: Path) -> Rate:
-    """ViT base; the picture is squashed to 224×224, as its preprocessor does."""
+    """ViT base; squashes to 224×224, as its preprocessor does."""
     model = AutoModelForImageClassification.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
     ).eval()
