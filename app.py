@@ -140,7 +140,9 @@ def serve(service: Service) -> None:
         ui.remove_unfinished_uploads()
         service.sweeps.tidy(host.limits.keep_results_s)
 
-    housekeeping = Housekeeping(service.runner, service.store, host.files, host.limits, also=tidy_uploads)
+    housekeeping = Housekeeping(
+        service.runner, service.store, host.files, host.limits, also=tidy_uploads, often=http.drop_expired
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio waits in a loop that ends on Ctrl-C
     service.runner.start()
     housekeeping.start()

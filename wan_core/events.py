@@ -29,7 +29,8 @@ def _accepted(value: object, _: object) -> ImageToVideoInput:
 @dataclass(frozen=True)
 class JobOptions:
     """`picture_detail`: small frames take fine detail from the picture. `low_priority`: waits for all others. `cut`:
-    what the clip shows of the frames.
+    what the clip shows of the frames. `keep_s`: seconds from its end until job and files are forgotten. `private`:
+    texts and pictures are forgotten once the caller has the answer.
     """
 
     engine: str
@@ -38,6 +39,8 @@ class JobOptions:
     picture_detail: bool = True
     low_priority: bool = False
     cut: Cut = WHOLE
+    keep_s: float | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """File ids → paths. Ids are our own uuids, never a visitor's text."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from tempfile import TemporaryFile
 from uuid import uuid4
 
 UNWRITABLE = "{root} cannot be written ({reason}). Make it writable, or set WAN_DATA_DIR to another folder."
+
+EXPIRES = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-([0-9]{10,11})(?:\.[a-z]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class FileStore:
     def is_picture(self, path: Path) -> bool:
         return path.parent == self.picture("any").parent
 
+    def all_pictures(self) -> list[Path]:
+        return list(self.picture("any").parent.iterdir())
+
     def all_files(self) -> list[Path]:
         """Also unfinished ones and forgotten jobs'; no uploads."""
         folders = {path.parent for path in (self.picture("any"), *self.of_job("any"))}
@@ -94,6 +100,17 @@ class FileStore:
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def new_file_id(expires_at: float | None = None) -> str:
+    """`expires_at`: Unix seconds after which the file is to be gone; its name says so."""
+    return f"{uuid4()}-{int(expires_at)}" if expires_at is not None else str(uuid4())
+
+
+def expiry_of(name: str) -> float | None:
+    """When the file called `name`, or with that id, is to be gone, in Unix seconds."""
+    found = EXPIRES.fullmatch(name)
+    return float(found[1]) if found else None
 
 
 def owner(path: Path) -> str:

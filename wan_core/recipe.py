@@ -37,10 +37,10 @@ class Recipe:
 
 
 def from_job(job: Job) -> Recipe:
-    """No picture without a public address, no prompts without `prompt_in_file`."""
+    """No picture without a public address, no prompts without `prompt_in_file`; neither if private."""
     values = job.inputs.model_dump()
     for name in job.files:
-        if not values[name]:
+        if not values[name] or job.options.private:
             del values[name]
     if not job.options.prompt_in_file:
         del values["prompt"], values["negative_prompt"]

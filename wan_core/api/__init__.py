@@ -44,7 +44,8 @@ __all__ = ["Api", "build", "local_file", "no_context"]
 
 @dataclass(frozen=True)
 class Api:
-    """What the server is given. `tidy` throws old uploads away: call it at start and now and then.
+    """What the server is given. `tidy` throws old uploads away: call it at start and now and then; `drop_expired` those
+    whose sender set a time: call it every few seconds.
 
     Start `webhooks` once the jobs run, and close them before the jobs.
 
@@ -54,6 +55,7 @@ class Api:
     routes: list[BaseRoute]
     middleware: list[Middleware]
     tidy: Callable[[], None]
+    drop_expired: Callable[[], None]
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]
     webhooks: Webhooks
 
@@ -110,7 +112,7 @@ def build(
         Middleware(CallerFaults),
     ]
     limit_headers()
-    return Api(routes, middleware, room.tidy, guard_all, webhooks)
+    return Api(routes, middleware, room.tidy, room.drop_expired, guard_all, webhooks)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from wan_core.api.refusals import (
     no_such_request,
     unsupported,
 )
+from wan_core.api.retention import retention
 from wan_core.api.statuses import result_response, status_response, status_text, status_word, submit_body
 from wan_core.api.uploads import UploadFolder
 from wan_core.api.webhooks import Webhooks
@@ -119,7 +120,7 @@ class JobRoutes:
         if not record.is_over:
             await asyncio.to_thread(self._jobs.cancel, record)
             return Response(status_code=ERROR_TYPES[CANCELLED].status)
-        return _prevent_resending(self._result(record, request))
+        return _prevent_resending(await self._answer(record, request))
 
     async def status(self, request: Request) -> Response:
         self._keys.check(request)
@@ -135,7 +136,8 @@ class JobRoutes:
 
     async def result(self, request: Request) -> Response:
         self._keys.check(request)
-        return self._result(self._record(request), request)
+        record = self._record(request)
+        return self._result(record, request) if request.method == "HEAD" else await self._answer(record, request)
 
     async def cancel(self, request: Request) -> Response:
         self._keys.check(request)
@@ -167,14 +169,22 @@ class JobRoutes:
         start_within_s = start_timeout(request.headers)
         serving = self._serving(endpoint)
         is_low = request.headers.get("x-fal-queue-priority", "").strip().lower() == "low"
-        options = replace(self._options, engine=serving.engine, low_priority=is_low)
+        kept = retention(request.headers, self._settings.limits)
+        options = replace(
+            self._options,
+            engine=serving.engine,
+            low_priority=is_low,
+            keep_s=kept.keep_s,
+            private=kept.private,
+            prompt_in_file=self._options.prompt_in_file and not kept.private,
+        )
         with self._jobs.reserve(client) as place:  # before the body is read: what cannot be taken is not waited for
             async with submission(request, endpoint.picture_fields, self._uploads, self._settings.limits) as values:
                 refuse_wrapped(endpoint, values)
                 inputs = endpoint.parse(values, serving.values)
                 self._enter(request)
                 ignored = ignored_note(endpoint, values)
-                notes = (*serving.notes, *([ignored] if ignored else []))
+                notes = (*serving.notes, *kept.notes, *([ignored] if ignored else []))
                 asked = Submission(
                     inputs,
                     options,
@@ -190,6 +200,12 @@ class JobRoutes:
         told = {"gateway_request_id": record.job.id} if "fal_webhook" in request.query_params else {}
         body = submit_body(record, self._links(request)) | told
         return JSONResponse(body, headers={"x-fal-request-id": record.job.id})
+
+    async def _answer(self, record: JobRecord, request: Request) -> Response:
+        """The result, with which a private request is forgotten."""
+        response = self._result(record, request)
+        await asyncio.to_thread(self._jobs.note_answered, record)
+        return response
 
     def _result(self, record: JobRecord, request: Request) -> Response:
         return result_response(record, self._links(request), self._jobs.files.clip(record.job.id))

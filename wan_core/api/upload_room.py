@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from wan_core.errors import BackendError
+from wan_core.files import expiry_of
 from wan_core.settings import Limits
 
 SHARE = 10  # uploads may take a tenth of what is kept in all, and one visitor a tenth of that
@@ -70,6 +71,14 @@ class UploadRoom:
         self._used = used
         for client in list(self._received):
             self._forget_old(client)
+
+    def drop_expired(self) -> None:
+        """Remove what its sender wanted gone by now. Cheap: no file is looked at."""
+        for folder in self._folders:
+            for path in folder.iterdir() if folder.is_dir() else ():
+                until = expiry_of(path.name)
+                if until is not None and until <= self._now():
+                    path.unlink(missing_ok=True)
 
     @property
     def _room(self) -> int:

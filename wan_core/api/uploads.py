@@ -5,7 +5,7 @@ used. How long they stay, `upload_room` decides. What is in them, only `intake` 
 """
 
 import re
-import uuid
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,8 +22,9 @@ from wan_core.api.conditions import drop_odd_range, is_known
 from wan_core.api.handlers import MethodHandlers
 from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
+from wan_core.api.retention import upload_seconds
 from wan_core.api.upload_room import UploadRoom, full
-from wan_core.files import FileStore, atomic_write
+from wan_core.files import FileStore, atomic_write, expiry_of, new_file_id
 from wan_core.intake.formats import FORMATS
 from wan_core.jobs.limits import client_of
 from wan_core.settings import Settings
@@ -32,7 +33,7 @@ UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CLIP = re.compile(rf"({UUID})\.mp4")
 SUFFIXES = {format.media_type: format.suffix for format in FORMATS} | {"image/jpg": "jpg", "image/heif": "heic"}
 MEDIA_TYPES = {format.suffix: format.media_type for format in FORMATS} | {"bin": "application/octet-stream"}
-UPLOAD = re.compile(rf"{UUID}\.({'|'.join(MEDIA_TYPES)})")
+UPLOAD = re.compile(rf"{UUID}(?:-[0-9]{{10,11}})?\.({'|'.join(MEDIA_TYPES)})")
 INLINE = "upload:"  # and its name: a picture that came inside of a request
 PRIVATE = {"cache-control": "private, max-age=3600"}
 
@@ -61,7 +62,10 @@ def local_file(data: FileStore) -> Callable[[str], Path | None]:
 
 
 def named_file(data: FileStore, name: str) -> Path | None:
-    """The clip or upload called `name`, if that is a name of ours and the file is there."""
+    """The clip or upload called `name`, if that is a name of ours and the file is there and not to be gone."""
+    until = expiry_of(name)
+    if until is not None and until <= time.time():
+        return None
     if clip := CLIP.fullmatch(name):
         path = data.clip(clip[1])
     elif UPLOAD.fullmatch(name):
@@ -78,9 +82,11 @@ class UploadFolder:
         self._folder = folder
         self._room = room
 
-    def new_name(self, content_type: str) -> str:
+    def new_name(self, content_type: str, keep_s: float | None = None) -> str:
+        """`keep_s`: the file is to be gone so many seconds from now."""
         kind = content_type.partition(";")[0].strip().lower()
-        return f"{uuid.uuid4()}.{SUFFIXES.get(kind, 'bin')}"
+        file_id = new_file_id(None if keep_s is None else time.time() + keep_s)
+        return f"{file_id}.{SUFFIXES.get(kind, 'bin')}"
 
     async def write(self, name: str, content: AsyncIterator[bytes], size: int, client: str = "") -> None:
         """Keep `content`, of `size` bytes at most, as `name`, whole or not at all. Raises BackendError without room."""
@@ -146,13 +152,14 @@ class Uploads:
     async def upload(self, request: Request) -> Response:
         if not self._passes.allows("upload", key_in_request(request)):
             self._keys.check(request)
-        name = self.folder.new_name(request.headers.get("content-type", ""))
+        name = self.folder.new_name(request.headers.get("content-type", ""), self._keep_s(request))
         return await self._keep(name, request)
 
     async def initiate(self, request: Request) -> Response:
         """JavaScript's client asks where to put a file, then puts it there without its key."""
         self._keys.check(request)
-        name = self.folder.new_name(str((await json_object(request)).get("content_type", "")))
+        content_type = str((await json_object(request)).get("content_type", ""))
+        name = self.folder.new_name(content_type, self._keep_s(request))
         url = self._links(request).upload(name)
         return JSONResponse({"upload_url": f"{url}?pass={self._passes.issue(name, TOKEN_S)}", "file_url": url})
 
@@ -180,6 +187,11 @@ class Uploads:
         client = client_of(request.headers, peer.host if peer else None, self._settings)
         await self.folder.write(name, request.stream(), size, client.id)
         return JSONResponse({"access_url": self._links(request).upload(name)})
+
+    def _keep_s(self, request: Request) -> float | None:
+        """Only what is shorter than this server's own time is written into a name."""
+        seconds = upload_seconds(request.headers)
+        return None if seconds is None or seconds >= self._settings.limits.keep_results_s else seconds
 
     def _serve_file(self, name: str, request: Request) -> Response:
         path = named_file(self._settings.files, name)

@@ -121,6 +121,8 @@ class Webhooks:
         else:
             await self._try_until_over(pending, body.encode())
         await _note(self._jobs.webhooks.remove, pending.job_id)
+        if (record := await self._record(pending.job_id)) is not None:
+            await asyncio.to_thread(self._jobs.note_answered, record)
 
     async def _write_body(self, pending: PendingWebhook) -> str | None:
         """The message, once the job is over; `None` if there is no such job."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wan_core.errors import BackendError
-from wan_core.files import FileStore, is_unfinished, owner
+from wan_core.files import FileStore, expiry_of, is_unfinished, owner
 from wan_core.jobs.rows import EndedJob
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
@@ -20,11 +20,12 @@ from wan_core.settings import Limits
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
+OFTEN_S = 5.0  # for what its owner wants gone at a time of their own
 ORPHAN_AGE_S = 3600.0  # younger ones may belong to a job that is being accepted
 
 
 class Housekeeping:
-    """`now`: Unix seconds. `also`: in each round."""
+    """`now`: Unix seconds. `also`: in each round; `often`: every OFTEN_S."""
 
     def __init__(
         self,
@@ -34,9 +35,10 @@ class Housekeeping:
         limits: Limits,
         now: Callable[[], float] = time.time,
         also: Callable[[], None] | None = None,
+        often: Callable[[], None] | None = None,
     ) -> None:
         self._runner, self._store, self._files, self._limits, self._now = runner, store, files, limits, now
-        self._also = also
+        self._also, self._often = also, often
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -51,15 +53,38 @@ class Housekeeping:
         self._remove_orphans()
         self._make_room()
 
+    def forget_due(self) -> None:
+        """Forget the jobs and pictures whose owners set a time that is over."""
+        jobs = self._store.to_be_forgotten()
+        pictures = [path for path in self._files.all_pictures() if self._is_expired(path)]
+        needed = self._needed() if jobs or pictures else set()
+        for job_id in jobs:
+            if job_id not in needed:
+                self._forget(job_id)
+        for path in pictures:
+            if owner(path) not in needed:
+                path.unlink(missing_ok=True)
+
+    def _is_expired(self, path: Path) -> bool:
+        until = expiry_of(path.name)
+        return until is not None and until <= self._now()
+
     def _loop(self) -> None:
+        """Rounds of `tidy`, and more often what is due."""
+        next_round = 0.0
         while True:
             try:
-                self.tidy()
-                if self._also:
-                    self._also()
+                if time.monotonic() >= next_round:
+                    next_round = time.monotonic() + EVERY_S
+                    self.tidy()
+                    if self._also:
+                        self._also()
+                self.forget_due()
+                if self._often:
+                    self._often()
             except (OSError, BackendError):
                 log.exception("housekeeping could not finish its round")
-            if self._stop.wait(EVERY_S):
+            if self._stop.wait(OFTEN_S):
                 return
 
     def _over(self) -> list[EndedJob]:

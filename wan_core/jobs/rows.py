@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
 from wan_core.endpoints import ENDPOINTS
-from wan_core.events import JOB, OUTCOME, Job, LogLevel, Outcome, Status
+from wan_core.events import JOB, OUTCOME, Finished, Job, LogLevel, Outcome, Status
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,14 @@ def read_row(found: sqlite3.Row) -> Row:
         remote=REMOTE.validate_json(found["remote"]) if found["remote"] else None,
         start_by=found["start_by"],
     )
+
+
+def without_texts(job: Job, outcome: Outcome) -> tuple[Job, Outcome]:
+    """Both without prompts and addresses."""
+    empty = dict.fromkeys(("prompt", "negative_prompt", *job.files), "")
+    if isinstance(outcome, Finished):
+        outcome = replace(outcome, result=replace(outcome.result, prompt=""))
+    return replace(job, inputs=job.inputs.model_copy(update=empty)), outcome
 
 
 def logs_text(logs: Sequence[LogLine]) -> str:

@@ -287,7 +287,7 @@ class JobRunner:
 
     def _save_end(self, record: JobRecord, outcome: Outcome) -> bool:
         try:
-            self._store.finish(record.job.id, outcome, record.logs)
+            self._store.finish(record.job.id, outcome, record.logs, record.job.options.keep_s)
         except BackendError:
             log.error("the end of job %s is not on disk; after a restart it would run again", record.job.id)
             return False

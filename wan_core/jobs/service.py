@@ -26,10 +26,11 @@ from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import BackendError, InputError, writing_to_disk
 from wan_core.events import Event, Finished, Group, Job, JobOptions, Note, Result, Where
 from wan_core.explore.effects import FINISHING_FIELDS, effective
-from wan_core.files import FileStore, atomic_write
+from wan_core.files import FileStore, atomic_write, expiry_of, new_file_id
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
+from wan_core.jobs.forgetting import forget_request
 from wan_core.jobs.leftovers import may_have_frames
 from wan_core.jobs.limits import Client
 from wan_core.jobs.places import Place, Places
@@ -47,6 +48,7 @@ MAX_EXPANSIONS = 2
 MAX_PREVIEWS = 8
 MAX_PREVIEWS_PER_CLIENT = 2
 PREVIEW_SIDE = 640
+PICTURE_GONE = "The picture of this clip is not kept here any more. Choose it again."
 SEARCHED_CLIPS = 300  # of a client, among which a sweep looks for its own
 
 T = TypeVar("T")
@@ -194,6 +196,8 @@ class JobService:
         def renamed(job: Job) -> Job:
             return replace(job, id=new_ids[job.id], frames_of=new_ids.get(job.frames_of or "", job.frames_of))
 
+        for record in records:
+            self._refuse_if_forgotten(record.job)
         jobs = [renamed(record.job) for record in records]
         with self.reserve(client) as place:
             return self._queue(jobs, client, place)
@@ -206,6 +210,7 @@ class JobService:
             BackendError: as `submit` does.
         """
         job = record.job
+        self._refuse_if_forgotten(job)
         kept = {name: getattr(job.inputs, name) for name in job.files}
         judged = IMAGE_TO_VIDEO.parse(job.inputs.model_dump() | dict.fromkeys(job.files, "kept") | dict(changes))
         with Image.open(self.files.picture(job.picture)) as picture:
@@ -239,6 +244,7 @@ class JobService:
         if not self.has_frames(source):
             raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
         job = source.job
+        self._refuse_if_forgotten(job)
         used = source.outcome.result.prompt if isinstance(source.outcome, Finished) else job.inputs.prompt
         kept = {name: getattr(job.inputs, name) for name in job.files} | {"prompt": used}
         judged = IMAGE_TO_VIDEO.parse(job.inputs.model_dump() | dict.fromkeys(job.files, "kept") | dict(changes))
@@ -307,6 +313,12 @@ class JobService:
         """For `finish_again`: the job is done, or failed while its clip was written."""
         return may_have_frames(record.outcome) and self.files.frames(record.job.frames_of or record.job.id).is_file()
 
+    def _refuse_if_forgotten(self, job: Job) -> None:
+        """Raise InputError if a picture of `job` is gone, because its sender had set a time."""
+        for name, picture in job.files.items():
+            if not self.files.picture(picture).is_file():
+                raise InputError(name, "file_download_error", PICTURE_GONE)
+
     async def watch(self, record: JobRecord) -> AsyncIterator[Event]:
         async for event in record.watch():
             yield event
@@ -323,9 +335,14 @@ class JobService:
         self._runner.cancel(record)
         return True
 
+    def note_answered(self, record: JobRecord) -> None:
+        """Call when its caller has been told the end of a job: a private one keeps nothing of the request then."""
+        if record.is_over and record.job.options.private:
+            forget_request(record, self._store, self.files, self._runner.records)
+
     async def _store_picture(self, source: str | Path, field: str = "image_url") -> StoredPicture:
         """Raises InputError at `field`."""
-        file_id, abandoned = str(uuid.uuid4()), threading.Event()
+        file_id, abandoned = new_file_id(_expiry(source)), threading.Event()
         path = self.files.picture(file_id)
         try:
             size = await self._read_picture(source, partial(_save, path, abandoned))
@@ -415,7 +432,7 @@ class JobService:
 
     def _has_same_pictures(self, job: Job, other: Job) -> bool:
         pairs = [(self.files.picture(job.files[name]), self.files.picture(other.files[name])) for name in job.files]
-        return all(old.is_file() and filecmp.cmp(new, old, shallow=False) for new, old in pairs)
+        return all(new.is_file() and old.is_file() and filecmp.cmp(new, old, shallow=False) for new, old in pairs)
 
     def _pay(self, new: NewJob, fal_key: SecretStr | None) -> None:
         if new.job.options.where != "local" and fal_key is not None:
@@ -462,6 +479,11 @@ class JobService:
                 with suppress(OSError):
                     self.files.picture(picture.file_id).unlink(missing_ok=True)
             raise
+
+
+def _expiry(source: str | Path) -> float | None:
+    """When the picture in `source` is to be gone, if it is an upload whose sender set a time."""
+    return expiry_of(str(source).partition("?")[0].rpartition("/")[2])
 
 
 def _save(path: Path, abandoned: threading.Event, picture: Image.Image) -> Size:

@@ -18,7 +18,7 @@ from pathlib import Path
 from wan_core.errors import BackendError
 from wan_core.events import JOB, OUTCOME, Finished, Outcome, Status, Stopped
 from wan_core.jobs.migrations import MIGRATIONS, SPENDING, migrate, version
-from wan_core.jobs.rows import EndedJob, LogLine, NewJob, Row, logs_text, queued_row, read_row
+from wan_core.jobs.rows import EndedJob, LogLine, NewJob, Row, logs_text, queued_row, read_row, without_texts
 from wan_core.jobs.webhooks import add_webhooks, drop_webhooks_without_body
 
 log = logging.getLogger(__name__)
@@ -139,15 +139,17 @@ class JobStore:
         with self.transaction() as db:
             db.execute("UPDATE jobs SET status = 'queued', attempts = attempts - 1 WHERE id = ?", (job_id,))
 
-    def finish(self, job_id: str, outcome: Outcome, logs: list[LogLine]) -> bool:
-        """`False` if it had already ended."""
+    def finish(self, job_id: str, outcome: Outcome, logs: list[LogLine], keep_s: float | None = None) -> bool:
+        """`False` if it had already ended. `keep_s`: seconds until it is to be forgotten."""
         status: Status = "done" if isinstance(outcome, Finished) else "failed"
         status = "cancelled" if isinstance(outcome, Stopped) else status
+        now = self._now()
+        forget_at = None if keep_s is None else now + keep_s
         with self.transaction() as db:
             changed = db.execute(
-                "UPDATE jobs SET status = ?, finished_at = ?, outcome = ?, logs = ? "
+                "UPDATE jobs SET status = ?, finished_at = ?, forget_at = ?, outcome = ?, logs = ? "
                 "WHERE id = ? AND status IN ('queued', 'running')",
-                (status, self._now(), OUTCOME.dump_json(outcome).decode(), logs_text(logs), job_id),
+                (status, now, forget_at, OUTCOME.dump_json(outcome).decode(), logs_text(logs), job_id),
             ).rowcount
         return changed == 1
 
@@ -176,6 +178,20 @@ class JobStore:
         """Oldest first."""
         found = self.read("SELECT id, finished_at FROM jobs WHERE status IN (?, ?, ?) ORDER BY finished_at", *OVER)
         return [EndedJob(row["id"], row["finished_at"] or 0) for row in found]
+
+    def to_be_forgotten(self) -> list[str]:
+        """Ids of ended jobs whose time is over that their callers set."""
+        return [row["id"] for row in self.read("SELECT id FROM jobs WHERE forget_at <= ?", self._now())]
+
+    def forget_texts(self, job_id: str) -> None:
+        """Empty what its caller wrote, and what was written from it, in the row of an ended job."""
+        row = self.row(job_id)
+        if row is None or row.outcome is None:
+            return
+        job, outcome = without_texts(row.job, row.outcome)
+        values = JOB.dump_json(job).decode(), OUTCOME.dump_json(outcome).decode(), logs_text(()), job_id
+        with self.transaction() as db:
+            db.execute("UPDATE jobs SET job = ?, outcome = ?, logs = ? WHERE id = ?", values)
 
     def unused_pictures(self, job_id: str) -> list[str]:
         """Ids of the job's pictures that no job with a clip, or still to run, needs."""

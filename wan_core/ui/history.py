@@ -141,7 +141,8 @@ def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) 
 def _same_picture(one: str | None, other: str | None, files: FileStore) -> bool:
     if one is None or other is None:
         return one is other
-    return one == other or filecmp.cmp(files.picture(one), files.picture(other), shallow=False)
+    paths = files.picture(one), files.picture(other)
+    return one == other or (all(path.is_file() for path in paths) and filecmp.cmp(*paths, shallow=False))
 
 
 def _difference(name: str, value: Any) -> str:
