@@ -57,7 +57,7 @@ def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
 
 
 def describe(error: BaseException) -> str:
-    """Type and place, and a text that cannot hold what a visitor sent."""
+    """Type and place; the text only if it cannot hold what a visitor sent."""
     text = ""
     if isinstance(error, OSError):
         text = f" ({error.strerror})" if error.strerror else ""

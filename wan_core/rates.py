@@ -20,7 +20,7 @@ class Rate:
 class Rates:
     """`cards`: by a part of the card's name. `*_gain`: speed-up of `regular`.
 
-    `most_encoded`: the miniature repeats the latents of black frames.
+    `most_encoded`: frames the VAE encodes at most (the miniature repeats the latents of black frames).
     """
 
     default: Rate

@@ -1,4 +1,4 @@
-"""Requests and result of fal's Wan 2.2 endpoints, declared once: pages, routes, presets, links and docs derive from it.
+"""Requests and result of fal's Wan 2.2 endpoints, declared once.
 
 Beyond the document's 20 fields: `end_image_url` and `enable_output_safety_checker` of its siblings, and 161 frames, as
 fal's page says. Beyond fal's schema: seeds 0…2^53-1 (exact in JavaScript), prompts of 4,000 characters (UMT5 reads 512

@@ -59,8 +59,7 @@ async def read(
     """What `use` makes, in a thread, of one upright 8-bit RGB picture: first frame, transparency on white, no metadata.
 
     `source`: an http(s) URL, a data URI, or a `Path` under `uploads`; a `str` is never a path. Pictures above
-    `limits.kept_pixels` are scaled down. Two decoded pictures are in memory at most. Raises InputError at `field`, or
-    BackendError `storage_full`.
+    `limits.kept_pixels` are scaled down. Raises InputError at `field`, or BackendError `storage_full`.
     """
     with reported_at(field):
         file = await _opened(source, field, fetch, local, uploads, limits.max_bytes)

@@ -1,7 +1,7 @@
 """Child process: one untrusted file on stdin → upright RGB pixels on stdout (both regular files).
 
-`forking.py` runs `main` in an isolated Python. Imports only the standard library, Pillow, pillow-heif and siblings.
-Output: a line `word width height`, and after `picture` width·height·3 bytes. A child that dies means "damaged".
+Imports only the standard library, Pillow, pillow-heif and siblings. Output: a line `word width height`, and after
+`picture` width·height·3 bytes. A child that dies means "damaged".
 """
 
 import json

@@ -64,7 +64,7 @@ def in_betweens(
 
 
 def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
-    """On a card what half of its free memory holds."""
+    """1 on a CPU; on a card what half of its free memory holds."""
     if torch.device(device).type != "cuda":
         return 1
     free, _ = torch.cuda.mem_get_info(device)
@@ -77,7 +77,7 @@ def pairs_at_once(network: Network, frame: Frame, device: str) -> int:
 def _run(
     network: Network, run: list[Frame], known: Look | None, count: int, device: str
 ) -> tuple[list[list[Frame]], Look]:
-    """Also the look at the last frame. `known`: that at the first."""
+    """New frames per pair, and the look at the last frame; `known`: that at the first."""
     try:
         first = network.look(to_images(run[:1], device)) if known is None else known
         rest = network.look(to_images(run[1:], device))

@@ -139,7 +139,7 @@ class JobService:
     async def submit(
         self, submission: Submission, client: Client, fal_key: SecretStr | None = None, place: Place | None = None
     ) -> JobRecord:
-        """`fal_key`: the visitor's, for this job alone. `place`: else one is taken here.
+        """`fal_key`: the visitor's, for this job alone.
 
         Raises:
             InputError: a picture is unusable.

@@ -1,6 +1,6 @@
 """Write a picture as an uncompressed PNG: a twentieth of the processor time, twice the bytes.
 
-Compressing costs more than the rest of a submission. Larger pictures are compressed: they would fill the disk.
+Larger pictures are compressed: they would fill the disk.
 """
 
 import struct

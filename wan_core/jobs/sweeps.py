@@ -1,6 +1,6 @@
 """Sweeps as groups of jobs: start, follow, cancel, run failed cells again, promote. Knows no page.
 
-Cells lie in a JSON file beside the jobs, for a reload, another tab or a restart.
+Cells lie in a JSON file beside the jobs, so that they outlive a restart.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """Webhooks that wait for their delivery, in a table beside the jobs. Knows no network.
 
-A row comes with its job and goes when it is delivered or given up. The message is written down with the first attempt:
-later ones say the same, whatever became of the job.
+The message is written down with the first attempt: later ones say the same, whatever became of the job.
 """
 
 import sqlite3

@@ -120,7 +120,7 @@ def rotation(grid: int) -> Tensor:
 
 
 def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
-    """(B, heads, 1 + grid², HEAD_DIM), but for the class token."""
+    """`tokens`: (B, heads, 1 + grid², HEAD_DIM); the class token stays."""
     first, rest = tokens[:, :, :1], tokens[:, :, 1:]
     pairs = torch.view_as_complex(rest.reshape(*rest.shape[:-1], -1, 2))
     return torch.cat([first, torch.view_as_real(pairs * rotation).flatten(-2)], dim=2)
