@@ -5,7 +5,7 @@ Only `make_frames` needs a GPU.
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -23,6 +23,7 @@ from wan_core.expansion.expander import Expander, Expansion, expander
 from wan_core.explore import numbers
 from wan_core.files import FileStore
 from wan_core.frames import Frame
+from wan_core.geometry import Size
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import detect, profiles
 from wan_core.run_in_thread import Emit, run_in_thread
@@ -53,10 +54,12 @@ class ClipWorker:
         self._make_frames = make_frames or self.make_frames
         self._has_card = detect(host).device == "cuda"
 
-    def run(self, job: Job, cancelled: IsCancelled) -> Iterator[Event]:
+    def run(self, job: Job, cancelled: IsCancelled, make_frames: MakeFrames | None = None) -> Iterator[Event]:
+        """`make_frames`: for this job, in the place of the usual way."""
         host = self._host
         any_runs = host.film_on_cpu or self._has_card
-        maker = ClipMaker(self._make_frames, self._checks, self._expander, host.files, host.force_safety, any_runs)
+        make = make_frames or self._make_frames
+        maker = ClipMaker(make, self._checks, self._expander, host.files, host.force_safety, any_runs)
         yield from maker.run(job, cancelled)
 
     def needs_fresh_process(self, job: Job) -> bool:
@@ -222,7 +225,9 @@ def encode(job: Job, prompt: str, made: FramesMade, files: FileStore, cancelled:
         cancelled=cancelled,
     )
     assert inputs.seed is not None, "a job always has its seed"
-    measured = numbers.measure(raw_frames(job, files), read_picture(files, job.picture), job.size, inputs)
+    measured = numbers.measure(
+        raw_frames(job, files), fitted_picture(files.picture(job.picture), job.size), job.size, inputs
+    )
     result = Result(prompt, inputs.seed, encoded.size, encoded.frames, clip.fps, job.options.engine)
     return replace(result, numbers=measured)
 
@@ -249,8 +254,14 @@ def iter_full_size(job: Job, drawn: Iterator[Frame], files: FileStore) -> Iterat
     """Without `picture_detail` the encoder enlarges small frames plainly."""
     if profiles()[job.options.engine].render_divisor == 1 or not job.options.picture_detail:
         return drawn
-    picture = geometry.fit(read_picture(files, job.picture), job.size)
-    return enlarge_with_picture(drawn, np.asarray(picture))
+    return enlarge_with_picture(drawn, np.asarray(fitted_picture(files.picture(job.picture), job.size)))
+
+
+@lru_cache(maxsize=1)
+def fitted_picture(path: Path, size: Size) -> Image.Image:
+    """The stored picture at the size of the clip: a large one takes a while to read."""
+    with Image.open(path) as picture:
+        return geometry.fit(picture.convert("RGB"), size)
 
 
 def read_picture(files: FileStore, file_id: str) -> Image.Image:

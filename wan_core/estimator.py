@@ -1,7 +1,7 @@
 """Estimate a request: seconds of each stage, ZeroGPU quota, dollars on fal. No torch, no clock."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,11 +30,11 @@ ENLARGE_S_PER_PIXEL = {"": 0.0, "with the picture": 1e-7, "plain": 1e-8}
 
 @dataclass(frozen=True)
 class Estimate:
-    """`zero_gpu_seconds`: what to declare, by a whole card's priors; finished clips may have had half a card."""
+    """`on_the_card_s`: by a whole card's priors, as ZeroGPU wants it; finished clips may have had half a card."""
 
     stages: Mapping[StageName, float]
     dollars_on_fal: float
-    zero_gpu_seconds: int
+    on_the_card_s: float
     lent_card: LentCard | None = None
 
     @property
@@ -42,9 +42,23 @@ class Estimate:
         return sum(self.stages.values())
 
     @property
+    def zero_gpu_seconds(self) -> int:
+        """The duration to declare for this clip alone."""
+        return pricing.zero_gpu_seconds(self.on_the_card_s)
+
+    @property
     def zero_gpu_quota_s(self) -> float | None:
-        """What the visitor must have left; `None` off ZeroGPU."""
-        return pricing.quota_seconds(self.zero_gpu_seconds, self.lent_card) if self.lent_card else None
+        """Quota the visitor must have left; `None` off ZeroGPU."""
+        return quota_of([self])
+
+
+def quota_of(estimates: Sequence[Estimate]) -> float | None:
+    """Quota that clips made in one call take: the weights are paid once. `None` off ZeroGPU."""
+    cards = [each.lent_card for each in estimates if each.lent_card]
+    if not cards:
+        return None
+    card: LentCard = "whole" if "whole" in cards else "half"
+    return pricing.quota_seconds(pricing.zero_gpu_seconds(sum(each.on_the_card_s for each in estimates)), card)
 
 
 class Estimator:
@@ -79,7 +93,7 @@ class Estimator:
         }
         on_the_card_s = priors["sampling"] + priors["decoding"] + priors["interpolating"]
         card = pricing.lent_card(profile) if self.machine.zero_gpu else None
-        return Estimate(stages, pricing.dollars_on_fal(request), pricing.zero_gpu_seconds(on_the_card_s), card)
+        return Estimate(stages, pricing.dollars_on_fal(request), on_the_card_s, card)
 
     def of_job(self, job: Job) -> Estimate:
         options = job.options
@@ -87,6 +101,10 @@ class Estimator:
 
     def seconds_of(self, job: Job) -> float:
         return self.of_job(job).seconds
+
+    def zero_gpu_seconds(self, jobs: Iterable[Job]) -> int:
+        """The duration to declare for one call that makes them all."""
+        return pricing.zero_gpu_seconds(sum(self.of_job(job).on_the_card_s for job in jobs))
 
     def wall_limit_s(self, job: Job, limits: Limits) -> float:
         return max(limits.min_job_s, limits.job_estimate_factor * self.seconds_of(job))

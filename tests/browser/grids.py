@@ -15,7 +15,7 @@ PLAYING = "[...document.querySelectorAll('.cell video')].filter(v => !v.paused &
 
 def clip_cell(job: str, place: tuple[int, int, int], clip: str, **data: Any) -> str:
     frames, fps = CLIPS[clip]
-    return cell(job, place, src=f"{clip}.mp4", frames=frames, fps=fps, **data)
+    return cell(job, place, clip=f"{clip}.mp4", frames=frames, fps=fps, **data)
 
 
 def six(clips: Sequence[str] = ("a", "b", "short", "fast", "slow", "film")) -> str:

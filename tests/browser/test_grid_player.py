@@ -137,7 +137,7 @@ def test_one_cell_changes_and_the_other_videos_go_on(visitor: Page, site: tuple[
     expect(fresh.locator(".status")).to_have_text("step 3 of 8")
     assert fresh.locator("video").get_attribute("poster") == pixel
     visitor.evaluate(
-        "wanExplore.update([{job: 'job-new', state: 'done', status: '', src: 'a.mp4', fps: 16, frames: 33}])"
+        "wanExplore.update([{job: 'job-new', state: 'done', status: '', clip: 'a.mp4', fps: 16, frames: 33}])"
     )
     visitor.wait_for_function(f"{PLAYING} === 3")
     assert visitor.evaluate("before.every((video, at) => video === document.querySelectorAll('.cell video')[at])")

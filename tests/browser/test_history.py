@@ -70,7 +70,7 @@ def test_clips_are_listed_newest_first_and_open(visitor: Page, site: tuple[Path,
 
 def test_the_clip_and_the_grid_on_show_are_remembered_but_not_a_guests(visitor: Page, site: tuple[Path, str]) -> None:
     body = f'<video id="clip" data-job="{IDS[0]}"></video>' + grid(
-        [cell(IDS[1], (0, 0, 0), src="a.mp4", fps=16, frames=33)]
+        [cell(IDS[1], (0, 0, 0), clip="a.mp4", fps=16, frames=33)]
     ).replace('data-sweep="sweep"', f'data-sweep="{IDS[2]}"')
     facts = [fact(0), fact(1), fact(2, label="Steps × Guidance: 9 clips", settings={}, src="")]
     open_history(visitor, site, facts, body)
@@ -186,7 +186,7 @@ def test_two_clips_of_the_list_are_compared_and_name_what_differs(visitor: Page,
 
 
 def test_a_star_on_a_cell_is_a_star_in_the_list(visitor: Page, site: tuple[Path, str]) -> None:
-    open_history(visitor, site, [fact(1)], grid([cell(IDS[1], (0, 0, 0), src="a.mp4", fps=16, frames=33)]))
+    open_history(visitor, site, [fact(1)], grid([cell(IDS[1], (0, 0, 0), clip="a.mp4", fps=16, frames=33)]))
     star = visitor.locator(".cell [data-action=star]")
     star.click()
     expect(star).to_have_attribute("aria-pressed", "true")

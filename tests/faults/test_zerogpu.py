@@ -27,11 +27,11 @@ ROOT = Path(__file__).parents[2]
 SCENARIO = "tests.support.zerogpu.scenario"
 
 
-def play(folder: Path, mode: str, visitors: int = 1, **variables: str) -> dict[str, Any]:
+def play(folder: Path, mode: str, visitors: int = 1, clips: int = 0, **variables: str) -> dict[str, Any]:
     """The report of a scenario. Its output goes to a file: forked workers would hold a pipe open."""
     log = folder / "log.txt"
     with log.open("w") as sink:
-        command = [sys.executable, "-m", SCENARIO, str(folder / "data"), mode, str(visitors)]
+        command = [sys.executable, "-m", SCENARIO, str(folder / "data"), mode, str(visitors), str(clips)]
         streams: dict[str, Any] = {"stdout": sink, "stderr": subprocess.STDOUT, "start_new_session": True}
         with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, **streams) as process:
             try:
@@ -92,6 +92,26 @@ def test_three_visitors_at_once_all_get_their_clip_on_their_own_quota(tmp_path: 
     assert {call["token"] for call in asked(report, "/schedule")} == {
         f"header.payload{number}.signature" for number in range(3)
     }
+
+
+def test_the_clips_of_a_grid_are_made_in_one_lent_call_on_their_visitors_quota(tmp_path: Path) -> None:
+    report = play(tmp_path, "ok", visitors=2, clips=3)
+    assert report["outcomes"] == ["Finished"] * 6
+    assert sorted(call["token"] for call in asked(report, "/schedule")) == [
+        f"header.payload{number}.signature" for number in range(2)
+    ]
+    assert len(asked(report, "/release")) == 2
+    assert report["frames"][:3] == report["frames"][3:] and len(set(report["frames"])) == 3
+
+
+def test_a_grid_beyond_the_quota_makes_what_fits_and_says_how_much(tmp_path: Path) -> None:
+    report = play(tmp_path, "quota", clips=9)
+    made = report["outcomes"].count("Finished")
+    assert 0 < made < 9
+    assert report["outcomes"] == ["Finished"] * made + ["Failed"] * (9 - made)
+    assert f"{made} of these 9 clips fit" in report["messages"][-1] and "more in 0:10:00" in report["messages"][-1]
+    assert report["types"][made:] == ["quota_exceeded"] * (9 - made)
+    assert len(asked(report, "/schedule")) == 2 and len(asked(report, "/release")) == 1
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -71,7 +71,7 @@ def test_the_grid_appears_at_once_and_fills_as_cells_finish(
     assert "Guidance scale (1st stage) <b>3.5</b>" in html
     patches = watched(explore_events, shown[explore_events._tab.sweep])
     assert {patch["state"] for patch in patches[-1]} == {"done"} and len(patches[-1]) == 4
-    assert all(patch["src"] == f"files/{patch['job']}.mp4" for patch in patches[-1])
+    assert all(patch["clip"] == f"files/{patch['job']}.mp4" for patch in patches[-1])
 
 
 def test_a_reload_shows_the_same_grid(explore_events: ExploreEvents, desk: Desk, caller: gr.Request) -> None:
@@ -180,7 +180,7 @@ def test_tables_and_page_are_exported(explore_events: ExploreEvents, desk: Desk,
     with zipfile.ZipFile(exporting.export(sweeps, sweep, "page")) as pack:
         names, page = set(pack.namelist()), pack.read("index.html").decode()
     assert {f"clips/{job}.mp4" for job in sweep.job_ids} <= names
-    assert all(f'data-src="clips/{job}.mp4"' in page for job in sweep.job_ids)
+    assert all(f'data-clip="clips/{job}.mp4"' in page for job in sweep.job_ids)
     assert "data-action" not in page.partition("<section")[2].partition("</section>")[0]
 
 

@@ -1,7 +1,7 @@
 """What can run a job: worker processes here, ZeroGPU or fal. Knows no queue."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from wan_core.events import Event, Job
 
@@ -32,3 +32,12 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class GroupBackend(Protocol):
+    """A backend that may make several jobs of a group in one go."""
+
+    def run_in_group(self, job: Job, coming: Callable[[], Sequence[str]]) -> Iterator[Event]:
+        """As `Backend.run`. `coming()`: ids of the group's jobs that run or are about to, in their order."""
+        ...

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from wan_core import geometry, pricing
-from wan_core.estimator import Estimator
+from wan_core.estimator import Estimate, Estimator, quota_of
 from wan_core.events import Where
 from wan_core.explore.cells import Plan
 from wan_core.explore.definition import AxisText, Definition
@@ -43,7 +43,7 @@ def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where) -> Cost:
     """`picture`: for clips that follow its ratio."""
     seconds = dollars = 0.0
     sampled = 0
-    quota: float | None = None
+    on_the_card: list[Estimate] = []
     for cell in plan.made:
         assert cell.inputs is not None
         if pool_of(where, cell.engine) == "fal":
@@ -55,9 +55,8 @@ def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where) -> Cost:
         seconds += expected.seconds if cell.reuses is None else finishing
         if cell.reuses is None:
             sampled += 1
-        if expected.zero_gpu_quota_s is not None:
-            quota = (quota or 0.0) + (expected.zero_gpu_quota_s if cell.reuses is None else 0.0)
-    return Cost(len(plan.made), sampled, seconds, dollars, quota)
+            on_the_card.append(expected)
+    return Cost(len(plan.made), sampled, seconds, dollars, quota_of(on_the_card))
 
 
 def line(plan: Plan, spent: Cost, duration: Callable[[float], str]) -> str:

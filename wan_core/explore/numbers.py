@@ -14,8 +14,10 @@ from wan_core.flow import Grey, estimate_flow, resize, to_grey
 from wan_core.geometry import Size
 from wan_core.schema import ImageToVideoInput
 
-PAIRS = 6
-LONGEST_SIDE = 208  # where motion is measured
+PAIRS = 4
+MOTION_SIDE = 96  # the longer one, of the frames that motion is measured on
+LIKENESS_SIDE = 208  # of those that are compared with the picture
+BRIGHTNESS_ROWS = 128
 SMALLEST_SIDE = 32
 SSIM_SIGMA = 1.5
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -59,14 +61,13 @@ MEASURES = (
 def measure(frames: Path, picture: Image.Image, size: Size, inputs: ImageToVideoInput) -> dict[str, float]:
     """motion, sharpness, flicker and likeness. `frames`: uint8 (T, H, W, 3) .npy."""
     drawn: NDArray[np.uint8] = np.load(frames, mmap_mode="r")
-    first = np.asarray(geometry.fit(picture, Size(drawn.shape[2], drawn.shape[1])))
     starts = {round(at) for at in np.linspace(0, len(drawn) - 2, PAIRS)} if len(drawn) > 1 else set()
     pairs = [(to_grey(drawn[at]), to_grey(drawn[at + 1])) for at in sorted(starts)]
     found = {
         "motion": motion(pairs, size, inputs.frames_per_second),
         "sharpness": sharpness([start for start, _ in pairs] or [to_grey(drawn[0])]),
-        "flicker": flicker(np.array([frame[::4, ::4].mean() for frame in drawn])),
-        "likeness": likeness(to_grey(drawn[0]), to_grey(first)),
+        "flicker": flicker(np.array([brightness(frame) for frame in drawn])),
+        "likeness": likeness(*_first_and_picture(drawn[0], picture)),
     }
     return {name: round(value, 4) for name, value in found.items()}
 
@@ -78,15 +79,25 @@ def motion(pairs: list[tuple[Grey, Grey]], size: Size, fps: int) -> float:
 
 
 def _flow(start: Grey, end: Grey, size: Size) -> NDArray[np.float32]:
-    scale = min(1.0, LONGEST_SIDE / max(start.shape))
-    width, height = (max(SMALLEST_SIDE, round(side * scale)) for side in (start.shape[1], start.shape[0]))
+    width, height = _within(MOTION_SIDE, start)
     small = [resize(frame, (width, height), cv2.INTER_AREA) for frame in (start, end)]
     flow = estimate_flow(small[0], small[1])
     return np.asarray(flow * np.array([size.width / width, size.height / height], np.float32), np.float32)
 
 
+def _within(longest: int, frame: NDArray[np.uint8]) -> tuple[int, int]:
+    """Width and height with the longer side at most `longest`, the shorter at least SMALLEST_SIDE."""
+    scale = min(1.0, longest / max(frame.shape[:2]))
+    return max(SMALLEST_SIDE, round(frame.shape[1] * scale)), max(SMALLEST_SIDE, round(frame.shape[0] * scale))
+
+
 def sharpness(frames: list[Grey]) -> float:
     return float(np.mean([cv2.Laplacian(frame, cv2.CV_32F).var() for frame in frames]))
+
+
+def brightness(frame: NDArray[np.uint8]) -> float:
+    """Mean of all rows, or of as many as a small frame has."""
+    return float(np.mean(cv2.mean(frame[:: max(1, len(frame) // BRIGHTNESS_ROWS)])[:3]))
 
 
 def flicker(brightness: NDArray[np.float64]) -> float:
@@ -94,6 +105,15 @@ def flicker(brightness: NDArray[np.float64]) -> float:
     if len(brightness) < 3:
         return 0.0
     return float(np.abs(brightness[1:-1] - (brightness[:-2] + brightness[2:]) / 2).mean() / 255 * 100)
+
+
+def _first_and_picture(first: NDArray[np.uint8], picture: Image.Image) -> tuple[Grey, Grey]:
+    """The first frame, and the part of the picture that it shows, at the same small size."""
+    box = geometry.crop_box(Size(*picture.size), Size(first.shape[1], first.shape[0]))
+    edges = (box.left, box.top, box.right, box.bottom)
+    width, height = _within(LIKENESS_SIDE, first)
+    shown = picture.resize((width, height), Image.Resampling.LANCZOS, edges, reducing_gap=3)
+    return resize(to_grey(first), (width, height), cv2.INTER_AREA), to_grey(np.asarray(shown))
 
 
 def likeness(one: Grey, other: Grey) -> float:

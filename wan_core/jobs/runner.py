@@ -7,12 +7,13 @@ a failing store ends no thread.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from wan_core.backends import Backend
+from wan_core.backends import Backend, GroupBackend
 from wan_core.errors import JOB_FAILED, BackendError, Cancelled, InputError, storage_error
-from wan_core.events import Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Stage, Stopped
+from wan_core.events import Event, Failed, Finished, Heartbeat, Job, Log, Note, Outcome, Stage, Stopped
 from wan_core.jobs.leftovers import may_have_frames
 from wan_core.jobs.limits import may_run, turn_order
 from wan_core.jobs.positions import Positions
@@ -99,11 +100,13 @@ class JobRunner:
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def add(self, record: JobRecord) -> None:
-        """The store must already have it."""
+    def add(self, *records: JobRecord) -> None:
+        """The store must already have them. All are known before one begins: a group may be made in one go."""
         with self._changed:
-            self.records.add(record)
-        self._enqueue(record)
+            for record in records:
+                self.records.add(record)
+        for record in records:
+            self._enqueue(record)
 
     def cancel(self, record: JobRecord) -> None:
         """At once while waiting, within a step while running."""
@@ -220,7 +223,7 @@ class JobRunner:
         if self._checks_fal_jobs and record.pool == "fal" and self._store.remote(record.job.id) is None:
             record.publish(Stage("checking"))
             self._check(record.job)
-        for event in backend.run(record.job):
+        for event in self._run(backend, record):
             if isinstance(event, Finished | Failed | Stopped):
                 return event
             if not isinstance(event, Heartbeat):
@@ -228,6 +231,16 @@ class JobRunner:
             if record.cancel_requested:
                 backend.cancel(record.job.id)
         raise BackendError("worker_lost", "The worker stopped without a result.")
+
+    def _run(self, backend: Backend, record: JobRecord) -> Iterator[Event]:
+        if record.job.group is not None and isinstance(backend, GroupBackend):
+            return backend.run_in_group(record.job, partial(self._coming, record.pool, record.job.group.id))
+        return backend.run(record.job)
+
+    def _coming(self, pool: str, group: str) -> list[str]:
+        """The unfinished jobs of a group that wait for no other's frames, the first accepted first."""
+        here = [each for each in self.records.unfinished(pool) if each.job.group and each.job.group.id == group]
+        return [each.job.id for each in here if not each.cancel_requested and self._has_its_source(each)]
 
     def _check(self, job: Job) -> None:
         """Raises InputError if a picture or the prompt is refused here."""

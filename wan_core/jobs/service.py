@@ -389,7 +389,7 @@ class JobService:
             for note in record.job.notes:
                 record.publish(Note(note))
             record.context = context
-            self._runner.add(record)
+        self._runner.add(*records)
         return records
 
     def _queue_missing(

@@ -1,7 +1,7 @@
 """A loopback stand-in for the ZeroGPU device API that `spaces` calls.
 
-`POST /_ctl {"mode": …}` sets the mode: ok, quota-exceeded, illegal-duration, queue-ok, queue-fail or 503. `GET /_log`
-lists the requests.
+`POST /_ctl {"mode": …}` sets the mode: ok, quota (lends for at most `left` seconds), quota-exceeded, illegal-duration,
+queue-ok, queue-fail or 503. `GET /_log` lists the requests.
 """
 
 import json
@@ -35,11 +35,13 @@ class Handler(BaseHTTPRequestHandler):
             STATE.update(json.loads(body))
             return self._send(200, b"{}")
         LOG.append({"path": asked.path, "query": query})
-        return self._schedule() if asked.path == "/schedule" else self._send(200, b"{}")
+        return self._schedule(query) if asked.path == "/schedule" else self._send(200, b"{}")
 
-    def _schedule(self) -> None:
+    def _schedule(self, query: dict[str, str]) -> None:
         lent = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": "GPU-fake", "allowToken": f"allow-{len(LOG)}"}
         mode = STATE["mode"]
+        if mode == "quota":
+            mode = "ok" if float(query["durationSeconds"]) <= STATE["left"] else "quota-exceeded"
         if mode == "ok":
             return self._send(200, json.dumps(lent).encode())
         if mode in ("quota-exceeded", "illegal-duration"):

@@ -1,7 +1,8 @@
-"""A service on simulated ZeroGPU: `python -m tests.support.zerogpu.scenario FOLDER MODE [VISITORS]`.
+"""A service on simulated ZeroGPU: `python -m tests.support.zerogpu.scenario FOLDER MODE [VISITORS] [CLIPS]`.
 
-Print one JSON line: each visitor's outcome and the device API's requests. MODE: one of the device API's, `cancel` or
-`kill`. WAN_ENGINE: the engine, by default the miniature.
+Print one JSON line: each job's outcome and the device API's requests. MODE: one of the device API's, `cancel` or
+`kill`. CLIPS: each visitor sends a group of so many; with `quota`, the device API lends for three of them. WAN_ENGINE:
+the engine, by default the miniature.
 """
 
 import asyncio
@@ -23,12 +24,14 @@ from starlette.requests import Request
 from tests.support.jobs import NO_FLOOR, SHORT, a_request, grey_picture
 from wan_core import settings
 from wan_core.backends.zerogpu import ZeroGpuBackend
-from wan_core.events import JOB, JobOptions, Step
+from wan_core.events import JOB, Group, JobOptions, Step
 from wan_core.jobs.limits import Client
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService, Submission
 from wan_core.jobs.store import JobStore
+
+QUOTA_S = 36  # a card for three short clips of the miniature
 
 
 def visitor(number: int) -> gr.Request:
@@ -36,17 +39,25 @@ def visitor(number: int) -> gr.Request:
     return gr.Request(Request({"type": "http", "headers": headers, "method": "POST", "path": "/"}))
 
 
-async def one(jobs: JobService, page: gr.Blocks, number: int, mode: str, options: JobOptions) -> JobRecord:
+async def one(
+    jobs: JobService, page: gr.Blocks, number: int, mode: str, options: JobOptions, clips: int
+) -> list[JobRecord]:
+    """The jobs of a visitor: one, or `clips` that are a group."""
     LocalContext.request.set(visitor(number))
     LocalContext.blocks.set(page)
-    values = SHORT | {"num_inference_steps": 20 if mode in ("cancel", "kill") else 2}
-    record = await jobs.submit(Submission(a_request(**values), options), Client.by_key(str(number)))
+    many = 6 if clips else 20  # enough to act in their midst
+    values = SHORT | {"num_inference_steps": many if mode in ("cancel", "kill") else 2}
+    submissions = [Submission(a_request(**values, seed=seed), options) for seed in range(clips or 1)]
+    group = Group(f"grid-{number}", 0, clips) if clips else None
+    records = await jobs.submit_many(submissions, Client.by_key(str(number)), group=group)
     acted = False
-    async for event in jobs.watch(record):
+    async for event in jobs.watch(records[0]):
         if isinstance(event, Step) and not acted and mode in ("cancel", "kill"):
             acted = True
-            jobs.cancel(record) if mode == "cancel" else kill_worker()
-    return record
+            kill_worker() if mode == "kill" else [jobs.cancel(record) for record in records]
+    for record in records[1:]:
+        [event async for event in jobs.watch(record)]
+    return records
 
 
 def kill_worker() -> None:
@@ -60,9 +71,10 @@ def kill_worker() -> None:
 
 
 async def all_at_once(
-    jobs: JobService, page: gr.Blocks, mode: str, visitors: int, options: JobOptions
+    jobs: JobService, page: gr.Blocks, mode: str, visitors: int, options: JobOptions, clips: int
 ) -> list[JobRecord]:
-    return list(await asyncio.gather(*(one(jobs, page, number, mode, options) for number in range(visitors))))
+    every = await asyncio.gather(*(one(jobs, page, number, mode, options, clips) for number in range(visitors)))
+    return [record for records in every for record in records]
 
 
 def sha256_of(file: Path) -> str:
@@ -70,7 +82,7 @@ def sha256_of(file: Path) -> str:
 
 
 def main() -> None:
-    folder, mode, visitors = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    folder, mode, visitors, clips = sys.argv[1], sys.argv[2], *(int(text) for text in sys.argv[3:5])
     os.environ["WAN_DATA_DIR"] = folder
     host = settings.load()
     host.files.root.mkdir(parents=True, exist_ok=True)
@@ -84,7 +96,9 @@ def main() -> None:
     page.queue(max_size=20).launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     runner.start()
     device_api.STATE["mode"] = mode if mode not in ("cancel", "kill") else "ok"
-    records = asyncio.run(all_at_once(jobs, page, mode, visitors, JobOptions(engine)))
+    if mode == "quota":
+        device_api.STATE["left"] = QUOTA_S
+    records = asyncio.run(all_at_once(jobs, page, mode, visitors, JobOptions(engine), clips))
     report = {
         "outcomes": [type(record.outcome).__name__ for record in records],
         "messages": [record.error.message if record.error else "" for record in records],

@@ -26,7 +26,7 @@
 
   function download(cell) {
     const link = document.createElement('a');
-    link.href = cell.dataset.src;
+    link.href = wanExplore.cells.addressOf(cell);
     link.download = `wan-${cell.dataset.job.slice(0, 8)}.mp4`;
     link.click();
   }

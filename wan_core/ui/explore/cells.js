@@ -26,14 +26,20 @@ window.wanExplore ??= {};
     return values.length ? Object.fromEntries(values) : {Clip: cell.dataset.label ?? ''};
   }
 
+  /** Of the clip; empty until it is made. The page may lie below a path of its host. */
+  function addressOf(cell) {
+    const {clip} = cell.dataset;
+    return clip && window.wanRoot ? wanRoot.address(clip) : clip ?? '';
+  }
+
   /** `{job, src, label, fps, frames, settings}` of a cell that is done. */
   const clipOf = cell => ({
-    job: cell.dataset.job, src: cell.dataset.src, label: cell.dataset.label ?? '', poster: cell.dataset.poster,
+    job: cell.dataset.job, src: addressOf(cell), label: cell.dataset.label ?? '', poster: cell.dataset.poster,
     fps: Number(cell.dataset.fps) || 0, frames: Number(cell.dataset.frames) || 0, settings: settingsOf(cell),
   });
 
   const numbersOf = cell => json(cell.dataset.numbers, {});
   const measuresOf = grid => json(grid.dataset.measures, []);
 
-  Object.assign(wanExplore, {cells: {AXES, axesOf, cellsOf, placeOf, settingsOf, clipOf, numbersOf, measuresOf}});
+  Object.assign(wanExplore, {cells: {AXES, axesOf, cellsOf, placeOf, settingsOf, addressOf, clipOf, numbersOf, measuresOf}});
 })();

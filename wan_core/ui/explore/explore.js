@@ -1,4 +1,5 @@
-// Between the page and the Explore tab: Vary buttons at the knobs, patches for the grid, copied links.
+// Between the page and the Explore tab: Vary buttons at the knobs, patches for the grid, copied links, the new grid in
+// sight.
 window.wanVary = (() => {
   const query = new URLSearchParams(location.search);
   if (query.has('show')) document.documentElement.classList.add('show-sweep');
@@ -40,6 +41,16 @@ window.wanVary = (() => {
     const link = `${location.origin}${location.pathname}?${queryText.split(' ')[0]}`;
     try { await navigator.clipboard.writeText(link); } catch { prompt('Copy this link:', link); }
   }
+
+  /** A grid that was asked for lies below the fold: bring it up, with “Cancel all” above it. */
+  let isAwaited = false;
+  document.addEventListener('click', event => { if (event.target.closest?.('#explore-make')) isAwaited = true; });
+  wanExplore.onGrid(() => {
+    if (!isAwaited) return;
+    isAwaited = false;
+    const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
+    document.getElementById('explore-buttons')?.scrollIntoView({block: 'start', behavior});
+  });
 
   return {patch, listen, copied};
 })();

@@ -61,7 +61,7 @@ def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
     if result is not None:
         clip = sweeps.jobs.files.clip(cell.job)
         numbers = all_numbers(result.numbers, clip, result.stage_seconds)
-        shown |= {"src": clip_url(cell.job), "fps": result.fps, "frames": result.frames, "numbers": numbers}
+        shown |= {"clip": clip_url(cell.job), "fps": result.fps, "frames": result.frames, "numbers": numbers}
         return shown | {"poster": poster(sweeps.jobs.files.frames(record.job.frames_of or cell.job))}
     if isinstance(record.outcome, Finished):
         return shown | {"state": "failed", "status": "This clip is no longer kept here."}
@@ -119,7 +119,7 @@ def _cell(sweep: Sweep, cell: SweepCell, shown: Mapping[str, Any], *, actions: b
         "page": page,
         "state": shown["state"],
         "label": cell.label,
-        "src": shown.get("src", ""),
+        "clip": shown.get("clip", ""),
         "poster": shown.get("poster", ""),
         "fps": shown.get("fps", ""),
         "frames": shown.get("frames", ""),

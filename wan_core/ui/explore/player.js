@@ -3,11 +3,11 @@
 //
 // section: data-sweep; data-axes [{title, labels}] of columns, rows, pages; data-measures [{name, title, unit, help}];
 //          data-most-playing, where the page knows better how many clips may play at once
-// cell:    data-job, data-column, data-row, data-page, data-state, data-label, data-src, data-poster, data-fps,
+// cell:    data-job, data-column, data-row, data-page, data-state, data-label, data-clip, data-poster, data-fps,
 //          data-frames, data-settings {title: value}, data-numbers {name: number}
 window.wanExplore ??= {};
 (() => {
-  const {cellsOf, clipOf} = wanExplore.cells;
+  const {addressOf, cellsOf, clipOf} = wanExplore.cells;
   const CALM = matchMedia('(prefers-reduced-motion: reduce)');
   const WEAK = (navigator.hardwareConcurrency ?? 4) <= 2 || (navigator.deviceMemory ?? 8) <= 2;
   const MOST_PLAYING = WEAK ? 9 : 36;
@@ -105,7 +105,7 @@ window.wanExplore ??= {};
 
     #arrange() {
       if (!this.section.isConnected) return;
-      const usable = cellsOf(this.section).filter(cell => cell.dataset.state === 'done' && cell.dataset.src &&
+      const usable = cellsOf(this.section).filter(cell => cell.dataset.state === 'done' && cell.dataset.clip &&
         !cell.classList.contains('dismissed'));
       const near = usable.filter(cell => this.#near.has(cell));
       const active = this.suspended ? [] : near.filter(cell => this.layout.isShown(cell));
@@ -126,9 +126,10 @@ window.wanExplore ??= {};
     }
 
     #load(cell, video) {
-      if (video.getAttribute('src') === cell.dataset.src) return;
+      const address = addressOf(cell);
+      if (video.getAttribute('src') === address) return;
       video.preload = 'auto';
-      video.src = cell.dataset.src;
+      video.src = address;
     }
 
     #unload(needed) {
@@ -158,7 +159,7 @@ window.wanExplore ??= {};
 
     /** Cells behind others, brought to the moment on show before they come to the front. */
     #shown(cells) {
-      const waits = cells.filter(cell => cell.dataset.state === 'done' && cell.dataset.src).map(cell => {
+      const waits = cells.filter(cell => cell.dataset.state === 'done' && cell.dataset.clip).map(cell => {
         const video = cell.querySelector('video');
         if (this.clock.has(video)) return null;
         this.#load(cell, video);
@@ -205,7 +206,7 @@ window.wanExplore ??= {};
     if (line && line.textContent !== words) line.textContent = words;
   };
 
-  /** Change single cells: `{job, state, status, src, poster, fps, frames, numbers}`, one patch or several.
+  /** Change single cells: `{job, state, status, clip, poster, fps, frames, numbers}`, one patch or several.
    *  `replaces`: the job that the cell had before, where a failed one was run again. */
   wanExplore.update = patches => {
     for (const patch of [patches].flat()) {
@@ -217,7 +218,7 @@ window.wanExplore ??= {};
   function apply(cell, patch) {
     const data = cell.dataset, section = cell.closest('.explore-grid');
     data.job = patch.job;
-    for (const name of ['state', 'src', 'poster', 'fps', 'frames']) if (name in patch) data[name] = patch[name] ?? '';
+    for (const name of ['state', 'clip', 'poster', 'fps', 'frames']) if (name in patch) data[name] = patch[name] ?? '';
     if (patch.label) data.label = patch.label;
     if (patch.settings) data.settings = JSON.stringify(patch.settings);
     if (patch.numbers) data.numbers = JSON.stringify(patch.numbers);
