@@ -1,420 +1,451 @@
-"""Measure Wan 2.2 A14B on this card, by variant: seconds a step, distance to the physical floor, memory.
+"""Fill the README's table of a card: Wan 2.2 A14B in real shapes with random weights, in under ten minutes.
 
-    python -m benchmarks.engine              all variants that are not in the results yet, each in a fresh process
-    python -m benchmarks.engine --dry-run    the same code on the CPU with the miniature: proves the script, no figures
-    python -m benchmarks.engine --table      the results as a Markdown table
-    python -m benchmarks.engine --one regular 480p    one variant, printed as JSON
+    python -m benchmarks.engine --write     the checks of a card, then all measurements; results and table are kept
+    python -m benchmarks.engine --dry-run   the same code on the CPU with two layers: proves the script, no figures
+    python -m benchmarks.engine --table     the kept results as Markdown
 
-The architecture is full, the weights random: time does not depend on them. A clip of 27 steps is composed of the median
-of each kind of step (expert, guided, cached), of at least three where a short run has so many. Turbo's row leaves out
-its LoRAs' small extra products. The step cache depends on the numbers, so its row forces the trained miniature's skips
-at the same thresholds (from `benchmarks.quality`, else one step in three): *assumed pattern*. The floor is a step's
-operations over the rate of a large matrix product measured in the same process.
+The parts go through the app's own planning and loading. Single forwards are timed at 480p and 720p with 81 frames, part
+by part of `regular`, and a clip is composed of them: its steps, first frame, prompt, decoding, mp4. One turbo clip is
+made whole beside its composed time. The step cache depends on what is drawn, so its row takes the miniature's skips at
+the same thresholds (`benchmarks.quality`): *assumed*. The floor is a forward's operations at the rate of a large matrix
+product of the same card. A second process then loads the model again, and finds the card empty.
 """
 
 import argparse
 import json
+import math
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanTransformer3DModel
-from diffusers.hooks.first_block_cache import FBCHeadBlockHook
+from diffusers import WanTransformer3DModel
 from PIL import Image
 
-from benchmarks.one_job import make_job
+from benchmarks import random_model
+from benchmarks.forwards import Figure, Way, measure, peak_gib, reset_peak, timed
+from benchmarks.one_job import JOB_ID, make_job
+from benchmarks.random_model import Layout
 from wan_core import encoding
-from wan_core.engine import loading, quantizing
-from wan_core.engine.acceleration import THRESHOLDS, detect_acceleration
+from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.engine import acceleration, loading, memory, offload, quantizing
+from wan_core.engine.acceleration import THRESHOLDS
 from wan_core.engine.embedding_cache import cache_first_frames
-from wan_core.engine.loading import Engine
-from wan_core.engine.memory import plan
+from wan_core.engine.loading import Card, Engine
+from wan_core.engine.memory import GIB, Clip
 from wan_core.engine.preview import WAN
-from wan_core.engine.sampling import prepare_scheduler, sample
-from wan_core.events import Job, Stage, Step
+from wan_core.engine.sampling import sample
+from wan_core.events import Event, Log, Note
 from wan_core.files import FileStore
 from wan_core.frames import read
 from wan_core.geometry import LANDSCAPE, Size
-from wan_core.profiles import profiles
-from wan_core.schedule import UNGUIDED_END, StepSchedule, truncated
+from wan_core.presets import presets
+from wan_core.profiles import TURBO, profiles
+from wan_core.schedule import schedule_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
-from wan_core.workload import tokens
+from wan_core.workload import Transformer, tokens
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 QUALITY = Path(__file__).parent / "results" / "quality.json"
-STEPS, FULL_STEPS, FRAMES = 11, 27, 81
-LIMIT_S = 9 * 60
+README = ROOT / "README.md"
+BEGIN, END = "<!-- engine: begin -->\n", "<!-- engine: end -->\n"
+BUDGET_S = 9 * 60  # of the session that measures; checks and the second loading take the rest of ten minutes
 PROMPT = "The white dragon warrior stands still while the camera slowly circles around it."
-OFF: dict[str, Any] = {f"accelerate_{part}": False for part in ("attention", "compile", "fp8", "cache", "guidance")}
-VARIANTS: dict[str, dict[str, Any] | None] = {
-    "plain diffusers": None,
-    "none": {},
-    "+attention": OFF | {"accelerate_attention": True},
-    "+compile": OFF | {"accelerate_attention": True, "accelerate_compile": True},
-    "+fp8": OFF | {"accelerate_attention": True, "accelerate_compile": True, "accelerate_fp8": True},
-    "+guidance truncation": OFF
-    | {"accelerate_attention": True, "accelerate_compile": True, "accelerate_guidance": True},
-    "regular": {"accelerate_cache": False, "accelerate_fp8": False},
-    "regular with step cache (assumed pattern)": {"accelerate_fp8": False},
-    "turbo": {"accelerate_cache": False, "accelerate_fp8": False},
+REGULAR = ("attention", "compile", "guidance")
+WAYS: dict[str, Way] = {
+    "none": Way(),
+    "attention": Way(("attention",)),
+    "regular": Way(("attention", "compile")),
+    "skipped": Way(("attention", "compile", "cache"), skipped=True),
+    "lightning": Way(("attention", "compile"), lightning="both experts"),
+    "fp8": Way(("attention", "compile", "fp8")),
 }
-DRY = ("plain diffusers", "none", "+guidance truncation", "regular with step cache (assumed pattern)", "turbo")
+"""Forwards that are timed; the rows below are composed of them."""
 
-Kind = tuple[bool, bool, bool]
-"""On the high-noise expert, guided, skipped by the cache."""
+
+@dataclass(frozen=True)
+class Row:
+    """A clip by `preset`. `forward` and `low_noise` (with Lightning's end) name the ways of its forwards."""
+
+    title: str
+    forward: str
+    preset: str = "fal_defaults"
+    acceleration: str = "regular"
+    skips: bool = False
+    low_noise: str = ""
+
+
+ROWS = (
+    Row("none", "none", acceleration="none"),
+    Row("none + attention", "attention", acceleration="none"),
+    Row("none + attention, compiled", "regular", acceleration="none"),
+    Row("regular without step cache", "regular"),
+    Row("regular (assumed skips)", "regular", skips=True),
+    Row("regular in fp8, without step cache", "fp8"),
+    Row("turbo", "lightning", "turbo"),
+    Row("turbo motion", "regular", "turbo_motion", low_noise="lightning"),
+)
 
 
 @dataclass(frozen=True)
 class Bench:
+    """`until`: when to stop, in `time.monotonic`'s seconds."""
+
     dry: bool
-    size: Size
+    until: float = float("inf")
 
     @property
-    def device(self) -> torch.device:
-        return torch.device("cpu" if self.dry else "cuda")
+    def layout(self) -> Layout:
+        return random_model.TINY if self.dry else random_model.A14B
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        return (
+            {"480p": Size(96, 64), "720p": Size(128, 96)} if self.dry else {s: LANDSCAPE[s] for s in ("480p", "720p")}
+        )
 
     @property
     def frames(self) -> int:
-        return 17 if self.dry else FRAMES
+        return 5 if self.dry else 81
 
-    def job(self, folder: Path, steps: int, acceleration: str, guidance: float) -> Job:
-        noise = np.random.default_rng(0).integers(0, 255, (self.size.height, self.size.width, 3), np.uint8)
-        values = {"image_url": "data:", "prompt": PROMPT, "seed": 1, "num_frames": self.frames, "shift": 5}
-        values |= {"num_inference_steps": steps, "acceleration": acceleration}
-        request = ImageToVideoInput.model_validate(values | {"guidance_scale": guidance, "guidance_scale_2": guidance})
-        return make_job(FileStore(folder), Image.fromarray(noise), request, self.size, "a14b")
+    @property
+    def transformer(self) -> Transformer:
+        return Transformer(24, 2, 32) if self.dry else Transformer(5120, 40, 13824)
+
+    def card(self) -> Card:
+        """In a dry run the CPU stands for a card that holds everything."""
+        real = loading.detect_card(Settings())
+        return replace(real, sm=90, free_bytes=139 * GIB, main_bytes=math.inf) if self.dry else real
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.until
 
 
-def build(bench: Bench, settings: Settings) -> Engine:
-    """Random weights, made on the device; each part as loading would leave it."""
+@dataclass
+class Session:
+    """What one process has measured. GiB and seconds; `sizes` by resolution."""
+
+    card: str
+    torch: str
+    day: str
+    free_gib: float = 0.0
+    load_s: float = 0.0
+    main_gib: float = 0.0
+    load_peak_gib: float = 0.0
+    plan: str = ""
+    log: list[str] = field(default_factory=list)
+    gemm_tflops: float = 0.0
+    text_s: float = 0.0
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    offloaded: dict[str, dict[str, float]] = field(default_factory=dict)
+    turbo_s: float = 0.0
+    reload_s: float = 0.0
+    reload_free_gib: float = 0.0
+    left_out: list[str] = field(default_factory=list)
+
+
+def load(bench: Bench, session: Session) -> Engine:
+    """By the app's own plan for this card, LoRAs included."""
+    card, profile, settings = bench.card(), profiles()[TURBO], Settings()
+    session.free_gib = card.free_bytes / GIB
+    plans = loading.first_plans(card, settings, profile.title, loras=True)
+    loras = {name: _lora(bench) for name in ("transformer", "transformer_2")}
+    reset_peak(card.device)
+    began = time.monotonic()
+
+    def report(event: Event) -> None:
+        if isinstance(event, Log | Note):
+            session.log.append(event.message)
+
+    engine = loading.load_from(random_model.source(bench.layout), profile, card, plans, loras, settings, report)
+    session.load_s, session.load_peak_gib = time.monotonic() - began, peak_gib(card.device)
+    session.main_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    session.plan = engine.plan.words if engine.plan else ""
     if bench.dry:
-        engine = loading.load(profiles()["miniature"], settings, lambda event: None)
-        engine.profile = replace(engine.profile, render_divisor=1)
-        return engine
-    card = loading.detect_card(settings)
-    parts = {"transformer": random_expert(bench.device), "transformer_2": random_expert(bench.device)}
-    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
-    vae = AutoencoderKLWan().to(bench.device).requires_grad_(False).eval()
-    nothing = dict.fromkeys(("tokenizer", "text_encoder", "image_encoder", "image_processor"))
-    pipe = WanImageToVideoPipeline(**nothing, **parts, vae=vae, scheduler=scheduler, boundary_ratio=0.9)
-    pipe.set_progress_bar_config(disable=True)
-    cache_first_frames(vae)
-    wanted = plan(card.free_bytes, card.sm, bench.size, bench.frames, "none")
-    return Engine(profiles()["a14b"], pipe, card, wanted, colours=WAN)
+        engine.acceleration.compiles = acceleration.compile_works(
+            engine.pipe.transformer, "native", card.device, report
+        )
+    engine.pipe.set_progress_bar_config(disable=True)
+    engine.colours = WAN
+    cache_first_frames(engine.pipe.vae)
+    return engine
 
 
-def random_expert(device: torch.device) -> Any:
-    """In the dtypes of `from_pretrained`: bf16 with fp32 islands."""
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device(device):
-        expert = WanTransformer3DModel(in_channels=36, out_channels=16)
-    torch.set_default_dtype(torch.float32)
-    islands = WanTransformer3DModel._keep_in_fp32_modules
-    for name, parameter in expert.named_parameters():
-        if any(island in name for island in islands):
-            parameter.data = parameter.data.float()
-    return expert.requires_grad_(False).eval()
+def _lora(bench: Bench) -> Any:
+    with torch.device("meta"):
+        shapes = WanTransformer3DModel(**bench.layout.expert)
+    return random_model.lora(bench.layout, shapes)
 
 
-def measure(name: str, bench: Bench) -> dict[str, Any]:
-    switches = VARIANTS[name]
-    settings = Settings(**(switches or {}))
-    engine = build(bench, settings)
-    fill_prompts(engine, bench)
-    if settings.accelerate_fp8 and name == "+fp8":
-        for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
-            quantizing.quantize_expert(expert, engine.card.sm, bench.device, bench.device)
-    if name not in ("plain diffusers", "none"):
-        card = engine.card
-        engine.acceleration = detect_acceleration(engine.pipe, settings, card.device, card.sm, True, lambda event: None)
-    if not bench.dry:
-        torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = plain(engine, bench, Path(folder)) if switches is None else ours(name, engine, bench, Path(folder))
-    figures |= {"peak_gib": 0.0 if bench.dry else torch.cuda.max_memory_allocated() / 2**30}
-    figures |= {"gemm_tflops": gemm_rate(bench) / 1e12, "text_s": 0.0 if bench.dry else text_seconds(bench)}
-    return summary(name, bench, figures)
+def run_session(bench: Bench) -> Session:
+    name = "dry run on the CPU with two layers" if bench.dry else torch.cuda.get_device_name()
+    session = Session(name, torch.__version__, date.today().isoformat())
+    engine = load(bench, session)
+    device = engine.card.device
+    session.gemm_tflops = gemm_rate(device, bench.dry) / 1e12
+    session.text_s = text_seconds(engine)
+    for resolution, size in bench.sizes.items():
+        session.sizes[resolution] = measure_size(engine, bench, size, resolution, session)
+    session.turbo_s = make_turbo_clip(engine, bench)
+    measure_offloading(engine, bench, session)
+    return session
 
 
-def fill_prompts(engine: Engine, bench: Bench) -> None:
-    """Random embeddings; `text_seconds` measures reading."""
+def measure_size(engine: Engine, bench: Bench, size: Size, resolution: str, session: Session) -> dict[str, Any]:
+    """The plan of a clip of `size`, its forwards and the stages around them."""
+    clip, request = Clip(size, bench.frames, cached=True, loras=True), a_request("fal_defaults", resolution, bench)
+    moved = timed(lambda: offload.arrange_for(engine, clip, lambda event: None), engine.card.device)
+    assert engine.plan is not None
+    found: dict[str, Any] = {"plan": engine.plan.words, "moved_s": moved, "forwards": {}, "size": str(size)}
+    found["video_tokens"] = tokens(size, bench.frames)
+    for name, way in WAYS.items():
+        if name == "fp8" and not can_quantize(engine):
+            continue
+        if bench.is_over():
+            session.left_out.append(f"{name} at {resolution}")
+        elif name != "fp8" or resolution == "720p":
+            if name == "fp8":
+                quantize(engine)
+            found["forwards"][name] = asdict(measure(engine, request, clip, way))
+    found |= stages(engine, bench, size)
+    return found
+
+
+def can_quantize(engine: Engine) -> bool:
+    """Whether bf16 experts may be made fp8 at the end; where the plan is fp8 already, all rows are."""
+    plan = engine.plan
+    is_bf16 = plan is not None and (plan.weights, plan.placement) == ("bf16", "resident")
+    return is_bf16 and engine.card.is_cuda and quantizing.is_available() and engine.card.sm >= memory.FP8_FROM_SM
+
+
+def quantize(engine: Engine) -> None:
+    for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
+        quantizing.quantize_expert(expert, engine.card.sm, engine.card.device, engine.card.device)
+
+
+def stages(engine: Engine, bench: Bench, size: Size) -> dict[str, float]:
+    """Seconds of the first frame's encoding, decoding and the mp4; GiB of the VAE."""
+    pipe, device = engine.pipe, engine.card.device
+    video = torch.zeros(1, 3, bench.frames, size.height, size.width)
+    video[:, :, 0] = torch.rand(3, size.height, size.width)
+    latents = torch.randn(1, 16, (bench.frames - 1) // 4 + 1, size.height // 8, size.width // 8)
+    reset_peak(device)
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        encode_s = timed(lambda: pipe.vae.encode(video.to(device)), device)
+        decode_s = timed(lambda: pipe.vae.decode(latents.to(device)), device)
+        mp4_s = timed(lambda: write_mp4(bench, size, Path(folder)), device)
+    return {"encode_s": encode_s, "decode_s": decode_s, "mp4_s": mp4_s, "vae_peak_gib": peak_gib(device)}
+
+
+def write_mp4(bench: Bench, size: Size, folder: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (bench.frames, size.height // 8, size.width // 8, 3), np.uint8)
+    large = (np.asarray(Image.fromarray(frame).resize((size.width, size.height))) for frame in frames)
+    encoding.encode(large, folder / "clip.mp4", size=size, fps=16, quality="high", write_mode="balanced", comment="")
+
+
+def make_turbo_clip(engine: Engine, bench: Bench) -> float:
+    """Seconds of one whole turbo clip at 480p, by the call that makes every clip."""
+    size, request = bench.sizes["480p"], a_request("turbo", "480p", bench)
     width = engine.pipe.transformer.config.text_dim
     for text in (PROMPT, ""):
-        engine.prompts.get(text, lambda: torch.randn(1, 512, width, dtype=engine.pipe.transformer.dtype))
+        engine.prompts.get(text, lambda: torch.randn(1, 512, width, dtype=torch.bfloat16))
+    engine.pipe.tokenizer = lambda text: argparse.Namespace(input_ids=[0])
+    picture = np.random.default_rng(0).integers(0, 255, (size.height, size.width, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        files = FileStore(Path(folder))
+        job = make_job(files, Image.fromarray(picture), request, size, TURBO)
+        began = time.monotonic()
+        for _ in sample(engine, job, PROMPT, files, lambda: False):
+            pass
+        took = time.monotonic() - began
+        assert sum(1 for _ in read(files.frames(JOB_ID))) == request.num_frames
+    return took
 
 
-def plain(engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
-    """Measure diffusers alone, as its documentation shows it."""
-    asked = bench.job(folder, STEPS, "none", 3.5)
-    schedule, stamps = prepare_scheduler(engine.pipe, asked.inputs), [time.perf_counter()]
-
-    def stamp(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        wait(bench)
-        stamps.append(time.perf_counter())
-        return {}
-
-    embeds = {key: engine.prompts.get(text, torch.zeros).to(bench.device) for key, text in EMBEDS.items()}
-    size = {"width": bench.size.width, "height": bench.size.height, "num_frames": bench.frames}
-    scales = {"guidance_scale": 3.5, "guidance_scale_2": 3.5, "num_inference_steps": STEPS}
-    began = time.perf_counter()
-    with Image.open(FileStore(folder).picture(asked.picture)) as image:
-        engine.pipe(image=image, **size, **scales, **embeds, callback_on_step_end=stamp)
-    wait(bench)
-    seconds = [later - earlier for earlier, later in pairwise(stamps)]
-    return {"steps": kinds(schedule, [False] * STEPS, seconds), "decode_s": time.perf_counter() - stamps[-1]} | {
-        "first_frame_s": encode_seconds(engine, bench),
-        "encode_mp4_s": 0.0,
-        "wall_s": time.perf_counter() - began,
-    }
+def measure_offloading(engine: Engine, bench: Bench, session: Session) -> None:
+    """A forward at 480p with each smaller placement: the weights as they are, the experts elsewhere."""
+    if bench.dry or engine.plan is None:
+        return  # offloading moves between a card and main memory
+    clip, request = Clip(bench.sizes["480p"], bench.frames, loras=True), a_request("fal_defaults", "480p", bench)
+    for placement in ("model_offload", "group_offload"):
+        if bench.is_over():
+            session.left_out.append(placement)
+            continue
+        wanted = replace(engine.plan, placement=placement, tiled=False, pinned=False, cached=False)
+        moved = timed(partial(offload.move_to, engine, wanted), engine.card.device)
+        found = measure(engine, request, clip, WAYS["none"])
+        session.offloaded[wanted.words] = {"moved_s": moved, "forward_s": found.seconds, "peak_gib": found.peak_gib}
 
 
-EMBEDS = {"prompt_embeds": PROMPT, "negative_prompt_embeds": ""}
+def a_request(preset: str, resolution: str, bench: Bench) -> ImageToVideoInput:
+    asked = IMAGE_TO_VIDEO.parse(presets()[preset].complete | {"image_url": "any", "prompt": PROMPT, "seed": 1})
+    return asked.model_copy(update={"resolution": resolution, "num_frames": bench.frames})
 
 
-def ours(name: str, engine: Engine, bench: Bench, folder: Path) -> dict[str, Any]:
-    """Measure our engine by the call that makes every clip."""
-    turbo = name == "turbo"
-    word = "none" if name == "none" else "regular"
-    steps = 16 if "cache" in name else STEPS
-    asked = bench.job(folder, steps, word, 1.0 if turbo else 3.5)
-    schedule = prepare_scheduler(engine.pipe, asked.inputs)
-    if word == "regular" and engine.acceleration.settings.accelerate_guidance:
-        schedule = truncated(schedule, UNGUIDED_END)
-    skipped = [step % 3 == 2 for step in range(steps)] if "cache" in name else [False] * steps
-    stamps: list[float] = []
-    decoding: list[float] = []
-    files, began = FileStore(folder), time.perf_counter()
-    with forced(skipped, schedule) if any(skipped) else nothing_forced():
-        for event in sample(engine, asked, PROMPT, files, lambda: False):
-            if isinstance(event, Step) and event.stage == "sampling":
-                stamps.append(time.perf_counter())
-            if isinstance(event, Stage) and event.name == "decoding":
-                decoding.append(time.perf_counter())
-    wall = time.perf_counter() - began
-    seconds = [float("nan"), *(later - earlier for earlier, later in pairwise(stamps))]
-    return {
-        "steps": kinds(schedule, skipped, seconds),
-        "decode_s": began + wall - decoding[-1],
-        "first_frame_s": encode_seconds(engine, bench),
-        "encode_mp4_s": mp4_seconds(files.frames(asked.id), bench, folder),
-        "wall_s": wall,
-    }
+def compose(row: Row, found: dict[str, Any], text_s: float, bench: Bench) -> float | None:
+    """Seconds of a clip from its measured parts; `None` if one of them is missing."""
+    forwards = {name: figure["seconds"] for name, figure in found["forwards"].items()}
+    if {row.forward, row.low_noise or row.forward, "skipped" if row.skips else row.forward} - set(forwards):
+        return None
+    request = a_request(row.preset, "480p", bench).model_copy(update={"acceleration": row.acceleration})
+    course = schedule_of(request, lightning_end=bool(row.low_noise))
+    skipped = pattern(course.steps) if row.skips else [False] * course.steps
+    total = text_s + found["encode_s"] + found["decode_s"] + found["mp4_s"]
+    for high, guided, skip in zip(course.high_noise, course.guided, skipped, strict=True):
+        way = "skipped" if skip else row.forward if high or not row.low_noise else row.low_noise
+        total += (1 + guided) * forwards[way]
+    return float(total)
 
 
-def kinds(schedule: StepSchedule, skipped: list[bool], seconds: list[float]) -> dict[str, float]:
-    """Median of each kind of step, without each expert's first, which warms up."""
-    found: dict[Kind, list[float]] = {}
-    for step, taken in enumerate(seconds):
-        if step > 0 and schedule.high_noise[step] == schedule.high_noise[step - 1]:
-            found.setdefault((schedule.high_noise[step], schedule.guided[step], skipped[step]), []).append(taken)
-    return {key(kind): median(times) for kind, times in found.items()}
+def pattern(steps: int) -> list[bool]:
+    """What the miniature's cache mostly skipped at our thresholds; if not measured, the last of each three."""
+    rows = json.loads(QUALITY.read_text())["rows"] if QUALITY.exists() else []
+    measured: list[float] = next((row["skipped"] for row in rows if row["thresholds"] == list(THRESHOLDS)), [])
+    return [share > 0.5 for share in measured] if len(measured) == steps else [step % 3 == 2 for step in range(steps)]
 
 
-def key(kind: Kind) -> str:
-    high, guided, skipped = kind
-    return f"{'high' if high else 'low'} {'guided' if guided else 'unguided'}{' skipped' if skipped else ''}"
+def gemm_rate(device: torch.device, dry: bool) -> float:
+    """Operations a second of a large bf16 matrix product."""
+    side = 256 if dry else 8192
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    left @ right
+    return 10 * 2 * side**3 / timed(lambda: [left @ right for _ in range(10)], device)
+
+
+def text_seconds(engine: Engine) -> float:
+    encoder = engine.pipe.text_encoder
+    ids = torch.ones(1, 512, dtype=torch.long, device=engine.card.device)
+    with torch.no_grad():
+        encoder(ids)
+        return timed(lambda: encoder(ids), engine.card.device)
+
+
+def table(session: Session | None, bench: Bench) -> str:
+    if session is None:
+        return "No card has run it yet.\n"
+    lines = [
+        f"{session.card}, {session.day}, torch {session.torch}; random weights of the real shapes, which time and "
+        "memory do not depend on.",
+        "",
+        f"- Loaded in {session.load_s:.0f} s ({session.plan}); at most {session.load_peak_gib:.1f} of "
+        f"{session.free_gib:.1f} GiB on the card and {session.main_gib:.0f} GiB of main memory meanwhile.",
+        f"- Loaded again in a fresh process: {session.reload_s:.0f} s, {session.reload_free_gib:.1f} GiB free before.",
+        *(f"- {line}" for line in session.log if "probed" in line or "compiled" in line or "serve" in line),
+        f"- One turbo clip at 480p, made whole: {session.turbo_s:.1f} s.",
+        *(
+            f"- {words}: {each['forward_s']:.2f} s a forward at 480p, {each['peak_gib']:.1f} GiB, "
+            f"{each['moved_s']:.0f} s to move."
+            for words, each in session.offloaded.items()
+        ),
+        *([f"- Time was up before: {', '.join(session.left_out)}."] if session.left_out else []),
+        "",
+        "| size | plan | acceleration | s a forward | × floor | peak GiB | a clip, composed |",
+        "|---" * 7 + "|",
+    ]
+    for resolution, found in session.sizes.items():
+        lines += [line for row in ROWS if (line := _line(resolution, found, row, session, bench))]
+    return "\n".join(lines) + "\n"
+
+
+def _line(resolution: str, found: dict[str, Any], row: Row, session: Session, bench: Bench) -> str:
+    whole = compose(row, found, session.text_s, bench)
+    if whole is None:
+        return ""
+    figure = Figure(**found["forwards"][row.forward])
+    floor = bench.transformer.forward_flops(found["video_tokens"]) / (session.gemm_tflops * 1e12)
+    peak = max(figure.peak_gib, found["vae_peak_gib"])
+    return (
+        f"| {resolution} | {found['plan']} | {row.title} | {figure.seconds:.3g} | {figure.seconds / floor:.2f} | "
+        f"{peak:.1f} | {whole:.0f} s |"
+    )
+
+
+def with_table(readme: str, session: Session | None, bench: Bench) -> str:
+    """`readme` with the table between its two marks renewed."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return before + BEGIN + table(session, bench) + END + after
+
+
+def kept() -> Session | None:
+    return Session(**json.loads(RESULTS.read_text())) if RESULTS.exists() else None
+
+
+def measure_all(dry: bool) -> Session:
+    """The checks of a card, a process that measures and one that loads again."""
+    checks = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/engine", "tests/interpolation"]
+    if not dry:
+        subprocess.run(checks, cwd=ROOT, check=True)
+    session = Session(**in_fresh_process("measure", dry))
+    again = Session(**in_fresh_process("load", dry))
+    session.reload_s, session.reload_free_gib = again.load_s, again.free_gib
+    return session
+
+
+def in_fresh_process(what: str, dry: bool) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.engine", "--session", what, *(["--dry-run"] if dry else [])]
+    ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def run_one(what: str, dry: bool) -> Session:
+    bench = Bench(dry, time.monotonic() + BUDGET_S)
+    with eager_compiler() if dry else real_compiler():
+        if what == "measure":
+            return run_session(bench)
+        session = Session("", "", "")
+        load(bench, session)
+        return session
 
 
 @contextmanager
-def forced(skipped: list[bool], schedule: StepSchedule) -> Iterator[None]:
-    """Make FirstBlockCache skip exactly these steps, both passes."""
-    calls = iter([skip for step, skip in enumerate(skipped) for _ in range(1 + schedule.guided[step])])
-    original = FBCHeadBlockHook._should_compute_remaining_blocks
-    FBCHeadBlockHook._should_compute_remaining_blocks = lambda self, residual: (
-        original(self, residual),  # its cost belongs to the step
-        not next(calls) or self.state_manager.get_state().tail_block_residuals is None,
-    )[1]
+def eager_compiler() -> Iterator[None]:
+    """dynamo without a C++ compiler behind it."""
+    original = acceleration.compile_blocks
+    acceleration.compile_blocks = partial(original, backend="eager")
     try:
         yield
     finally:
-        FBCHeadBlockHook._should_compute_remaining_blocks = original
+        acceleration.compile_blocks = original
 
 
 @contextmanager
-def nothing_forced() -> Iterator[None]:
+def real_compiler() -> Iterator[None]:
     yield
-
-
-def summary(name: str, bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
-    low_noise = profiles()["miniature" if bench.dry else "a14b"].experts.low_noise
-    floor = 2 * low_noise.forward_flops(tokens(bench.size, bench.frames)) / (figures["gemm_tflops"] * 1e12)
-    guided = [seconds for kind, seconds in figures["steps"].items() if kind == "low guided"]
-    card = "dry run on the CPU with the miniature" if bench.dry else torch.cuda.get_device_name()
-    figures |= {"variant": name, "size": str(bench.size), "card": card, "date": date.today().isoformat()}
-    figures |= {"torch": torch.__version__, "over_floor": median(guided) / floor if guided else None}
-    assumed = pattern() if "cache" in name else Pattern([False] * FULL_STEPS, "none")
-    figures["end_to_end_s"] = compose(name, figures, assumed.skipped)
-    figures["pattern"] = f"{assumed.source}, {sum(assumed.skipped)} of {FULL_STEPS} steps skipped"
-    return figures
-
-
-def compose(name: str, figures: dict[str, Any], skipped: list[bool]) -> float:
-    """Seconds of a clip of 27 steps (turbo: 4) from the measured parts."""
-    steps = 4 if name == "turbo" else FULL_STEPS
-    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
-    scheduler.set_timesteps(steps)
-    high = tuple(timestep >= 900 for timestep in scheduler.timesteps.tolist())
-    schedule = StepSchedule(high, (name != "turbo",) * steps)
-    if name in ("+guidance truncation", "regular") or "cache" in name:
-        schedule = truncated(schedule, UNGUIDED_END)
-    times: dict[str, float] = figures["steps"]
-    total = sum(
-        nearest(times, (schedule.high_noise[step], schedule.guided[step], skipped[step])) for step in range(steps)
-    )
-    return total + sum(float(figures[part]) for part in ("decode_s", "first_frame_s", "encode_mp4_s", "text_s"))
-
-
-def nearest(times: dict[str, float], kind: Kind) -> float:
-    """The measured time of this kind, else the other expert's: A14B's are of one size."""
-    high, guided, skipped = kind
-    return times.get(key(kind)) or times[key((not high, guided, skipped))]
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Which of 27 steps the cache skips, and where that comes from."""
-
-    skipped: list[bool]
-    source: str
-
-
-def pattern() -> Pattern:
-    """What the miniature's cache mostly skipped at our thresholds; if not measured, one in three."""
-    rows = json.loads(QUALITY.read_text())["rows"] if QUALITY.exists() else []
-    measured: list[float] = next((row["skipped"] for row in rows if row["thresholds"] == list(THRESHOLDS)), [])
-    if len(measured) == FULL_STEPS:
-        return Pattern([share > 0.5 for share in measured], "the miniature's")
-    return Pattern([step % 3 == 2 for step in range(FULL_STEPS)], "evenly spread")
-
-
-def gemm_rate(bench: Bench, side: int = 8192) -> float:
-    """Operations a second of a large bf16 matrix product (fp32 on the CPU)."""
-    side, dtype = (1024, torch.float32) if bench.dry else (side, torch.bfloat16)
-    left, right = (torch.randn(side, side, device=bench.device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / timed(lambda: left @ right, bench)
-
-
-def encode_seconds(engine: Engine, bench: Bench) -> float:
-    video = torch.rand(1, 3, bench.frames, bench.size.height, bench.size.width, device=bench.device)
-    with torch.no_grad():
-        began = time.perf_counter()
-        engine.pipe.vae.encode(video)
-        wait(bench)
-    return time.perf_counter() - began
-
-
-def text_seconds(bench: Bench) -> float:
-    """UMT5-XXL with random weights reading 512 tokens."""
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    torch.set_default_dtype(torch.bfloat16)
-    with bench.device:
-        config = UMT5Config(vocab_size=256384, d_model=4096, d_ff=10240, num_layers=24, num_heads=64, d_kv=64)
-        encoder = UMT5EncoderModel(config).eval()
-    torch.set_default_dtype(torch.float32)
-    ids = torch.ones(1, 512, dtype=torch.long, device=bench.device)
-    with torch.no_grad():
-        return timed(lambda: encoder(ids), bench, runs=3)
-
-
-def mp4_seconds(frames: Path, bench: Bench, folder: Path) -> float:
-    began = time.perf_counter()
-    encoding.encode(
-        read(frames), folder / "clip.mp4", size=bench.size, fps=16, quality="high", write_mode="balanced", comment=""
-    )
-    return time.perf_counter() - began
-
-
-def timed(work: Callable[[], object], bench: Bench, runs: int = 10) -> float:
-    work()
-    wait(bench)
-    began = time.perf_counter()
-    for _ in range(runs):
-        work()
-    wait(bench)
-    return (time.perf_counter() - began) / runs
-
-
-def wait(bench: Bench) -> None:
-    if not bench.dry:
-        torch.cuda.synchronize()
-
-
-def run_all(results: Path, dry: bool) -> None:
-    """Each missing variant in its own process; one that fails is reported and tried again next time."""
-    done: list[dict[str, Any]] = json.loads(results.read_text()) if results.exists() else []
-    have = {(row["variant"], row["size"]) for row in done}
-    for resolution in ("480p",) if dry else ("480p", "720p"):
-        for name in DRY if dry else VARIANTS:
-            if (name, str(bench_of(resolution, dry).size)) not in have and (row := fresh(name, resolution, dry)):
-                done.append(row)
-                results.parent.mkdir(exist_ok=True)
-                results.write_text(json.dumps(done, indent=1))
-    print(table(done))
-
-
-def fresh(name: str, resolution: str, dry: bool) -> dict[str, Any] | None:
-    command = [sys.executable, "-m", "benchmarks.engine", "--one", name, resolution, *(["--dry-run"] if dry else [])]
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
-    except subprocess.SubprocessError as error:
-        print(f"{name} at {resolution}: {error}\n{getattr(error, 'stderr', '')}", file=sys.stderr)
-        return None
-    row: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    print(f"{name} at {resolution}: {row['end_to_end_s']:.1f} s", file=sys.stderr)
-    return row
-
-
-def bench_of(resolution: str, dry: bool) -> Bench:
-    return Bench(dry, Size(208, 128) if dry else LANDSCAPE[resolution])  # type: ignore[index]
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "No figures yet: no CUDA card has been measured."
-    head = (
-        "| size | variant | s a step, high / low | × floor | peak GiB | first frame, text, decode, mp4 s | end to end |"
-    )
-    lines = [f"Measured on {rows[0]['card']}, {rows[0]['date']}, torch {rows[0]['torch']}.", "", head, "|---" * 7 + "|"]
-    for row in rows:
-        steps = row["steps"]
-        high, low = (next((t for k, t in steps.items() if k.startswith(word)), 0.0) for word in ("high", "low"))
-        floor = f"{row['over_floor']:.2f}" if row["over_floor"] else "–"
-        parts = ", ".join(f"{row[part]:.1f}" for part in ("first_frame_s", "text_s", "decode_s", "encode_mp4_s"))
-        measured = f"{high:.2f} / {low:.2f} | {floor} | {row['peak_gib']:.0f} | {parts}"
-        variant = f"{row['variant']}: {row['pattern']}" if "cache" in row["variant"] else row["variant"]
-        lines.append(f"| {row['size']} | {variant} | {measured} | {row['end_to_end_s']:.0f} s, composed |")
-    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--one", nargs=2, metavar=("VARIANT", "RESOLUTION"))
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--session", choices=("measure", "load"))
     chosen = parser.parse_args()
-    if chosen.one:
-        name, resolution = chosen.one
-        print(json.dumps(measure(name, bench_of(resolution, chosen.dry_run))))
+    if chosen.session:
+        print(json.dumps(asdict(run_one(chosen.session, chosen.dry_run))))
     elif chosen.table:
-        print(table(json.loads(RESULTS.read_text()) if RESULTS.exists() else []))
+        print(table(kept(), Bench(dry=False)))
     elif chosen.dry_run:
-        with tempfile.TemporaryDirectory() as folder:
-            run_all(Path(folder) / "dry.json", dry=True)
+        print(table(measure_all(dry=True), Bench(dry=True)))
     elif torch.cuda.is_available():
-        run_all(RESULTS, dry=False)
+        session = measure_all(dry=False)
+        RESULTS.write_text(json.dumps(asdict(session), indent=1), "utf-8")
+        print(table(session, Bench(dry=False)))
+        if chosen.write:
+            README.write_text(with_table(README.read_text("utf-8"), session, Bench(dry=False)), "utf-8")
     else:
         print("This machine has no CUDA card: the table stays empty. Try --dry-run.")
 

@@ -17,7 +17,7 @@ PRIVATE = {
     "diffusers.hooks.group_offloading._GROUP_OFFLOADING": "a public way to remove group offloading's hooks",
     "diffusers.hooks.group_offloading._LAYER_EXECUTION_TRACKER": "a public way to remove group offloading's hooks",
     "diffusers.hooks.group_offloading._LAZY_PREFETCH_GROUP_OFFLOADING": "a public way to remove its hooks",
-    "diffusers.hooks.first_block_cache.FBCHeadBlockHook": "what `benchmarks.engine` forces skips with",
+    "diffusers.hooks.first_block_cache.FBCHeadBlockHook": "what `benchmarks.forwards` forces skips with",
     "diffusers.models.attention_dispatch.attention_backend": "the context manager that fetches a kernel",
     "diffusers.models.attention_dispatch.dispatch_attention_fn": "one attention of a named backend",
     "diffusers.models.autoencoders.autoencoder_kl_wan.unpatchify": "the end of the VAE's decode()",

@@ -7,7 +7,7 @@ quantized experts. Knows files, devices and memory, nothing of requests.
 import gc
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a pipeline's parts come from: `readers` by the pipeline's name, each with a title; `build(**parts)`."""
+
+    readers: Mapping[str, tuple[str, Callable[[], Any]]]
+    build: Callable[..., Any]
+
+
 def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     folder, card = find_model(profile, settings, report), detect_card(settings)
     loras = turbo.read(settings, report) if profile.lightning else {}
@@ -128,20 +136,33 @@ def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> 
     if not plans:
         _check_main_memory(folder, card, profile.title)
     try:
-        plan, pipe = _assemble_as_planned(folder, next(iter(plans), None), plans[1:], card, loras, report)
+        return load_from(_folder_source(folder), profile, card, plans, loras, settings, report)
     except (OSError, SafetensorError) as error:
         raise _damaged_error(profile.title) from error
+
+
+def load_from(
+    source: Source,
+    profile: EngineProfile,
+    card: Card,
+    plans: Sequence[Plan],
+    loras: turbo.Loras,
+    settings: Settings,
+    report: Report,
+) -> Engine:
+    """Return the engine by the first of `plans` for which memory suffices; without any, all parts stay as read."""
+    plan, pipe = _assemble_as_planned(source, next(iter(plans), None), plans[1:], card, loras, report)
     whole_blocks = plan is not None and plan.placement != "group_offload"
     accelerated = acceleration.detect_acceleration(pipe, settings, card.device, card.sm, whole_blocks, report)
     return Engine(profile, pipe, card, plan, accelerated)
 
 
 def _assemble_as_planned(
-    folder: Path, plan: Plan | None, smaller: Sequence[Plan], card: Card, loras: turbo.Loras, report: Report
+    source: Source, plan: Plan | None, smaller: Sequence[Plan], card: Card, loras: turbo.Loras, report: Report
 ) -> tuple[Plan | None, Any]:
     """Return the plan and its pipeline; where memory runs out, those of the next plan, with a note."""
     try:
-        return plan, _assemble_by(folder, plan, card, loras, report)
+        return plan, _assemble_by(source, plan, card, loras, report)
     except (MemoryError, RuntimeError) as error:
         if not memory.says_out_of_memory(error):
             raise
@@ -149,10 +170,10 @@ def _assemble_as_planned(
         raise BackendError("out_of_memory", NEVER_LOADED)
     release_memory(card)
     report(Note(LOADED_SMALLER.format(plan=smaller[0].words)))
-    return _assemble_as_planned(folder, smaller[0], smaller[1:], card, loras, report)
+    return _assemble_as_planned(source, smaller[0], smaller[1:], card, loras, report)
 
 
-def _assemble_by(folder: Path, plan: Plan | None, card: Card, loras: turbo.Loras, report: Report) -> Any:
+def _assemble_by(source: Source, plan: Plan | None, card: Card, loras: turbo.Loras, report: Report) -> Any:
     def finish(name: str, part: Any) -> Any:
         """Leave a part as it will lie, before the next is read."""
         if name in loras:
@@ -164,7 +185,7 @@ def _assemble_by(folder: Path, plan: Plan | None, card: Card, loras: turbo.Loras
             quantizing.quantize_part(name, part, card.sm, card.device, home)
         return part.to(home)
 
-    pipe = assemble(folder, finish, report)
+    pipe = assemble(source, finish, report)
     if plan:
         memory.arrange(pipe, plan, card.device)
         report(Log(plan.sentence))
@@ -213,11 +234,21 @@ def first_plans(card: Card, settings: Settings, title: str, *, loras: bool = Fal
     return plans[:1] if card.lent else plans
 
 
-def assemble(folder: Path, finish: Callable[[str, Any], Any], report: Report) -> Any:
-    """Return the pipeline: experts and text encoder bf16 with fp32 islands, the VAE fp32.
+def assemble(source: Source, finish: Callable[[str, Any], Any], report: Report) -> Any:
+    """Return the pipeline.
 
     `finish(name, part)` is called with each part before the next is read, and returns what the pipeline gets.
     """
+    parts = {}
+    for done, (name, (title, read)) in enumerate(source.readers.items()):
+        report(Stage("loading", f"Reading the {title}."))
+        parts[name] = finish(name, read().requires_grad_(False).eval())
+        report(Step("loading", done + 1, len(source.readers)))
+    return source.build(**parts)
+
+
+def _folder_source(folder: Path) -> Source:
+    """Experts and text encoder bf16 with fp32 islands, the VAE fp32."""
     readers: dict[str, tuple[str, Callable[[], Any]]] = {
         "text_encoder": (
             "text encoder",
@@ -232,12 +263,7 @@ def assemble(folder: Path, finish: Callable[[str, Any], Any], report: Report) ->
             lambda: AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True),
         ),
     }
-    parts = {}
-    for done, (name, (title, read)) in enumerate(readers.items()):
-        report(Stage("loading", f"Reading the {title}."))
-        parts[name] = finish(name, read().requires_grad_(False).eval())
-        report(Step("loading", done + 1, len(readers)))
-    return WanImageToVideoPipeline.from_pretrained(folder, **parts)
+    return Source(readers, lambda **parts: WanImageToVideoPipeline.from_pretrained(folder, **parts))
 
 
 def _expert(folder: Path) -> Any:

@@ -60,11 +60,11 @@ def _apply(engine: Engine, present: Plan, wanted: Plan, emit: Emit) -> None:
     if wanted.placement == present.placement:
         memory.tile(engine.pipe, wanted.tiled)
     else:
-        _move(engine, wanted)
+        move_to(engine, wanted)
     engine.plan = wanted
 
 
-def _move(engine: Engine, wanted: Plan) -> None:
+def move_to(engine: Engine, wanted: Plan) -> None:
     """Group offloading excludes compiled and cached forwards, so it ends compiling for good."""
     engine.acceleration.compiles &= wanted.placement != "group_offload"
     for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
