@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from tests.support.app import free_port
 from tests.support.fake_backend import FakeBackend
@@ -20,7 +21,7 @@ from tests.support.jobs import NO_FLOOR, House, a_house
 from wan_core import api, cutting, encoding, intake, ui
 from wan_core.errors import BackendError, Cancelled
 from wan_core.estimator import Estimator
-from wan_core.events import Event, Finished, Job, JobOptions, Result, Stage, Step
+from wan_core.events import Event, Finished, Job, JobOptions, Preview, Result, Stage, Step
 from wan_core.files import FileStore
 from wan_core.geometry import Size
 from wan_core.jobs.record import JobRecord
@@ -52,6 +53,9 @@ class ScriptedEngine(FakeBackend):
     def make_slowly(self, job: Job, stop: threading.Event, seconds: float) -> Iterator[Event]:
         steps = max(4, round(min(seconds, 600) * 4))
         yield Stage("sampling")
+        if seconds:
+            Image.new("RGB", (64, 36), "teal").save(self.files.preview(job.id), "WEBP")
+            yield Preview()
         for step in range(steps):
             if stop.wait(seconds / steps):
                 raise Cancelled()

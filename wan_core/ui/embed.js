@@ -10,7 +10,10 @@ window.wanEmbed = (() => {
   }
 
   function show() {  // show=examples,chips: parts that an embed leaves out otherwise
-    for (const part of words('show')) document.getElementById(part)?.classList.remove('not-in-embed');
+    for (const part of words('show')) {  // Gradio repeats a part's classes on what is inside it
+      const element = document.getElementById(part);
+      for (const each of [element, ...(element?.querySelectorAll('.not-in-embed') ?? [])]) each?.classList.remove('not-in-embed');
+    }
   }
 
   let ready = false, height = 0;
@@ -38,6 +41,18 @@ window.wanEmbed = (() => {
     if (now && now !== seen) post('wan:done', {job: now, url: wanRoot.address(`files/${now}.mp4`)});
     seen = now;
     if (failed && !failed.dataset.told) { failed.dataset.told = 'yes'; post('wan:error', {job: failed.dataset.job}); }
+  }
+
+  // Anywhere but in the page itself, a link to a clip's settings opens a tab of its own, at the app's address.
+  function leadOut() {
+    const link = document.querySelector('#clip-link[href^="?"]');
+    if (!link) return;
+    link.href = wanRoot.page() + link.getAttribute('href');
+    link.target = '_blank';
+    link.rel = 'noopener';
+  }
+  if (asked.get('embed') === '1' || wanRoot.isGuest() || parent !== window) {
+    new MutationObserver(leadOut).observe(document, {childList: true, subtree: true});
   }
 
   if (asked.get('embed') === '1') new MutationObserver(() => { look(); finished(); }).observe(document, {childList: true, subtree: true});

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ from wan_core.ui.progress import duration
 from wan_core.ui.run_events import NO_PICTURE
 from wan_core.ui.visit import Visit
 
+SWEEP_ID = re.compile(r"[0-9a-f-]{36}")
 EXPLORE_TAB, CLIP_TAB = "explore", "clip"
 UNKNOWN_PICTURE = Size(832, 480)
 Shown = dict[Any, Any]
@@ -199,6 +201,8 @@ class ExploreEvents:
         """The sweep or the axes that the address names, else the sweep that this browser saw last."""
         with as_gradio_error():
             query = dict(request.query_params)
+            if query.get("embed") == "1" and not SWEEP_ID.fullmatch(query.get("show", "")):
+                query.pop("show", None)  # there it names parts of the page
             shown = self._sweeps.get(query["show"]) if "show" in query else self._stored(stored)
             result: Shown = {self._tab.link: gr.skip()}
             if shown is not None:

@@ -2,7 +2,7 @@
 // sight.
 window.wanVary = (() => {
   const query = new URLSearchParams(location.search);
-  if (query.has('show')) document.documentElement.classList.add('show-sweep');
+  if (query.has('show') && (query.get('embed') !== '1' || /^[0-9a-f-]{36}$/.test(query.get('show')))) document.documentElement.classList.add('show-sweep');
 
   /** Hand the patches in `element` to the player. */
   function patch(element) {

@@ -166,7 +166,7 @@ window.wanExplore ??= {};
     open.title = item.kind === 'clip' ? 'Play this clip and restore its settings' : 'Show this grid';
     box.closest('label').hidden = item.kind !== 'clip' || fact.expired;
     if (fact.src) {
-      const video = Object.assign(document.createElement('video'), {muted: true, playsInline: true, preload: 'metadata', tabIndex: -1, src: `${fact.src}#t=0.1`});
+      const video = Object.assign(document.createElement('video'), {muted: true, playsInline: true, preload: 'metadata', tabIndex: -1, src: `${window.wanRoot?.address(fact.src) ?? fact.src}#t=0.1`});
       card.querySelector('.picture').append(video);
     }
     return card;
@@ -203,7 +203,8 @@ window.wanExplore ??= {};
 
   // ---- what is worth remembering: the clip on show, the grid on show, and cells with a star
 
-  const isGuest = new URLSearchParams(location.search).has('show');  // somebody else's grid
+  const query = new URLSearchParams(location.search);  // `show` is somebody else's grid; in an embed, parts of the page
+  const isGuest = query.has('show') && (query.get('embed') !== '1' || /^[0-9a-f-]{36}$/.test(query.get('show')));
 
   new MutationObserver(() => {
     const clip = document.querySelector('#clip')?.dataset.job, sweep = document.querySelector('.explore-grid')?.dataset.sweep;
