@@ -112,7 +112,7 @@ def desk(house: House) -> Desk:
     run_events = RunEvents(house.jobs, Settings(), left.form, screen, left.faults)
     retuning = Retuning(left.form, parts_of_retuning, Notices("Wan", is_own_machine=True))
     form_events = FormEvents(house.jobs, left.form, left.presets, screen, CHOICE, MACHINE, retuning.parts)
-    summary = SettingsSummary(left.form, parts, Estimator(MACHINE), CHOICE.profile)
+    summary = SettingsSummary(left.form, parts, Estimator(MACHINE), CHOICE.profile, house.jobs)
     return Desk(house, left, screen, run_events, form_events, retuning, summary)
 
 

@@ -1,12 +1,19 @@
 """The line before the click: exactly what will come out, and what of the picture will be left."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
 
 from tests.support.jobs import a_request
 from wan_core.estimator import Estimator
 from wan_core.geometry import Size
+from wan_core.jobs.budget import FalBudget
 from wan_core.profiles import GIB, Machine, profiles
-from wan_core.ui.outcome import outcome
+from wan_core.settings import Settings
+from wan_core.ui.outcome import budget_line, outcome, queue_line
 
 CARD = Machine("NVIDIA H200", 140 * GIB)
 HOST = Estimator(CARD)
@@ -90,3 +97,18 @@ def test_a_rate_beyond_common_screens_is_said_before_the_click() -> None:
 
     assert "At 62 fps many players and screens drop frames" in line(31)
     assert "drop frames" not in line(30)
+
+
+def test_the_line_and_the_budget_are_said_before_the_click_where_there_are_any() -> None:
+    assert queue_line(0, 0.0) == "" and budget_line(None) == ""
+    assert "1 job is ahead: at most 1 min 30 s before yours begins." in queue_line(1, 90.0)
+    assert "3 jobs are ahead" in queue_line(3, 90.0)
+    assert "$1.50 of this server's budget for fal are left today" in budget_line(1.5)
+
+
+@pytest.mark.parametrize(("spent", "jobs", "left"), [(0.0, 0, 2.0), (1.5, 3, 0.5), (2.2, 3, 0.0), (0.1, 20, 0.0)])
+def test_what_is_left_of_the_budget_is_what_the_key_may_still_pay(spent: float, jobs: int, left: float) -> None:
+    store: Any = SimpleNamespace(spending=lambda client, within_s: SimpleNamespace(dollars=spent, jobs=jobs))
+    settings = Settings(fal_key=SecretStr("key"), fal_daily_dollars=2.0, fal_daily_jobs=20)
+    assert FalBudget(store, settings, per_client=False).dollars_left == pytest.approx(left)
+    assert FalBudget(store, Settings(fal_key=None), per_client=False).dollars_left is None

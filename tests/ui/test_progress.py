@@ -34,6 +34,20 @@ def test_a_running_job_says_stage_step_and_time_left(record: JobRecord) -> None:
     assert said == "Sampling. Step 3 of 8 · 0:00 so far · about 1 min 15 s left"
 
 
+def test_the_time_left_counts_interpolation_and_encoding_too_and_only_falls(record: JobRecord) -> None:
+    record.mark_running(1)
+    progress, left = Progress(expected={"sampling": 9, "decoding": 1, "interpolating": 20, "encoding": 10}), []
+    for event in (
+        Step("sampling", 3, 8, 75.0),
+        Stage("interpolating"),
+        Step("interpolating", 8, 16),
+        Stage("encoding"),
+    ):
+        progress.update(event)
+        left.append(progress.seconds_left)
+    assert left == [105.0, 30.0, 20.0, 10.0]
+
+
 def test_a_new_stage_forgets_the_steps_of_the_last(record: JobRecord) -> None:
     assert "Step" not in panel_after(
         record, Stage("sampling"), Step("sampling", 8, 8, 0.5), Stage("encoding", "Writing.")

@@ -34,6 +34,14 @@ class FalBudget:
     def access(self) -> Literal["open", "own_key"]:
         return "open" if self._has_owner_key and self._jobs > 0 and self._dollars > 0 else "own_key"
 
+    @property
+    def dollars_left(self) -> float | None:
+        """Of today; `None` without an owner's key."""
+        if not self._has_owner_key:
+            return None
+        spent = self._store.spending("", DAY_S)
+        return max(0.0, self._dollars - spent.dollars) if spent.jobs < self._jobs else 0.0
+
     def refuse_if_spent(self, dollars: float, client: str, *, without: str = "") -> None:
         """Raises BackendError if the key may not pay `dollars` more for `client` today."""
         if not self._has_owner_key:

@@ -299,6 +299,15 @@ class JobService:
     def waiting(self) -> int:
         return sum(record.status == "queued" for record in self._runner.records.unfinished())
 
+    def ahead(self, where: Where, engine: str) -> list[JobRecord]:
+        """The unfinished jobs of the pool in which such a job would wait."""
+        return self._runner.records.unfinished(self._pool_of(where, engine))
+
+    @property
+    def dollars_left(self) -> float | None:
+        """What the owner's key may still pay on fal today; `None` without a key."""
+        return self._budget.dollars_left if self._budget else None
+
     def get(self, job_id: str) -> JobRecord | None:
         """Cheap to poll."""
         return self._runner.records.get(job_id)

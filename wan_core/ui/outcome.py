@@ -41,6 +41,21 @@ def outcome(
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
 
 
+def queue_line(ahead: int, seconds: float) -> str:
+    """The jobs before one that is sent now, and how long they take at most; empty without any."""
+    if ahead == 0:
+        return ""
+    words = "1 job is" if ahead == 1 else f"{ahead} jobs are"
+    return f'<p class="small" id="queue-ahead">{words} ahead: at most {duration(seconds)} before yours begins.</p>'
+
+
+def budget_line(dollars: float | None) -> str:
+    """What the host's key may still pay on fal today; empty where it pays nothing at all."""
+    if dollars is None:
+        return ""
+    return f'<p class="small" id="fal-budget">${dollars:.2f} of this server\'s budget for fal are left today.</p>'
+
+
 def opening_line(request: ImageToVideoInput, profile: EngineProfile, estimator: Estimator) -> str:
     """The line that the page is built with, so that nothing moves once it is open."""
     line = outcome(request, None, profile, estimator, "local")

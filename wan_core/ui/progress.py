@@ -9,6 +9,8 @@ from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, S
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 
 IDLE = ""
+AFTER_FRAMES = ("interpolating", "encoding")
+"""The stages that an engine's own "seconds left" leaves out."""
 
 
 @dataclass
@@ -19,6 +21,8 @@ class Progress:
     seconds_left: float | None = None
     notes: list[str] = field(default_factory=list)
     failed: bool = False
+    expected: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each stage, by the estimator; empty where it knows none."""
 
     def update(self, event: Event) -> None:
         match event:
@@ -26,8 +30,10 @@ class Progress:
                 self.headline = _place_in_line(position)
             case Stage(name, detail):
                 self._start_stage(detail or STAGE_SENTENCES[name])
-            case Step(_, done, total, seconds_left):
-                self.done, self.total, self.seconds_left = done, total, seconds_left
+                self.seconds_left = self._left(name)
+            case Step(stage, done, total, seconds_left):
+                self.done, self.total = done, total
+                self.seconds_left = self._left(stage, done / total if total else 0.0, seconds_left)
             case Note(message) | Log(message, "WARN"):
                 self.notes.append(message)
             case Finished(_):
@@ -37,6 +43,15 @@ class Progress:
             case Failed(_, message):
                 self._start_stage(message)
                 self.failed = True
+
+    def _left(self, stage: str, share: float = 0.0, said: float | None = None) -> float | None:
+        """Seconds to the clip. `share` of the stage is done; `said` by the engine: for its own stages alone."""
+        if said is not None:
+            return said + sum(self.expected.get(name, 0.0) for name in AFTER_FRAMES)
+        if stage not in self.expected or stage not in AFTER_FRAMES:
+            return None
+        later = AFTER_FRAMES[AFTER_FRAMES.index(stage) + 1 :]
+        return (1 - share) * self.expected[stage] + sum(self.expected.get(name, 0.0) for name in later)
 
     def _start_stage(self, headline: str) -> None:
         self.headline, self.done, self.total, self.seconds_left = headline, 0, 0, None

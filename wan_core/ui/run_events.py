@@ -6,7 +6,7 @@ it; closing the page does not stop the job.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,13 @@ from pydantic import SecretStr
 
 from wan_core import cutting
 from wan_core.errors import BackendError, InputError
+from wan_core.estimator import Estimator
 from wan_core.events import Event, Failed, Finished, JobOptions, Preview
 from wan_core.explore.effects import FINISHING_FIELDS
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService, Submission
+from wan_core.profiles import profiles
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 from wan_core.ui import cut_tools, faults
@@ -41,12 +43,21 @@ GONE = "This clip is no longer kept here."
 class RunEvents:
     """`faults` is the place at the button that lists what cannot be used."""
 
-    def __init__(self, jobs: JobService, settings: Settings, form: Form, screen: Screen, faults: gr.HTML) -> None:
+    def __init__(
+        self,
+        jobs: JobService,
+        settings: Settings,
+        form: Form,
+        screen: Screen,
+        faults: gr.HTML,
+        estimator: Estimator | None = None,
+    ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._form = form
         self._screen = screen
         self._faults = faults
+        self._estimator = estimator
         self._presses = Presses()
         self._watchers = Watchers()
 
@@ -139,7 +150,10 @@ class RunEvents:
     async def _follow(
         self, records: list[JobRecord], visit: Visit, session: str
     ) -> AsyncIterator[dict[Component, Any]]:
-        screen, progress = self._screen, {record.job.id: Progress() for record in records}
+        screen, progress = (
+            self._screen,
+            {record.job.id: Progress(expected=self._expected(record)) for record in records},
+        )
         busy = screen.busy(sum(not record.is_over for record in records))
         if not any(record.events for record in records):
             yield busy
@@ -153,6 +167,12 @@ class RunEvents:
                 busy = screen.busy(running) if running else screen.idle()
             yield {screen.status: panels(progress, records), **busy, **shown}
             busy = {}
+
+    def _expected(self, record: JobRecord) -> Mapping[str, float]:
+        """Seconds of each stage here; fal tells its own."""
+        if self._estimator is None or record.pool == "fal" or record.job.options.engine not in profiles():
+            return {}
+        return {str(stage): seconds for stage, seconds in self._estimator.of_job(record.job).stages.items()}
 
     def _followed(self, visit: Visit) -> list[JobRecord]:
         return [record for record in map(self._jobs.get, visit.jobs) if record is not None]

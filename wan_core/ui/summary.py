@@ -8,8 +8,10 @@ from gradio.components import Component
 
 from wan_core.errors import InputError
 from wan_core.estimator import Estimator
+from wan_core.events import Where
+from wan_core.jobs.service import JobService
 from wan_core.presets import presets
-from wan_core.profiles import EngineProfile, profiles
+from wan_core.profiles import EngineProfile, pool_of, profiles
 from wan_core.recipe import Recipe
 from wan_core.schema import ImageToVideoInput
 from wan_core.ui import faults, kept_form, outcome, picker
@@ -76,7 +78,17 @@ class SummaryParts:
 
 
 class SettingsSummary:
-    def __init__(self, form: Form, parts: SummaryParts, estimator: Estimator, machine_default: EngineProfile) -> None:
+    """`jobs`: to say how long the line is, and what is left of the budget for fal."""
+
+    def __init__(
+        self,
+        form: Form,
+        parts: SummaryParts,
+        estimator: Estimator,
+        machine_default: EngineProfile,
+        jobs: JobService | None = None,
+    ) -> None:
+        self._jobs = jobs
         self.parts = parts
         self._form = form
         self._estimator = estimator
@@ -102,8 +114,17 @@ class SettingsSummary:
         size = size_of(seen, picture_source(given["picture"], given["image_url"]))
         where, detail = given["where"], bool(given["picture_detail"])
         line = outcome.outcome(request, size, profile, self._estimator, where, picture_detail=detail)
+        line += self._before_the_click(profile, where)
         kept: dict[Component, Any] = {self.parts.kept: kept_form.to_text(request, given, tuned)}
         return {self.parts.outcome: line, self.parts.faults: "", **kept, **self._copies(request, given)}
+
+    def _before_the_click(self, profile: EngineProfile, where: Where) -> str:
+        if self._jobs is None:
+            return ""
+        if pool_of(where, profile.name) == "fal":
+            return outcome.budget_line(self._jobs.dollars_left)
+        ahead = [record.job for record in self._jobs.ahead(where, profile.name)]
+        return outcome.queue_line(len(ahead), sum(map(self._estimator.seconds_of, ahead)))
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)
