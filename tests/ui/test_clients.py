@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from tests.support.app import free_port
-from tests.support.fake_backend import wait_for_stop
+from tests.support.fake_backend import held_until, wait_for_stop
 from tests.support.jobs import MOST_FRAMES, House, a_house
 from tests.test_recipe import OTHER
 from tests.ui.conftest import CHOICE, MACHINE
@@ -204,6 +205,44 @@ def test_when_the_caller_hangs_up_the_job_is_cancelled(served: Served) -> None:
     assert record is not None
     job.cancel()
     assert "Stopped" in type(served.house.outcome(record)).__name__
+
+
+def wait_for_jobs(served: Served, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(served.house.runner.records.unfinished()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_second_call_of_a_client_lives_when_its_first_is_cancelled(served: Served) -> None:
+    served.house.backend.scripts[PROMPT] = wait_for_stop
+    asking = client(served)
+    values = {"image_url": "https://example.com/a.png", "api_name": "/image_to_video"}
+    first = asking.submit(prompt=PROMPT, **values)
+    wait_for_jobs(served, 1)
+    second = asking.submit(prompt="another walk", **values)
+    wait_for_jobs(served, 2)
+    first.cancel()
+    assert second.result(timeout=60)[1] == "another walk"
+    (stopped,) = [job_id for job_id in served.house.backend.ran if job_id != served.last_job().id]
+    record = served.house.jobs.get(stopped)
+    assert record is not None and isinstance(served.house.outcome(record), Stopped)
+
+
+def test_the_first_call_of_a_client_lives_when_its_second_is_cancelled_while_it_waits(served: Served) -> None:
+    gate = threading.Event()
+    served.house.backend.scripts[PROMPT] = held_until(gate, served.house.backend.make_clip)
+    asking = client(served)
+    values = {"image_url": "https://example.com/a.png", "api_name": "/image_to_video"}
+    first = asking.submit(prompt=PROMPT, **values)
+    wait_for_jobs(served, 1)
+    second = asking.submit(prompt="another walk", **values)
+    wait_for_jobs(served, 2)
+    waiting = served.house.runner.records.unfinished()[-1]
+    second.cancel()
+    assert isinstance(served.house.outcome(waiting), Stopped)
+    gate.set()
+    assert first.result(timeout=60)[1] == PROMPT
 
 
 def test_the_helpers_of_the_page_cannot_be_called_by_name(served: Served) -> None:

@@ -16,6 +16,7 @@ from wan_core.profiles import Choice, EngineProfile, Machine
 from wan_core.settings import Settings
 from wan_core.ui import chips, examples, picker, saved, sections
 from wan_core.ui.buttons import click_js
+from wan_core.ui.cancelling import mend_cancelling
 from wan_core.ui.controls import Form
 from wan_core.ui.cut_tools import ON_SHOW
 from wan_core.ui.end_picture import build_end_picture, connect_end_picture
@@ -61,6 +62,7 @@ def build(
     machine = estimator.machine
     first = opening(settings, choice.profile, machine)
     print_no_input()
+    mend_cancelling()
     page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
         visit, explored = visit_state(), sweep_state()
