@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from wan_core import api, intake, logs, profiles, settings, ui
 from wan_core.backends import Backend
+from wan_core.backends.cluster import Cluster, ClusterBackend
 from wan_core.backends.fal import FalBackend
 from wan_core.backends.local import LocalBackend
 from wan_core.backends.several import SeveralBackends
@@ -24,12 +25,17 @@ from wan_core.jobs.runner import JobRunner, WorkerPool
 from wan_core.jobs.service import JobService
 from wan_core.jobs.store import JobStore
 from wan_core.jobs.sweeps import SweepService
-from wan_core.profiles import Choice
+from wan_core.profiles import Choice, Machine
 from wan_core.serving import serve as serve_endpoint
 from wan_core.settings import Settings
 
 PARALLEL_FAL_JOBS = 4
 QUEUED_EVENTS = 200
+CLUSTER_PATIENCE_S = 60.0
+NO_CLUSTER = (
+    "No worker of the Ray cluster at {address} (WAN_RAY_ADDRESS) answered within {patience_s:g} s. Start one, or name "
+    "the engine with WAN_ENGINE: then the app starts without them, and clips wait."
+)
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,15 @@ class Service:
 
 
 def build_service(host: Settings, worker: Backend | None = None) -> Service:
-    """Build without starting anything. `worker`: in the place of this machine's own."""
-    machine, per_client_limits = profiles.detect(host), not host.listens_on_loopback
+    """Build without starting anything but the link to a cluster. `worker`: in the place of this machine's own."""
+    cluster = Cluster() if host.ray_address and worker is None else None
+    machine = profiles.detect(host) if cluster is None else _machine_of(cluster, host)
+    per_client_limits = not host.listens_on_loopback
     choice = profiles.choose(host, machine)
     estimator = Estimator(machine, Calibration(host.files.calibration), film_on_cpu=host.film_on_cpu)
     store = JobStore(host.files.database)
     budget, keys = FalBudget(store, host, per_client=per_client_limits), FalKeys(store, host.fal_key)
-    local, enter = _local_pool(host, choice, estimator, worker)
+    local, enter = _local_pool(host, choice, estimator, worker, cluster)
     remote = WorkerPool(_fal_backend(host, store, keys, budget), PARALLEL_FAL_JOBS)
     runner = JobRunner(
         store,
@@ -69,6 +77,8 @@ def build_service(host: Settings, worker: Backend | None = None) -> Service:
         on_end=Leftovers(store, host.files).remove,
         checks_fal_jobs=host.force_safety,
     )
+    if cluster is not None:
+        cluster.call_on_change(lambda now: runner.set_workers("local", now.workers, now.trouble))
     read_picture = partial(
         intake.read, fetch=intake.Fetcher(), local=api.local_file(host.files), uploads=ui.uploads_folder()
     )
@@ -82,6 +92,7 @@ def build_service(host: Settings, worker: Backend | None = None) -> Service:
         per_client=per_client_limits,
         budget=budget,
         keys=keys,
+        seconds_of=estimator.seconds_of,
     )
     sweeps = SweepService(jobs, host.files)
     return Service(host, choice, estimator, store, runner, jobs, sweeps, budget, enter)
@@ -92,17 +103,34 @@ def _fal_backend(host: Settings, store: JobStore, keys: FalKeys, budget: FalBudg
 
 
 def _local_pool(
-    host: Settings, choice: Choice, estimator: Estimator, worker: Backend | None
+    host: Settings, choice: Choice, estimator: Estimator, worker: Backend | None, cluster: Cluster | None
 ) -> tuple[WorkerPool, Callable[[gr.Blocks, Request], None]]:
     """Return the pool, and what prepares an HTTP request's context for it."""
     if worker is not None:
         return WorkerPool(worker, concurrency=1), lambda page, request: None
+    if cluster is not None:
+        backend = ClusterBackend(cluster, host.limits, partial(estimator.wall_limit_s, limits=host.limits))
+        return WorkerPool(backend, concurrency=0, varies=True), lambda page, request: None
     if not estimator.machine.zero_gpu:
         return _worker_processes(host, estimator), lambda page, request: None
     settings.let_cuda_memory_grow()
     from wan_core.backends import zerogpu  # the only import of torch in this process
 
     return WorkerPool(zerogpu.ZeroGpuBackend(host, choice.profile.name), concurrency=0), zerogpu.enter
+
+
+def _machine_of(cluster: Cluster, host: Settings) -> Machine:
+    """The smallest machine of the cluster; one that runs `WAN_ENGINE`, if none has answered in time.
+
+    Raises:
+        SystemExit: none has answered, and the engine depends on what they are.
+    """
+    cluster.start()
+    machine = cluster.machine(CLUSTER_PATIENCE_S)
+    if machine is None and not host.engine:
+        cluster.close()
+        raise SystemExit(NO_CLUSTER.format(address=host.ray_address, patience_s=CLUSTER_PATIENCE_S))
+    return machine or profiles.machine_for(host)
 
 
 def _worker_processes(host: Settings, estimator: Estimator) -> WorkerPool:

@@ -30,6 +30,13 @@ def a_job(**values: object) -> Job:
     return Job("job", request(resolution="480p", **values), SIZE, JobOptions("miniature"), {"image_url": "picture"})
 
 
+def test_clips_that_share_the_cores_take_longer_and_those_with_cards_of_their_own_do_not() -> None:
+    shared, two_cards = Machine(workers=2), Machine(H100.card, H100.vram_bytes, ("a", "b"), 2)
+    job = a_job(num_frames=81)
+    assert Estimator(shared).seconds_of(job) == pytest.approx(2 * Estimator(LAPTOP).seconds_of(job))
+    assert Estimator(two_cards).seconds_of(job) == pytest.approx(Estimator(H100).seconds_of(job))
+
+
 def test_a_published_time_is_met_within_a_fifth() -> None:
     """diffusers on one H100, 480p, 81 frames, with guidance: 9.77 s a step (LightX2V's README)."""
     asked = request(resolution="480p", num_inference_steps=40, acceleration="none")

@@ -112,6 +112,13 @@ def test_only_the_worker_and_zerogpu_carry_out_the_recipe(path: Path) -> None:
         assert name(path) in ("wan_core/backends/worker.py", "wan_core/backends/zerogpu.py")
 
 
+@pytest.mark.parametrize("path", [*SOURCES, ROOT / "app.py"], ids=name)
+def test_ray_is_imported_by_the_link_to_the_cluster_alone(path: Path) -> None:
+    if any(found.split(".")[0] == "ray" for found in imported(path)):
+        assert name(path) == "wan_core/backends/ray.py"
+    assert "wan_core.backends.ray" not in {found.rpartition(".")[0] for found in imported(path)}
+
+
 def reads_environment(path: Path) -> bool:
     names = ("environ", "environb", "getenv")
     return any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(ast.parse(path.read_text())))

@@ -129,7 +129,13 @@ class Estimator:
         self._calibration.record(self._key(profile), variants, predicted, stage_seconds)
 
     def _key(self, profile: EngineProfile) -> str:
-        return f"{profile.name}|{self.machine.title}"
+        shared = f"|{self._sharing} workers" if self._sharing > 1 else ""
+        return f"{profile.name}|{self.machine.title}{shared}"
+
+    @property
+    def _sharing(self) -> int:
+        """How many clips may share the cores; a card has no other."""
+        return self.machine.workers if self.machine.device == "cpu" else 1
 
     def _variants(self, request: ImageToVideoInput, profile: EngineProfile, picture_detail: bool) -> dict[str, str]:
         """What a stage's speed depends on besides engine and machine."""
@@ -148,12 +154,13 @@ class Estimator:
         new_frames = clip.delivered - clip.generated
         flops = sampling_flops(request, rendered, profile.experts, lightning_end=profile.lightning_end)
         gain = _gain(request, profile, compiles=not self.machine.zero_gpu)
-        return {
+        alone: dict[StageName, float] = {
             "sampling": flops / rate.flops / gain + encode_s,
             "decoding": rate.decode_s * rendered.pixels * frames,
             "interpolating": self._interpolating_s(variants["interpolating"], rendered, new_frames),
             "encoding": encoding_s * size.pixels * clip.delivered,
         }
+        return {stage: self._sharing * seconds for stage, seconds in alone.items()}
 
     def _interpolating_s(self, model: str, rendered: Size, new_frames: int) -> float:
         if new_frames == 0:

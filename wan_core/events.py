@@ -84,9 +84,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Queued:
-    """`position` jobs are ahead."""
+    """`position` jobs are ahead. `trouble`: why none of them can begin now, a sentence."""
 
     position: int
+    trouble: str = ""
     event: Literal["Queued"] = field(default="Queued", kw_only=True, repr=False)
 
 

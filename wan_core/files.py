@@ -34,6 +34,11 @@ class FileStore:
         return self.root / "webhook_key.pem"
 
     @property
+    def token(self) -> Path:
+        """A text of this folder's own: a machine that reads the same one shares the folder."""
+        return self.root / "folder.token"
+
+    @property
     def uploads(self) -> Path:
         return self._folder("uploads")
 

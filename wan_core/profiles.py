@@ -227,6 +227,12 @@ def detect(settings: Settings) -> Machine:
     return Machine(smallest.name, smallest.vram_bytes, tuple(card.id for card in cards), len(cards))
 
 
+def machine_for(settings: Settings) -> Machine:
+    """One that runs `WAN_ENGINE`: for a cluster whose machines have not answered yet."""
+    least = profiles()[settings.engine].min_vram_bytes if settings.engine in profiles() else 0
+    return Machine("a card of the cluster" if least else "", least)
+
+
 @dataclass(frozen=True)
 class _Card:
     id: str

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
     workers: int | None = Field(None, ge=1, le=64)  # one a card if unset
+    ray_address: str | None = None  # host:port of a Ray cluster whose machines make the clips
     sweep_cells: int | None = Field(None, ge=1, le=400)  # in one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)

@@ -164,7 +164,7 @@ def test_whatever_the_worker_prints_in_the_place_of_an_answer_is_passed_over(
     program = f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({b''.join(noise) + answer!r})"
     program += "; sys.stdout.flush(); sys.stdin.readline()"
     monkeypatch.setattr(local, "WORKER", ["-c", program])
-    worker = local.Worker({})
+    worker = local.Worker(local.WORKER, {})
     with worker.conversation("question", Check("question", "a", "b")) as answers:
         assert answers.get(timeout=60) == Passed("question")
     worker.kill()

@@ -28,6 +28,13 @@ def test_the_line_adds_up_what_single_clips_take() -> None:
     assert line(made, spent, seconds) == f"3 × 3 = 9 clips · about {sum(single):.0f} s here"
 
 
+def test_cells_that_are_made_at_the_same_time_take_less_but_never_less_than_the_longest() -> None:
+    made = plan(BASE, "miniature", Definition((AxisText("guidance_scale", "2, 4, 6"),)).read_axes())
+    estimator = Estimator(Machine())
+    alone, three, many = (cost(made, PICTURE, estimator, "local", at_once).seconds for at_once in (1, 3, 100))
+    assert abs(alone - 3 * three) < 1e-6 and many == three
+
+
 def test_on_fal_the_line_names_the_dollars() -> None:
     made = plan(BASE | {"num_frames": 33}, "a14b", Definition((AxisText("shift", "2, 5"),)).read_axes())
     spent = cost(made, PICTURE, Estimator(Machine()), "fal")

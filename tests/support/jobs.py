@@ -103,17 +103,21 @@ def a_house(
     *,
     per_client: bool = False,
     concurrency: int = 1,
+    varies: bool = False,
     checks_fal_jobs: bool = False,
+    seconds_of: Callable[[Job], float] = lambda job: 0.0,
 ) -> Iterator[House]:
     """Run a service on `data`, with a scripted fal beside `backend`."""
     backend, scripted_fal = backend or FakeBackend(data), FakeBackend(data)
-    pools = {"local": WorkerPool(backend, concurrency), "fal": WorkerPool(scripted_fal, 1)}
+    pools = {"local": WorkerPool(backend, concurrency, varies), "fal": WorkerPool(scripted_fal, 1)}
     store = JobStore(data.database)
     on_end = Leftovers(store, data).remove
     runner = JobRunner(store, pools, limits, per_client=per_client, on_end=on_end, checks_fal_jobs=checks_fal_jobs)
     settings = Settings(FAL_KEY="key-of-the-owner")
     fal = {"budget": FalBudget(store, settings, per_client=per_client), "keys": FalKeys(store, settings.fal_key)}
-    jobs = JobService(store, runner, data, limits, read_picture, pool_of_place, per_client=per_client, **fal)
+    jobs = JobService(
+        store, runner, data, limits, read_picture, pool_of_place, per_client=per_client, seconds_of=seconds_of, **fal
+    )
     runner.start()
     try:
         yield House(jobs, store, runner, backend, scripted_fal)

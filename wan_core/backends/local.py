@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from wan_core import settings
@@ -40,11 +40,19 @@ LOST = "The worker process died."
 
 
 class LocalBackend:
-    """One job at a time; `expand` may run beside it. `environment`: the worker's own variables."""
+    """One job at a time; `expand` may run beside it. `environment`: the worker's own variables.
+
+    `program`: the worker as arguments of Python, this app's own if empty.
+    """
 
     def __init__(
-        self, limits: Limits, wall_limit_s: Callable[[Job], float], environment: Mapping[str, str] | None = None
+        self,
+        limits: Limits,
+        wall_limit_s: Callable[[Job], float],
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (),
     ) -> None:
+        self._program = program
         self._limits = limits
         self._environment = environment or {}
         self._wall_limit_s = wall_limit_s
@@ -101,7 +109,7 @@ class LocalBackend:
                 self._worker.kill()  # dead already: this closes its pipes
                 self._worker = None
             if self._worker is None:
-                self._worker = Worker(self._environment)
+                self._worker = Worker(self._program or WORKER, self._environment)
             return self._worker
 
     def _replace(self, worker: "Worker") -> "Worker":
@@ -115,7 +123,7 @@ class LocalBackend:
             worker = self._ready_worker()
             with worker.conversation(question.id, question) as answers:
                 try:
-                    return _next_answer(answers, self._limits.question_s)
+                    return next_answer(answers, self._limits.question_s)
                 except queue.Empty:
                     raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
                 except BackendError as error:
@@ -126,7 +134,7 @@ class LocalBackend:
         """`None`: the worker holds another engine."""
         try:
             left = deadline - time.monotonic()
-            answer = _next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
+            answer = next_answer(answers, min(self._limits.heartbeat_timeout_s, left))
         except queue.Empty:
             worker.kill()
             raise BackendError("worker_lost", "The job took too long and was stopped.") from None
@@ -139,7 +147,7 @@ class LocalBackend:
 Answers = queue.Queue[Answer | None]
 
 
-def _next_answer(answers: Answers, timeout_s: float) -> Answer:
+def next_answer(answers: Answers, timeout_s: float) -> Answer:
     """Raises what the worker sends, BackendError `worker_lost` if it died, queue.Empty at the timeout."""
     answer = answers.get(timeout=max(0.0, timeout_s))
     if answer is None:
@@ -150,13 +158,16 @@ def _next_answer(answers: Answers, timeout_s: float) -> Answer:
 
 
 class Worker:
-    """Each conversation has a queue; `None` in it: the process died. `replaced`: ended on purpose."""
+    """Python with `arguments`. Each conversation has a queue; `None` in it: the process died.
+
+    `replaced`: ended on purpose.
+    """
 
     replaced = False
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *WORKER],
+            [sys.executable, *arguments],
             cwd=APP_FOLDER,
             env=settings.with_variables(environment),
             stdin=subprocess.PIPE,

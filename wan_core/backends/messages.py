@@ -41,6 +41,14 @@ class Expand:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Ask for the state of the cluster, now and again; `id` is the question's."""
+
+    id: str
+    message: Literal["watch"] = field(default="watch", kw_only=True)
+
+
+@dataclass(frozen=True)
 class Happened:
     """`id`: the job's."""
 
@@ -82,8 +90,21 @@ class NeedsFreshProcess:
     message: Literal["needs_fresh_process"] = field(default="needs_fresh_process", kw_only=True)
 
 
-Command = Annotated[Run | Cancel | Check | Expand, Field(discriminator="message")]
-Answer = Annotated[Happened | Raised | Passed | Expanded | NeedsFreshProcess, Field(discriminator="message")]
+@dataclass(frozen=True)
+class ClusterState:
+    """`workers` can take a job or have one; `card` and `vram_bytes` are those of the smallest, empty and 0 without."""
+
+    id: str
+    workers: int
+    card: str = ""
+    vram_bytes: int = 0
+    message: Literal["cluster_state"] = field(default="cluster_state", kw_only=True)
+
+
+Command = Annotated[Run | Cancel | Check | Expand | Watch, Field(discriminator="message")]
+Answer = Annotated[
+    Happened | Raised | Passed | Expanded | NeedsFreshProcess | ClusterState, Field(discriminator="message")
+]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 

@@ -39,9 +39,9 @@ def most_cells(settings: Settings, where: Where, engine: str) -> int:
     return min(own, FAL_CELLS) if pool_of(where, engine) == "fal" else own
 
 
-def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where) -> Cost:
-    """`picture`: for clips that follow its ratio."""
-    seconds = dollars = 0.0
+def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where, at_once: int = 1) -> Cost:
+    """`picture`: for clips that follow its ratio. `at_once`: how many cells are made at the same time."""
+    seconds = longest = dollars = 0.0
     sampled = 0
     on_the_card: list[Estimate] = []
     for cell in plan.made:
@@ -52,11 +52,12 @@ def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where) -> Cost:
         size = geometry.frame_size(cell.inputs.resolution, cell.inputs.aspect_ratio, picture)
         expected = estimator.estimate(cell.inputs, size, profiles()[cell.engine])
         finishing = expected.stages["interpolating"] + expected.stages["encoding"]
-        seconds += expected.seconds if cell.reuses is None else finishing
+        own = expected.seconds if cell.reuses is None else finishing
+        seconds, longest = seconds + own, max(longest, own)
         if cell.reuses is None:
             sampled += 1
             on_the_card.append(expected)
-    return Cost(len(plan.made), sampled, seconds, dollars, quota_of(on_the_card))
+    return Cost(len(plan.made), sampled, max(longest, seconds / at_once), dollars, quota_of(on_the_card))
 
 
 def line(plan: Plan, spent: Cost, duration: Callable[[float], str]) -> str:

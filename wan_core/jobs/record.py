@@ -71,8 +71,10 @@ class JobRecord:
 
     def publish(self, event: Event) -> None:
         match event:
-            case Queued(position):
+            case Queued(position, trouble):
                 self.position = position
+                if trouble:
+                    self._write(trouble, "WARN")
             case Stage(name, detail):
                 self._stages.append((name, time.monotonic()))
                 self._write(detail or STAGE_SENTENCES[name], "INFO")

@@ -7,6 +7,7 @@ a failing store ends no thread.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,10 +32,15 @@ NO_FRAMES = "The clip whose frames this one reuses was not made. Run the failed 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """`concurrency` 0: each job at once, in its own thread."""
+    """`concurrency` 0: each job at once, in its own thread. `varies`: it is what `set_workers` says last."""
 
     backend: Backend
     concurrency: int
+    varies: bool = False
+
+    @property
+    def runs_at_once(self) -> bool:
+        return self.concurrency == 0 and not self.varies
 
 
 def _ignore(job: Job, stage_seconds: Mapping[str, float]) -> None:
@@ -73,8 +79,11 @@ class JobRunner:
         self._on_end = on_end
         self._checks_fal_jobs = checks_fal_jobs
         self._changed = threading.Condition(threading.RLock())
-        self._closing = False
+        self._is_started = self._closing = False
         self._threads: list[threading.Thread] = []
+        self._workers = {name: pool.concurrency for name, pool in pools.items()}
+        self._serving: Counter[str] = Counter()
+        self._trouble: dict[str, str] = {}
 
     def start(self) -> None:
         """Resume unfinished jobs, then serve."""
@@ -82,10 +91,11 @@ class JobRunner:
         self._served = Served(self._store.last_starts(KNOWN_CLIENTS))
         for row in self._store.unfinished_rows():
             self.records.add(JobRecord.from_row(row))
-        for name, pool in self._pools.items():
-            pool.backend.start()
-            for number in range(pool.concurrency):
-                self._spawn(f"pool-{name}-{number}", self._serve, name)
+        with self._changed:
+            self._is_started = True
+            for name, pool in self._pools.items():
+                pool.backend.start()
+                self._spawn_serving(name)
         self._spawn("deadlines", self._keep_deadlines)
         self._spawn("positions", self._tell_positions)
         for record in self.records.unfinished():
@@ -118,6 +128,26 @@ class JobRunner:
         else:
             self._pools[record.pool].backend.cancel(record.job.id)
 
+    def set_workers(self, pool: str, count: int, trouble: str = "") -> None:
+        """How many jobs of a pool that varies may run at a time from now on; those that run go on.
+
+        `trouble`: why none can begin, a sentence for those who wait.
+        """
+        with self._changed:
+            self._workers[pool], self._trouble[pool] = count, trouble
+            if self._is_started and not self._closing:
+                self._spawn_serving(pool)
+                self._publish_positions(pool)
+            self._changed.notify_all()
+
+    def workers(self, pool: str) -> int:
+        """How many jobs of the pool may run at a time."""
+        return self._workers[pool]
+
+    def trouble(self, pool: str) -> str:
+        """Why no job of the pool can begin; empty if it can."""
+        return self._trouble.get(pool, "")
+
     def expand(self, picture: str, prompt: str) -> tuple[str, str]:
         """See `Backend.expand`."""
         return self._pools["local"].backend.expand(picture, prompt)
@@ -126,7 +156,7 @@ class JobRunner:
         if record.pool not in self._pools:
             sentence = f"This server cannot run jobs on {record.pool} any more."
             self._finish(record, Failed("engine_unavailable", sentence))
-        elif self._pools[record.pool].concurrency == 0:
+        elif self._pools[record.pool].runs_at_once:
             if not self._has_its_source(record):
                 return  # `_finish` of the source enqueues it
             self._spawn(f"job-{record.job.id}", self._run_now, record)
@@ -144,6 +174,9 @@ class JobRunner:
         with self._changed:
             while not self._closing:
                 here = self.records.unfinished(pool)
+                if sum(record.status == "running" for record in here) >= self._workers[pool]:
+                    self._changed.wait()
+                    continue
                 for record in self._turn_order(pool, [each for each in here if self._has_its_source(each)]):
                     if may_run(record, here, self._limits, per_client=self._per_client) and self._claim(record):
                         self._publish_positions(pool)
@@ -293,7 +326,7 @@ class JobRunner:
             self._changed.notify_all()
             followers = [other for other in self.records.unfinished() if other.job.frames_of == record.job.id]
         for other in followers:
-            if other.status == "queued" and self._pools[other.pool].concurrency == 0:
+            if other.status == "queued" and self._pools[other.pool].runs_at_once:
                 self._enqueue(other)
         if isinstance(outcome, Finished) and record.pool == "local":
             self._on_local_clip(record.job, outcome.result.stage_seconds)
@@ -310,12 +343,19 @@ class JobRunner:
         return turn_order(here, self._served.of_pool(pool), per_client=self._per_client)
 
     def _publish_positions(self, pool: str) -> None:
-        self._positions.settle(self._turn_order(pool, self.records.unfinished(pool)), time.monotonic())
+        order = self._turn_order(pool, self.records.unfinished(pool))
+        self._positions.settle(order, time.monotonic(), self.trouble(pool))
 
     def _tell_positions(self) -> None:
         with self._changed:
             while not self._closing:
                 self._changed.wait(self._positions.tell_late(time.monotonic()))
+
+    def _spawn_serving(self, pool: str) -> None:
+        """A thread for each worker; those that are too many wait."""
+        for number in range(self._serving[pool], self._workers[pool]):
+            self._spawn(f"pool-{pool}-{number}", self._serve, pool)
+            self._serving[pool] += 1
 
     def _spawn(self, name: str, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import filecmp
 import secrets
 import shutil
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from wan_core.jobs.rows import NewJob, Row, Webhook
 from wan_core.jobs.runner import JobRunner
 from wan_core.jobs.store import JobStore
 from wan_core.jobs.stored_png import write_png
+from wan_core.jobs.waiting import Outlook, seconds_left, wait_s
 from wan_core.jobs.webhooks import WebhookStore
 from wan_core.pricing import dollars_on_fal
 from wan_core.schema import MAX_SEED, ImageToVideoInput
@@ -99,7 +101,7 @@ class PicturePreview:
 
 
 class JobService:
-    """Without `budget` and `keys`, nothing runs on fal. `pool_of`: (where, engine) → pool."""
+    """Without `budget` and `keys`, nothing runs on fal. `pool_of`: (where, engine) → pool. `seconds_of`: of a job."""
 
     def __init__(
         self,
@@ -113,7 +115,9 @@ class JobService:
         per_client: bool,
         budget: FalBudget | None = None,
         keys: FalKeys | None = None,
+        seconds_of: Callable[[Job], float] = lambda job: 0.0,
     ) -> None:
+        self._seconds_of = seconds_of
         self.files = files
         self.webhooks = WebhookStore(store)
         self._store = store
@@ -299,14 +303,21 @@ class JobService:
     def waiting(self) -> int:
         return sum(record.status == "queued" for record in self._runner.records.unfinished())
 
-    def ahead(self, where: Where, engine: str) -> list[JobRecord]:
-        """The unfinished jobs of the pool in which such a job would wait."""
-        return self._runner.records.unfinished(self._pool_of(where, engine))
-
     @property
     def dollars_left(self) -> float | None:
         """What the owner's key may still pay on fal today; `None` without a key."""
         return self._budget.dollars_left if self._budget else None
+
+    def outlook(self, where: Where, engine: str) -> Outlook:
+        """What such a job, added now, has before it."""
+        pool = self._pool_of(where, engine)
+        workers, trouble = self._runner.workers(pool), self._runner.trouble(pool)
+        own = self._limits.running_jobs_per_client if self._per_client else workers
+        ahead = [each for each in self._runner.records.unfinished(pool) if not each.job.options.low_priority]
+        running = [seconds_left(each, self._seconds_of, time.time()) for each in ahead if each.status == "running"]
+        queued = [self._seconds_of(each.job) for each in ahead if each.status == "queued"]
+        wait = wait_s(running, queued, workers) if workers else 0.0
+        return Outlook(len(ahead), wait, max(1, min(own, workers)), trouble)
 
     def get(self, job_id: str) -> JobRecord | None:
         """Cheap to poll."""

@@ -42,11 +42,16 @@ def outcome(
 
 
 def queue_line(ahead: int, seconds: float) -> str:
-    """The jobs before one that is sent now, and how long they take at most; empty without any."""
-    if ahead == 0:
+    """The jobs before one that is sent now, and until when they keep all workers busy; empty if one is free."""
+    if ahead == 0 or seconds == 0:
         return ""
     words = "1 job is" if ahead == 1 else f"{ahead} jobs are"
     return f'<p class="small" id="queue-ahead">{words} ahead: at most {duration(seconds)} before yours begins.</p>'
+
+
+def trouble_line(trouble: str) -> str:
+    """Why nothing can begin here now."""
+    return f'<p class="small" id="trouble">{escape(trouble)}</p>' if trouble else ""
 
 
 def budget_line(dollars: float | None) -> str:

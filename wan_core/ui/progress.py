@@ -26,8 +26,8 @@ class Progress:
 
     def update(self, event: Event) -> None:
         match event:
-            case Queued(position):
-                self.headline = _place_in_line(position)
+            case Queued(position, trouble):
+                self.headline = trouble or _place_in_line(position)
             case Stage(name, detail):
                 self._start_stage(detail or STAGE_SENTENCES[name])
                 self.seconds_left = self._left(name)

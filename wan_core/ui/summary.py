@@ -123,8 +123,8 @@ class SettingsSummary:
             return ""
         if pool_of(where, profile.name) == "fal":
             return outcome.budget_line(self._jobs.dollars_left)
-        ahead = [record.job for record in self._jobs.ahead(where, profile.name)]
-        return outcome.queue_line(len(ahead), sum(map(self._estimator.seconds_of, ahead)))
+        outlook = self._jobs.outlook(where, profile.name)
+        return outcome.queue_line(outlook.ahead, outlook.wait_s) + outcome.trouble_line(outlook.trouble)
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)

@@ -113,7 +113,9 @@ class ExploreEvents:
                 made = replace(asked, base=self._as_draft(asked.base)).plan()
             except InputError as error:
                 return self._line(f'<p class="fault">{escape(error.message)}</p>', can_make=False)
-            spent = cost(made, size_of(seen, source) or UNKNOWN_PICTURE, self._estimator, asked.given["where"])
+            picture, where = size_of(seen, source) or UNKNOWN_PICTURE, asked.given["where"]
+            at_once = self._jobs.outlook(where, asked.engine).at_once
+            spent = cost(made, picture, self._estimator, where, at_once)
             return self._priced(asked, made, spent)
 
     def pick(self, name: str) -> tuple[str, str]:
