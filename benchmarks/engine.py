@@ -45,6 +45,7 @@ from wan_core.engine.loading import Card, Engine
 from wan_core.engine.memory import GIB, Clip
 from wan_core.engine.preview import WAN
 from wan_core.engine.sampling import sample
+from wan_core.engine.step_cache import has_cache_dit
 from wan_core.events import Event, Log, Note
 from wan_core.files import FileStore
 from wan_core.frames import read
@@ -68,7 +69,8 @@ WAYS: dict[str, Way] = {
     "none": Way(),
     "attention": Way(("attention",)),
     "regular": Way(("attention", "compile")),
-    "skipped": Way(("attention", "compile", "cache"), skipped=True),
+    "skipped": Way(("attention", "compile", "cache"), skipped_by="first-block"),
+    "skipped by cache-dit": Way(("attention", "compile", "cache"), skipped_by="cache-dit"),
     "lightning": Way(("attention", "compile"), lightning="both experts"),
     "fp8": Way(("attention", "compile", "fp8")),
 }
@@ -77,13 +79,13 @@ WAYS: dict[str, Way] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A clip by `preset`. `forward` and `low_noise` (with Lightning's end) name the ways of its forwards."""
+    """A clip by `preset`. `forward`, `skipped` and `low_noise` (with Lightning's end) name the ways of its forwards."""
 
     title: str
     forward: str
     preset: str = "fal_defaults"
     acceleration: str = "regular"
-    skips: bool = False
+    skipped: str = ""
     low_noise: str = ""
 
 
@@ -92,7 +94,8 @@ ROWS = (
     Row("none + attention", "attention", acceleration="none"),
     Row("none + attention, compiled", "regular", acceleration="none"),
     Row("regular without step cache", "regular"),
-    Row("regular (assumed skips)", "regular", skips=True),
+    Row("regular (assumed skips)", "regular", skipped="skipped"),
+    Row("regular by cache-dit (the same skips)", "regular", skipped="skipped by cache-dit"),
     Row("regular in fp8, without step cache", "fp8"),
     Row("turbo", "lightning", "turbo"),
     Row("turbo motion", "regular", "turbo_motion", low_noise="lightning"),
@@ -211,7 +214,7 @@ def measure_size(engine: Engine, bench: Bench, size: Size, resolution: str, sess
     found: dict[str, Any] = {"plan": engine.plan.words, "moved_s": moved, "forwards": {}, "size": str(size)}
     found["video_tokens"] = tokens(size, bench.frames)
     for name, way in WAYS.items():
-        if name == "fp8" and not can_quantize(engine):
+        if (name == "fp8" and not can_quantize(engine)) or (way.skipped_by == "cache-dit" and not has_cache_dit()):
             continue
         if bench.is_over():
             session.left_out.append(f"{name} at {resolution}")
@@ -297,14 +300,14 @@ def a_request(preset: str, resolution: str, bench: Bench) -> ImageToVideoInput:
 def compose(row: Row, found: dict[str, Any], text_s: float, bench: Bench) -> float | None:
     """Seconds of a clip from its measured parts; `None` if one of them is missing."""
     forwards = {name: figure["seconds"] for name, figure in found["forwards"].items()}
-    if {row.forward, row.low_noise or row.forward, "skipped" if row.skips else row.forward} - set(forwards):
+    if {row.forward, row.low_noise or row.forward, row.skipped or row.forward} - set(forwards):
         return None
     request = a_request(row.preset, "480p", bench).model_copy(update={"acceleration": row.acceleration})
     course = schedule_of(request, lightning_end=bool(row.low_noise))
-    skipped = pattern(course.steps) if row.skips else [False] * course.steps
+    skipped = pattern(course.steps) if row.skipped else [False] * course.steps
     total = text_s + found["encode_s"] + found["decode_s"] + found["mp4_s"]
     for high, guided, skip in zip(course.high_noise, course.guided, skipped, strict=True):
-        way = "skipped" if skip else row.forward if high or not row.low_noise else row.low_noise
+        way = row.skipped if skip else row.forward if high or not row.low_noise else row.low_noise
         total += (1 + guided) * forwards[way]
     return float(total)
 

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_core.files import FileStore
 
+StepCacheName = Literal["first-block", "cache-dit"]
+
 CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it
@@ -89,6 +91,7 @@ class Settings(BaseSettings):
     accelerate_fp8: bool = True
     accelerate_cache: bool = True
     accelerate_guidance: bool = True
+    step_cache: StepCacheName = "first-block"
 
     @property
     def files(self) -> FileStore:

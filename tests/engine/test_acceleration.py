@@ -24,7 +24,6 @@ from wan_core.engine.acceleration import (
     compile_blocks,
     compile_works,
     detect_acceleration,
-    disable_cache,
     probe,
 )
 from wan_core.engine.loading import Engine
@@ -371,7 +370,6 @@ def test_compiling_that_fails_is_said_and_left_off(
     told: list[Event] = []
     assert compile_works(pipe.transformer, NATIVE, CPU, told.append) is False
     assert told == [Log(f"Compiling does not serve here ({type(error).__name__}).", "WARN")]
-    disable_cache(pipe.transformer)
 
 
 def deep_expert() -> Any:

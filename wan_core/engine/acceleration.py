@@ -9,18 +9,19 @@ import copy
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 import torch
-from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend, dispatch_attention_fn
 from torch._dynamo import config as dynamo_config
 from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_map
 
+from wan_core.engine import step_cache
+from wan_core.engine.step_cache import CacheDit, FirstBlockCache, StepCache
 from wan_core.events import Event, Log
 from wan_core.schedule import CACHE_FROM_STEPS, UNGUIDED_END, StepSchedule, truncated
 from wan_core.schema import ImageToVideoInput
@@ -35,7 +36,6 @@ THRESHOLDS = (0.04, 0.10)
 
 The former decides motion and layout, so it is stricter, as in cache-dit's limits for Wan 2.2.
 """
-CACHE_LASTS = 3  # steps: one is computed, at most two reuse it
 PROBE_SHAPE = (1, 8192, 40, 128)  # batch, tokens, heads, channels: Wan's heads, a quarter of a 480p clip
 PROBE_RUNS = 3
 NOISE_FACTOR = 1.5  # how much farther from the fp32 result than the plain bf16 one a fast one may be
@@ -58,6 +58,7 @@ class Acceleration:
     compiles: bool = False
     caches: bool = True
     thresholds: tuple[float, float] = THRESHOLDS
+    _cache: StepCache | None = field(default=None, init=False)
 
     def try_attention(self, sm: int, device: torch.device, report: Callable[[Event], None]) -> None:
         """Probe attention at the first clip: ZeroGPU has no card while loading."""
@@ -79,33 +80,31 @@ class Acceleration:
         from each other to reuse anything.
         """
         regular = request.acceleration == "regular"
-        uses = may_cache and self.uses_cache(request)
-        thresholds = [self.thresholds[0] if uses else None, self.thresholds[1] if uses and not lightning_end else None]
-        for expert, threshold in zip((pipe.transformer, pipe.transformer_2), thresholds, strict=True):
-            disable_cache(expert)
+        truncates = regular and self.settings.accelerate_guidance
+        schedule = truncated(schedule, UNGUIDED_END) if truncates else schedule
+        self._cache = self._new_cache() if may_cache and self.uses_cache(request) else None
+        for expert, high_noise in ((pipe.transformer, True), (pipe.transformer_2, False)):
+            step_cache.take_off(expert)
             set_attention(expert, self.attention if regular and self.attention else NATIVE)
             compile_blocks(expert, on=regular and self.compiles)
-            if threshold is not None and len(expert.blocks) > 1:  # the first block decides whether the others run
-                expert.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+            has_few_steps = lightning_end and not high_noise
+            if self._cache and not has_few_steps and len(expert.blocks) > 1:  # the first block decides on the others
+                steps = zip(schedule.guided, schedule.high_noise, strict=True)
+                guided = [on for on, is_high in steps if is_high is high_noise]
+                self._cache.put_on(expert, high_noise=high_noise, guided=guided)
             expert._reset_stateful_cache()  # an interrupted run leaves residuals behind
-        if regular and self.settings.accelerate_guidance:
-            schedule = truncated(schedule, UNGUIDED_END)
-        return schedule, self._sentence(regular, [f"{limit:g}" for limit in thresholds if limit is not None])
+        return schedule, self._sentence(regular, lightning_end)
+
+    def _new_cache(self) -> StepCache:
+        return CacheDit() if self.settings.step_cache == "cache-dit" else FirstBlockCache(self.thresholds)
 
     def uses_cache(self, request: ImageToVideoInput) -> bool:
         wanted = request.acceleration == "regular" and self.settings.accelerate_cache
         return wanted and self.caches and request.num_inference_steps >= CACHE_FROM_STEPS
 
     def after_step(self, pipe: Any, schedule: StepSchedule, step: int) -> None:
-        """Reset the cache every `CACHE_LASTS` steps, so that few in a row are skipped.
-
-        The high-noise expert's ends with its last step: 4.3 GiB for 81 frames at 720p.
-        """
-        if step + 1 == schedule.high_noise_steps:
-            pipe.transformer._reset_stateful_cache()
-        if (step + 1) % CACHE_LASTS == 0:
-            for expert in (pipe.transformer, pipe.transformer_2):
-                expert._reset_stateful_cache()
+        if self._cache:
+            self._cache.after_step(pipe, schedule, step)
 
     def fall_back(self, error: Exception | None) -> str | None:
         """Switch off what may have failed with `error` (`None`: invalid numbers); return its name, or `None`.
@@ -123,12 +122,13 @@ class Acceleration:
             (attention, compiled), "fast attention or the compiled model"
         )
 
-    def _sentence(self, regular: bool, thresholds: list[str]) -> str:
+    def _sentence(self, regular: bool, lightning_end: bool) -> str:
         if not regular:
             return "Acceleration none: plain diffusers."
         parts = [f"{self.attention} attention"]
         parts += ["compiled blocks"] if self.compiles else []
-        parts += [f"step cache ({' and '.join(thresholds)})"] if thresholds else []
+        where = " for the high-noise expert" if lightning_end else ""
+        parts += [self._cache.words + where] if self._cache else []
         parts += ["no guidance in the last quarter of the steps"] if self.settings.accelerate_guidance else []
         return f"Acceleration regular: {', '.join(parts)}."
 
@@ -137,6 +137,7 @@ def detect_acceleration(
     pipe: Any, settings: Settings, device: torch.device, sm: int, may_compile: bool, report: Callable[[Event], None]
 ) -> Acceleration:
     """Probe what this machine offers. ZeroGPU's workers are too short-lived to compile."""
+    settings = settings.model_copy(update={"step_cache": step_cache.available(settings.step_cache, report)})
     if device.type != "cuda":
         return Acceleration(settings)
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default for convolutions, said aloud: the VAE is 4 × as fast
@@ -301,11 +302,6 @@ def set_attention(expert: Any, backend: str) -> None:
     present = expert.blocks[0].attn1.processor._attention_backend
     if present is None or present.value != backend:
         expert.set_attention_backend(backend)
-
-
-def disable_cache(expert: Any) -> None:
-    if expert.is_cache_enabled:
-        expert.disable_cache()
 
 
 def _wait_for(device: torch.device) -> None:

@@ -5,8 +5,8 @@
 
 from dataclasses import replace
 
-from wan_core.engine import memory
-from wan_core.engine.acceleration import compile_blocks, disable_cache
+from wan_core.engine import memory, step_cache
+from wan_core.engine.acceleration import compile_blocks
 from wan_core.engine.loading import Engine, release_memory
 from wan_core.engine.memory import GIB, Clip, Plan
 from wan_core.events import Log
@@ -68,6 +68,6 @@ def move_to(engine: Engine, wanted: Plan) -> None:
     """Group offloading excludes compiled and cached forwards, so it ends compiling for good."""
     engine.acceleration.compiles &= wanted.placement != "group_offload"
     for expert in (engine.pipe.transformer, engine.pipe.transformer_2):
-        disable_cache(expert)
+        step_cache.take_off(expert)
         compile_blocks(expert, on=False)
     memory.arrange(engine.pipe, wanted, engine.card.device)
