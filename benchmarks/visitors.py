@@ -58,7 +58,7 @@ class Page:
                 for (name, _), v in zip(self._values, values, strict=True)
             ]
             (visit,) = [m["output"]["data"][0] async for m in self._messages(self._click, values) if _is_end(m)]
-            self.job = visit["job"]
+            self.job = visit["jobs"][-1]
             messages = self._messages(self._watch, [visit])
         else:
             messages = self._messages(self._click, [self._picture, "a walk"])

@@ -63,7 +63,13 @@ def test_all_routes_of_the_twin_say_so(twin: Twin, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/gradio_api/process_recording", "/gradio_api/component_server/", "/gradio_api/vibe-code"]
+    "path",
+    [
+        "/gradio_api/process_recording",
+        "/gradio_api/component_server/",
+        "/gradio_api/deep_link",
+        "/gradio_api/vibe-code",
+    ],
 )
 def test_what_the_page_does_not_use_is_not_there(twin: Twin, path: str) -> None:
     assert twin.http.post(path, json={}).json()["detail"] == "This server does not offer that."

@@ -31,3 +31,17 @@ def test_no_more_pages_are_remembered_than_this_host_can_hold() -> None:
     for number in range(Limits().page_sessions + 50):
         holder[str(number)]
     assert len(holder.session_data) == Limits().page_sessions == len(holder.time_last_used)
+
+
+def test_a_session_copies_no_settings_of_components_and_the_page_still_has_them() -> None:
+    with Page(analytics_enabled=False) as page:
+        shown, button = gr.HTML("before"), gr.Button("Go")
+        button.click(lambda: "after", None, shown)
+    holder = StateHolder()
+    holder.set_blocks(page)
+    session = holder["one"]
+    session._update_value_in_config(shown._id, "after")
+    session[button._id] = gr.Button("Gone", render=False)
+    assert not list(session.components) and session[button._id].value == "Gone" != page.blocks[button._id].value
+    written = {part["id"]: part["props"] for part in page.get_config_file()["components"]}
+    assert written[shown._id]["value"] == "before" and written[button._id]["value"] == "Go"

@@ -12,7 +12,12 @@ from wan_core.api.addressing import PREFIXES, parse_target
 from wan_core.api.refusals import http_refusal, refusal_response
 
 RELAYS = ("/gradio_api/file=", "/gradio_api/file/")
-UNUSED = ("/gradio_api/process_recording", "/gradio_api/component_server", "/gradio_api/vibe-")
+UNUSED = (
+    "/gradio_api/process_recording",
+    "/gradio_api/component_server",
+    "/gradio_api/deep_link",
+    "/gradio_api/vibe-",
+)
 EXPOSED = ", ".join(
     (
         "x-fal-request-id",
@@ -67,7 +72,7 @@ class NoRelay:
 
 
 class NoUnusedRoutes:
-    """Refuses what Gradio offers and the page has no use for: one of these routes starts ffmpeg for anybody."""
+    """Refuses what Gradio offers and the page has no use for: for anybody, one of these routes starts ffmpeg, another writes files."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

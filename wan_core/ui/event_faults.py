@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from wan_core.errors import UNEXPECTED, storage_error
+from wan_core.ui.session_config import PageConfig
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,11 @@ UNREADABLE = "The values of this request do not fit what it is for. Reload the p
 
 
 class Page(gr.Blocks):
-    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print, and that forgets closed sessions."""
+    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print, and that keeps little of sessions."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.default_config = PageConfig(self)
 
     def forget_session(self, request: gr.Request) -> None:
         """For `unload`. Gradio itself would keep what it knows of a closed page for ever."""
