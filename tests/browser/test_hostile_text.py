@@ -8,12 +8,16 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import gradio as gr
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watched, generate, make_short, ready, upload
 from tests.support.app import free_port
+from wan_core import encoding, recipe
 from wan_core.errors import BackendError
+from wan_core.geometry import Size
+from wan_core.recipe import Recipe
 from wan_core.ui.errors import as_gradio_error
 
 pytestmark = [
@@ -66,6 +70,20 @@ def test_a_refused_picture_address(page: Page, watched: Watched) -> None:
         page.click("#generate")
         expect(page.get_by_text(re.compile("address|URL|picture", re.IGNORECASE)).first).to_be_visible()
     nothing_ran(page)
+
+
+def test_the_comment_of_an_mp4(page: Page, watched: Watched, tmp_path: Path) -> None:
+    """A strange file may carry anything where this app keeps the settings of a clip."""
+    black = np.zeros((2, 64, 64, 3), np.uint8)
+    kept = recipe.to_comment(Recipe({"prompt": HOSTILE, "negative_prompt": HOSTILE}, HOSTILE), HOSTILE)
+    for number, comment in enumerate((kept, HOSTILE, kept.replace('"request"', f'"{HOSTILE[:9]}"'))):
+        clip = tmp_path / f"{number}.mp4"
+        encoding.encode(black, clip, size=Size(64, 64), fps=16, quality="low", write_mode="fast", comment=comment)
+        page.locator("#saved input").set_input_files(clip)
+        page.wait_for_timeout(1500)
+        nothing_ran(page)
+    expect(page.locator("#prompt textarea")).to_have_value(HOSTILE)
+    watched.forgive("Failed to load resource")
 
 
 @contextmanager
