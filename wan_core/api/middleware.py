@@ -72,7 +72,7 @@ class NoRelay:
 
 
 class NoUnusedRoutes:
-    """Refuses what Gradio offers and the page has no use for: for anybody, one of these routes starts ffmpeg, another writes files."""
+    """Refuses what Gradio offers and the page has no use for: one of these routes starts ffmpeg, one writes files."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
