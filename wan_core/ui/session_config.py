@@ -21,5 +21,5 @@ class PageConfig(BlocksConfig):
 
     def __copy__(self) -> SessionConfig:
         copied = SessionConfig(self.root_block)
-        vars(copied).update(vars(super().__copy__()))
+        vars(copied).update(vars(super().__copy__()))  # type: ignore[no-untyped-call]
         return copied
