@@ -1,6 +1,7 @@
 """fal's storage as both clients use it: token and post, initiate and put; sizes, names, age and room."""
 
 import asyncio
+import io
 import os
 import time
 from collections.abc import AsyncIterator
@@ -9,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.api.conftest import Twin
 from tests.support.jobs import NO_FLOOR
+from wan_core import intake
 from wan_core.api import local_file
 from wan_core.api.keys import Passes
 from wan_core.api.upload_room import UploadRoom
@@ -53,6 +56,18 @@ def test_an_initiated_file_is_put_without_a_key_and_found_again(twin: Twin) -> N
     assert put(twin, places["upload_url"]) == 200
     assert twin.http.get(places["file_url"]).content == PNG
     assert put(twin, places["upload_url"], b"again") == 200, "a client whose answer was lost puts once more"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "AVIF", "BMP", "WEBP", "PNG", "JPEG"])
+def test_every_kind_of_picture_that_an_upload_may_be_is_read_later(twin: Twin, data: FileStore, kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (320, 200), "teal").save(out, kind)
+    places = initiate(twin, f"image/{kind.lower()}")
+    assert put(twin, places["upload_url"], out.getvalue()) == 200
+    reading = intake.read(
+        places["file_url"], lambda picture: picture.size, fetch=intake.Fetcher(), local=local_file(data)
+    )
+    assert asyncio.run(reading) == (320, 200)
 
 
 def test_a_put_needs_the_pass_of_its_own_address(twin: Twin) -> None:

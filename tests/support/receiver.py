@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +48,12 @@ class Receiver:
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.delivered) >= count, timeout=60)
             return list(self.delivered)
+
+    def wait_until(self, fits: Callable[[Delivered], bool]) -> Delivered:
+        """The first that fits."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: any(map(fits, self.delivered)), timeout=60)
+            return next(filter(fits, self.delivered))
 
 
 @contextmanager

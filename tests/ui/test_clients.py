@@ -4,6 +4,8 @@ import asyncio
 import base64
 import io
 import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.clients.conftest import tool
 from tests.support.app import free_port
 from tests.support.fake_backend import held_until, wait_for_stop
 from tests.support.jobs import MOST_FRAMES, House, a_house
@@ -37,6 +40,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+CLIENTS = Path(__file__).parents[1] / "clients"
 PROMPT = "The camera pans left."
 
 
@@ -331,3 +335,28 @@ def test_a_fault_reaches_gradio_client_as_our_sentence(served: Served) -> None:
         client(served).predict(
             image_url="https://example.com/a.png", prompt=PROMPT, num_frames=3, api_name="/image_to_video"
         )
+
+
+def javascript(script: str, address: str) -> Any:
+    """What a script of tests/clients reports of the page."""
+    if not (CLIENTS / "node_modules" / "@gradio" / "client").is_dir():
+        missing = "run `npm ci --prefix tests/clients`"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    command = [tool("node"), str(CLIENTS / "scripts" / script), address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_gradios_javascript_client_makes_a_clip_and_hears_a_fault(served: Served) -> None:
+    seen = javascript("gradio.mjs", served.address)
+    assert (seen["prompt"], seen["seed"], seen["id"]) == ("a walk", 7, served.last_job().id)
+    assert httpx.get(seen["url"]).content[4:8] == b"ftyp"
+    assert "from 2 to 40" in seen["fault"]
+
+
+def test_mcps_javascript_client_finds_the_bounds_hears_progress_and_hears_a_fault(served: Served) -> None:
+    seen = javascript("mcp.mjs", served.address)
+    assert (seen["steps"]["minimum"], seen["steps"]["maximum"], seen["steps"]["default"]) == (2, 40, 27)
+    assert seen["heard"] > 0 and not seen["isError"] and served.last_job().id in str(seen["content"])
+    assert seen["refused"]["isError"] and "40" in seen["refused"]["text"]
