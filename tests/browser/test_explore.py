@@ -1,14 +1,29 @@
-"""The Explore tab in a real browser: axes, a grid that comes into sight, cancelled cells that run again."""
+"""The Explore tab in a real browser over a scripted engine: from a photo to a grid, its exports and its guests."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Frame, Page, expect
 
 from tests.browser.conftest import RUN_MS, Watched, filled, ready, unfold
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1500)]
+EXPORTS = {
+    "video": "grid.mp4",
+    "sheet": "contact-sheet.png",
+    "csv": "grid.csv",
+    "json": "grid.json",
+    "page": "grid.zip",
+}
 DONE = "#explore-grid .cell[data-state=done]"
+IN_STEP = """count => {
+  const videos = [...document.querySelectorAll('.explore-grid .cell video')], times = videos.map(v => v.currentTime);
+  return videos.length === count && videos.every(v => !v.paused && v.readyState > 2) &&
+    Math.min(...times) > 0.1 && Math.max(...times) - Math.min(...times) <= 1 / 16;
+}"""
+STANDS_AT = """seconds => [...document.querySelectorAll('.explore-grid .cell video')].every(
+  v => v.paused && !v.seeking && v.readyState > 1 && Math.abs(v.currentTime - seconds) < 1 / 32)"""
 
 
 def open_tab(page: Page) -> None:
@@ -16,9 +31,95 @@ def open_tab(page: Page) -> None:
     expect(page.locator("#explore-make")).to_be_visible()
 
 
+def values(page: Page, axis: int) -> str:
+    return page.locator(f"#axis-values-{axis} :is(input, textarea)").first.input_value()
+
+
 def choose_knob(page: Page, axis: int, title: str) -> None:
     page.locator(f"#axis-knob-{axis} input").click()
     page.get_by_role("option", name=title, exact=True).click()
+
+
+def make_grid(page: Page, cells: int) -> str:
+    """Press the button and wait for all clips; the sweep's id."""
+    page.click("#explore-make")
+    expect(page.locator("#explore-grid .cell")).to_have_count(cells, timeout=RUN_MS)
+    expect(page.locator(DONE)).to_have_count(cells, timeout=cells * RUN_MS)
+    sweep = page.locator("#explore-grid .explore-grid").get_attribute("data-sweep")
+    assert sweep
+    return sweep
+
+
+def plays_in_step(page: Page | Frame, cells: int) -> None:
+    """All play, within a frame of each other; paused and stepped, they stand at the same moment."""
+    page.wait_for_function(IN_STEP, arg=cells, timeout=RUN_MS)
+    page.locator(".transport [data-do=play]").first.click()
+    page.locator(".transport [type=range]").first.fill("7")
+    page.wait_for_function(STANDS_AT, arg=7.5 / 16, timeout=RUN_MS)
+
+
+def exported(page: Page, kind: str, folder: Path) -> Path:
+    page.click(f"#export-{kind}")
+    link = page.locator(f"#explore-file a[href*='{EXPORTS[kind]}']").first
+    expect(link).to_be_visible(timeout=RUN_MS)
+    with page.expect_download() as download:
+        link.click()
+    path = folder / EXPORTS[kind]
+    download.value.save_as(path)
+    return path
+
+
+def test_a_photo_becomes_a_grid_that_is_compared_exported_and_promoted(
+    guest: Watched, photo: Path, tmp_path: Path
+) -> None:
+    page = guest.open()
+    ready(page)
+    filled(page, photo)
+    open_tab(page)
+    choose_knob(page, 0, "Guidance scale (1st stage)")
+    choose_knob(page, 1, "Shift")
+    expect(page.locator("#axis-values-1 :is(input, textarea)").first).to_have_value("2, 5, 8")
+    assert values(page, 0) == "1, 3.5, 6"
+    expect(page.locator("#explore-line")).to_contain_text("3 × 3 = 9 clips")
+
+    make_grid(page, 9)
+    plays_in_step(page, 9)
+    centre = page.locator("#explore-grid .cell[data-row='1'][data-column='1']")
+    assert centre.get_attribute("data-label") == "Guidance scale (1st stage) 3.5 · Shift 5"
+
+    wipe_between_two(page)
+    for kind in EXPORTS:
+        assert exported(page, kind, tmp_path).stat().st_size > 100
+    opens_from_disk(guest, tmp_path)
+
+    centre.locator("[data-action=promote]").click()
+    expect(page.locator("#player video")).to_be_visible(timeout=RUN_MS)
+    expect(page.locator("#facts")).to_contain_text("49 frames")
+
+
+def wipe_between_two(page: Page) -> None:
+    for column in (0, 2):
+        cell = page.locator(f"#explore-grid .cell[data-row='1'][data-column='{column}']")
+        cell.hover()
+        cell.locator(".pick input").check()
+    page.locator(".compare-tools").get_by_role("button", name="Wipe").click()
+    captions = page.locator(".wan-compare figcaption")
+    expect(captions).to_have_text(["Guidance scale (1st stage) 1", "Guidance scale (1st stage) 6"])
+    handle = page.locator(".wan-compare .handle")
+    handle.press("ArrowLeft")
+    expect(handle).to_have_attribute("aria-valuenow", "49")
+    page.locator(".compare-tools [data-do=close]").click()
+    expect(page.locator(".wan-compare")).to_have_count(0)
+
+
+def opens_from_disk(watched: Watched, folder: Path) -> None:
+    with zipfile.ZipFile(folder / EXPORTS["page"]) as pack:
+        pack.extractall(folder / "site")
+    watched.friends.append("file://")
+    page = watched.open(address=(folder / "site" / "index.html").as_uri())
+    plays_in_step(page, 9)
+    expect(page.locator(".actions button")).to_have_count(0)
+    page.close()
 
 
 def test_a_vary_button_puts_its_setting_on_an_axis_and_a_fault_stands_at_it(guest: Watched) -> None:

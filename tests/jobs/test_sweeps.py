@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tests.support.fake_backend import FakeBackend, Script, held_until
 from tests.support.jobs import MINIMAL, NO_FLOOR, OPTIONS, House, a_house
@@ -139,6 +140,25 @@ def test_a_failed_cell_shows_its_sentence_and_runs_again_alone(data: FileStore) 
         assert [cell.job == old.job for cell, old in zip(again.cells, sweep.cells, strict=True)] == [True, True, False]
         assert all(isinstance(record.outcome, Finished) for record in records(sweeps, again))
         assert sweeps.retry(again, Client.by_key("a")) == again
+
+
+def test_what_a_visitors_key_began_is_not_begun_again_on_the_owners(data: FileStore) -> None:
+    key = SecretStr("key-of-the-visitor")
+    with a_house(data) as house:
+        house.fal.scripts["a walk"] = failing_once(house.fal, 8)
+        sweeps, client = SweepService(house.jobs, data), Client.by_key("a")
+        made = plan(BASE, "miniature", SHIFTS.read_axes(), scout=False)
+        on_fal = replace(OPTIONS, where="fal")
+        sweep = asyncio.run(sweeps.start(made, SHIFTS, BASE, on_fal, client, fal_key=key))
+        wait(sweeps, sweep)
+        with pytest.raises(InputError, match="your own fal key"):
+            sweeps.retry(sweep, client)
+        with pytest.raises(InputError, match="your own fal key"):
+            sweeps.promote(sweep, sweep.job_ids[0], client)
+        again = sweeps.retry(sweep, client, key)
+        wait(sweeps, again)
+        assert all(isinstance(record.outcome, Finished) for record in records(sweeps, again))
+        assert not any(house.store.owner_pays(job) for job in again.job_ids)
 
 
 def test_cancelling_keeps_what_is_finished(data: FileStore) -> None:

@@ -1,4 +1,7 @@
-"""A worker process without any model: it starts in milliseconds, and dies or hangs when the prompt says so."""
+"""A worker process without any model: it starts in milliseconds, and dies or hangs when the prompt says so.
+
+While there is a file `hold` beside its clips, it makes only as many as that says.
+"""
 
 import json
 from pathlib import Path
@@ -24,6 +27,9 @@ for line in sys.stdin:
             os._exit(1)
         case "hang":
             time.sleep(600)
+    hold = clips / "hold"
+    while hold.exists() and len(list(clips.glob("*.mp4"))) >= int(hold.read_text() or 0):
+        time.sleep(0.01)
     time.sleep(0.01)
     with (clips / f"{job['id']}.mp4").open("ab") as clip:  # a job that is made twice would have two lines
         clip.write(b"made\\n")

@@ -137,7 +137,7 @@ def test_a_cells_buttons(explore_events: ExploreEvents, desk: Desk, caller: gr.R
     last = watched(explore_events, stored)[-1][3]
 
     def act(action: str, job: str = last["job"]) -> Any:
-        return asyncio.run(explore_events.act(caller, event(action=action, job=job, time=0), stored, Visit().plain))
+        return asyncio.run(explore_events.act(caller, event(action=action, job=job, time=0), "", stored, Visit().plain))
 
     settings = act("settings")
     assert settings[desk.left.form["guidance_scale"]] == 3.5 and settings[desk.left.form["num_frames"]] == 17
@@ -163,7 +163,7 @@ def test_failed_cells_say_why_and_run_again(explore_events: ExploreEvents, desk:
     stored = started(explore_events, desk, caller)[explore_events._tab.sweep]
     assert "It does <b>not</b> fit." in {patch["status"] for patch in watched(explore_events, stored)[-1]}
     assert "<b>not</b>" not in explore_events.load(caller, stored)[explore_events._tab.grid]
-    again = explore_events.retry(caller, stored)
+    again = explore_events.retry(caller, "", stored)
     assert failed[0] in again[explore_events._tab.patches]
     assert {patch["state"] for patch in watched(explore_events, stored)[-1]} == {"done"}
 

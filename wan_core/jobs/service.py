@@ -53,6 +53,8 @@ PREVIEW_SIDE = 640
 PICTURE_GONE = "The picture of this clip is not kept here any more. Choose it again."
 SEARCHED_CLIPS = 300  # of a client, among which a sweep looks for its own
 
+KEY_AGAIN = "This was begun with your own fal key, which is not kept here. Enter it again under “Where it runs”."
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -193,8 +195,11 @@ class JobService:
         for record in [] if queued.exception() else queued.result():
             self.cancel(record)
 
-    def make_again(self, records: Sequence[JobRecord], client: Client) -> list[JobRecord]:
+    def make_again(
+        self, records: Sequence[JobRecord], client: Client, fal_key: SecretStr | None = None
+    ) -> list[JobRecord]:
         """Queue the jobs of a group once more, with the stored pictures. Raises as `submit` does."""
+        self._refuse_without_key(records, fal_key)
         new_ids = {record.job.id: str(uuid.uuid4()) for record in records}
 
         def renamed(job: Job) -> Job:
@@ -204,9 +209,11 @@ class JobService:
             self._refuse_if_forgotten(record.job)
         jobs = [renamed(record.job) for record in records]
         with self.reserve(client) as place:
-            return self._queue(jobs, client, place)
+            return self._queue(jobs, client, place, fal_key)
 
-    def make_with(self, record: JobRecord, changes: Mapping[str, object], client: Client) -> JobRecord:
+    def make_with(
+        self, record: JobRecord, changes: Mapping[str, object], client: Client, fal_key: SecretStr | None = None
+    ) -> JobRecord:
         """With the picture and settings of `record`, but for `changes`.
 
         Raises:
@@ -215,6 +222,7 @@ class JobService:
         """
         job = record.job
         self._refuse_if_forgotten(job)
+        self._refuse_without_key([record], fal_key)
         kept = {name: getattr(job.inputs, name) for name in job.files}
         judged = IMAGE_TO_VIDEO.parse(job.inputs.model_dump() | dict.fromkeys(job.files, "kept") | dict(changes))
         with Image.open(self.files.picture(job.picture)) as picture:
@@ -223,7 +231,13 @@ class JobService:
         job = replace(job, options=replace(job.options, cut=cutting.WHOLE))
         again = replace(job, id=str(uuid.uuid4()), inputs=inputs, size=size, frames_of=None, group=None)
         with self.reserve(client) as place:
-            return self._queue([again], client, place)[0]
+            return self._queue([again], client, place, fal_key)[0]
+
+    def _refuse_without_key(self, records: Sequence[JobRecord], fal_key: SecretStr | None) -> None:
+        """The owner does not pay for what a visitor's key has begun."""
+        visitors = [each for each in records if each.job.options.where != "local"]
+        if fal_key is None and any(not self._store.owner_pays(each.job.id) for each in visitors):
+            raise InputError("fal_key", "missing", KEY_AGAIN)
 
     def finish_again(
         self,

@@ -137,21 +137,21 @@ class SweepService:
             if record is not None and record.job.group and record.job.group.id == sweep.id:
                 self.jobs.cancel(record)
 
-    def retry(self, sweep: Sweep, client: Client) -> Sweep:
+    def retry(self, sweep: Sweep, client: Client, fal_key: SecretStr | None = None) -> Sweep:
         """Run cells without a clip again. Raises as `JobService.submit` does."""
         lost = {
             cell.job: record for cell in sweep.cells if cell.job and (record := self.record(cell)) and _is_lost(record)
         }
         if not lost:
             return sweep
-        again = self.jobs.make_again(list(lost.values()), client)
+        again = self.jobs.make_again(list(lost.values()), client, fal_key)
         new = {old: record.job.id for old, record in zip(lost, again, strict=True)}
         cells = tuple(replace(cell, job=new.get(cell.job or "", cell.job)) for cell in sweep.cells)
         renewed = replace(sweep, cells=cells)
         self._save(renewed)
         return renewed
 
-    def promote(self, sweep: Sweep, job_id: str, client: Client) -> JobRecord:
+    def promote(self, sweep: Sweep, job_id: str, client: Client, fal_key: SecretStr | None = None) -> JobRecord:
         """Make a cell with the full settings.
 
         Raises:
@@ -160,7 +160,7 @@ class SweepService:
         record = self.jobs.get(job_id)
         if record is None or job_id not in sweep.job_ids:
             raise BackendError("frames_not_kept", GONE)
-        return self.jobs.make_with(record, sweep.scouted, client)
+        return self.jobs.make_with(record, sweep.scouted, client, fal_key)
 
     async def watch(self, sweep_id: str) -> AsyncIterator[list[int]]:
         """Indices of changed cells, first all; ends when every cell is over."""

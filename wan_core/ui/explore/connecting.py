@@ -61,10 +61,10 @@ def connect(
     }
     started = tab.make.click(events.start, [fal_key, tab.confirm, *events.inputs], events.sweep_outputs, **RUN)
     started.success(**watch)
-    again = tab.retry.click(events.retry, [tab.sweep], events.sweep_outputs[2:], **RUN)
+    again = tab.retry.click(events.retry, [fal_key, tab.sweep], events.sweep_outputs[2:], **RUN)
     again.success(**watch)
     tab.cancel.click(events.cancel, [tab.sweep], None, **AT_ONCE)
-    acted = tab.grid.click(events.act, [tab.sweep, visit], events.action_outputs, **RUN)
+    acted = tab.grid.click(events.act, [fal_key, tab.sweep, visit], events.action_outputs, **RUN)
     acted.success(watch_clip, [visit], clip_outputs, js=FRESH, trigger_mode="multiple", **RUN)
     opened = shelf.select(events.open, None, [*events.sweep_outputs, _tabs(events)], **RUN)
     opened.success(**watch)

@@ -180,7 +180,7 @@ class ExploreEvents:
                 options,
                 self._client(request),
                 uploads=uploads_of(given),
-                fal_key=SecretStr(fal_key.strip()) if fal_key and fal_key.strip() else None,
+                fal_key=_key(fal_key),
             )
             return self._show(sweep)
 
@@ -243,16 +243,16 @@ class ExploreEvents:
             if sweep is not None:
                 self._sweeps.cancel(sweep)
 
-    def retry(self, request: gr.Request, stored: object) -> Shown:
+    def retry(self, request: gr.Request, fal_key: str, stored: object) -> Shown:
         """Run failed and cancelled cells again."""
         with as_gradio_error():
             sweep = self._required(stored)
-            again = self._sweeps.retry(sweep, self._client(request))
+            again = self._sweeps.retry(sweep, self._client(request), _key(fal_key))
             pairs = zip(sweep.cells, again.cells, strict=True)
             patches = [patch(self._sweeps, new) | {"replaces": old.job} for old, new in pairs if new.job != old.job]
             return {self._tab.patches: self._patches(patches, 0), **self._buttons(again)}
 
-    async def act(self, request: gr.Request, event: gr.EventData, stored: object, visit: object) -> Shown:
+    async def act(self, request: gr.Request, event: gr.EventData, fal_key: str, stored: object, visit: object) -> Shown:
         """A cell's button: settings, promote, use-frame or link."""
         with as_gradio_error():
             sweep, job_id = self._required(stored), clicked(event, "job")
@@ -263,7 +263,7 @@ class ExploreEvents:
                 case "settings":
                     return self._settings_of(record)
                 case "promote":
-                    full = self._sweeps.promote(sweep, job_id, self._client(request))
+                    full = self._sweeps.promote(sweep, job_id, self._client(request), _key(fal_key))
                     followed = Visit.of(visit).with_job(full.job.id).plain
                     return {self._visit: followed, self._tabs: gr.Tabs(selected=CLIP_TAB)}
                 case "use-frame":
@@ -386,6 +386,10 @@ class ExploreEvents:
     def _client(self, request: gr.Request) -> Client:
         peer = request.client.host if request.client else None
         return client_of(dict(request.headers), peer, self._settings, request.username)
+
+
+def _key(typed: str | None) -> SecretStr | None:
+    return SecretStr(typed.strip()) if typed and typed.strip() else None
 
 
 def _whole(seed: object) -> int:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wan_core import recipe
+from wan_core import geometry, recipe
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.events import Failed, Finished, Stage, Step, Stopped
 from wan_core.explore.axes import label_of
 from wan_core.explore.definition import to_text
 from wan_core.explore.numbers import MEASURES, all_numbers
 from wan_core.explore.scout import sentence
+from wan_core.geometry import Size
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 from wan_core.jobs.sweeps import Sweep, SweepCell, SweepService
 from wan_core.ui.links import link_query
@@ -43,10 +44,18 @@ def grid(sweeps: SweepService, sweep: Sweep, *, actions: bool = True) -> str:
     measures = [{"name": each.name, "title": each.title, "unit": each.unit, "help": each.help} for each in MEASURES]
     cells = "".join(_cell(sweep, cell, patch(sweeps, cell), actions=actions) for cell in sweep.cells)
     return (
-        f'<section class="explore-grid" data-sweep="{sweep.id}" data-axes="{_attribute(axes)}" '
+        f'<section class="explore-grid" style="--ratio: {_ratio(sweeps, sweep)}" '
+        f'data-sweep="{sweep.id}" data-axes="{_attribute(axes)}" '
         f'data-measures="{_attribute(measures)}" data-definition="{escape(to_text(sweep.definition), quote=True)}">'
         f'<p class="shared small">{_shared(sweep)}</p>{cells}</section>'
     )
+
+
+def _ratio(sweeps: SweepService, sweep: Sweep) -> str:
+    """Of the first cell: nothing moves when its clip comes."""
+    sizes = (record.job.size for cell in sweep.cells if (record := sweeps.record(cell)) is not None)
+    size = next(sizes, Size(16, 9))
+    return f"{size.width} / {size.height}"
 
 
 def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
@@ -62,22 +71,22 @@ def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
         clip = sweeps.jobs.files.clip(cell.job)
         numbers = all_numbers(result.numbers, clip, result.stage_seconds)
         shown |= {"clip": clip_url(cell.job), "fps": result.fps, "frames": result.frames, "numbers": numbers}
-        return shown | {"poster": poster(sweeps.jobs.files.frames(record.job.frames_of or cell.job))}
+        frames = sweeps.jobs.files.frames(record.job.frames_of or cell.job)
+        return shown | {"poster": poster(frames, result.size)}
     if isinstance(record.outcome, Finished):
         return shown | {"state": "failed", "status": "This clip is no longer kept here."}
     return shown | _preview(sweeps.jobs.files.preview(cell.job), record)
 
 
 @lru_cache(maxsize=500)
-def poster(frames: Path) -> str:
-    """The first raw frame as a small data URI; empty without frames."""
+def poster(frames: Path, size: Size) -> str:
+    """The first raw frame as a clip of `size` shows it, as a small data URI; empty without frames."""
     try:
         first = np.load(frames, mmap_mode="r")[0]
     except (OSError, ValueError):
         return ""
-    stored, picture = BytesIO(), Image.fromarray(np.asarray(first))
-    picture.thumbnail((POSTER_WIDTH, POSTER_WIDTH))
-    picture.save(stored, "WEBP", quality=70)
+    stored, small = BytesIO(), Size(POSTER_WIDTH, max(1, round(POSTER_WIDTH * size.height / size.width)))
+    geometry.fit(Image.fromarray(np.asarray(first)), small).save(stored, "WEBP", quality=70)
     return _data_uri(stored.getvalue())
 
 
