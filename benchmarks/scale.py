@@ -26,7 +26,7 @@ from wan_core.files import FileStore
 from wan_core.jobs.limits import Client
 from wan_core.jobs.service import Submission
 
-STEPS, STEP_S = 8, 0.5
+STEPS, STEP_S = 8, 0.25
 PROGRAM = ["-S", str(ROOT / "tests/support/sleeping_worker.py"), str(STEP_S)]
 JOBS_A_WORKER = 3
 COUNTS = (2, 4, 8)

@@ -1,8 +1,10 @@
 """Clips are made on the machines of a real Ray cluster, whatever happens to the machines."""
 
 import hashlib
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from tests.support.app import ROOT, free_port
 from tests.support.jobs import NO_FLOOR, SHORT, House, a_house
 from tests.support.ray_cluster import RAY, RayCluster, a_ray_cluster
+from wan_core import encoding
 from wan_core.backends.cluster import UNREACHABLE, Cluster, ClusterBackend
 from wan_core.events import Failed, Finished, Queued, Step, Stopped
 from wan_core.files import FileStore
@@ -202,6 +205,37 @@ def test_jobs_wait_while_no_cluster_answers_and_are_told_so(data: FileStore, mon
         assert record.status == "queued" and record.attempts == 0
         house.jobs.cancel(record)
         assert isinstance(house.outcome(record), Stopped)
+
+
+def test_an_app_that_is_killed_in_mid_clip_makes_it_after_the_next_start_with_one_result(
+    cluster: RayCluster, data: FileStore
+) -> None:
+    variables = {"WAN_RAY_ADDRESS": cluster.address, "WAN_DATA_DIR": str(data.root)}
+    command = [sys.executable, "-m", "tests.support.cluster_app"]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout is not None
+        job_id = app.stdout.readline().strip()
+        app.kill()
+    assert job_id and not data.clip(job_id).exists()
+    with app_on(cluster, data, FAST) as house:
+        record = house.jobs.get(job_id)
+        assert record is not None and isinstance(house.outcome(record), Finished)
+        assert record.attempts == 2
+        assert (np.load(data.frames(job_id)) == 21).all()
+        assert [path.name for path in data.clip("any").parent.iterdir()] == [f"{job_id}.mp4"]
+
+
+def test_the_real_model_makes_a_clip_on_a_machine_and_another_finishes_it_again(
+    cluster: RayCluster, data: FileStore
+) -> None:
+    with app_on(cluster, data, []) as house:
+        record = house.submit(**SHORT)
+        assert isinstance(house.outcome(record), Finished)
+        assert encoding.probe(data.clip(record.job.id)).frames == 17
+        assert np.load(data.frames(record.job.id), mmap_mode="r").shape[0] == 17
+        again = house.jobs.finish_again(record, {"frames_per_second": 24}, Client.by_key("a"))
+        assert isinstance(house.outcome(again), Finished)
+        assert encoding.probe(data.clip(again.job.id)).fps == 24
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/scale.md", "docs/cluster/compose.yaml"])
