@@ -142,10 +142,22 @@ class FormEvents:
         with as_gradio_error():
             verb, _, job_id = clicked(event, "act").partition(":")
             less = LESS.get(verb)
-            record = self._jobs.get(job_id) if less is not None and job_id in Visit.of(visit).jobs else None
-            if record is None:
+            if less is None:
                 return {self._row: gr.skip()}
-            return self._settings_of(record) | self._form.show({"seed": "", **(less or {})})
+            record = self._jobs.get(job_id) if job_id in Visit.of(visit).jobs else None
+            if record is None:
+                raise gr.Error(GONE, print_exception=False)
+            return self._without_lost_pictures(record) | self._form.show({"seed": "", **less})
+
+    def _without_lost_pictures(self, record: JobRecord) -> Filled:
+        """The settings of a job. The picture of one that failed is kept no longer: what the form holds stays."""
+        filled = self._settings_of(record)
+        for name, file_id in record.job.files.items():
+            if not self._jobs.files.picture(file_id).is_file():
+                lost = [UPLOAD_BOXES[name]] + ([] if getattr(record.job.inputs, name) else [name])
+                for each in lost:
+                    filled.pop(self._form[each], None)
+        return filled
 
     def detail_switch(self, engine: str, where: Where) -> Any:
         """Visible only where frames are enlarged."""

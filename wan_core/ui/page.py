@@ -237,7 +237,7 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     left.presets.click(form_events.preset, form, form_events.outputs, **RUN)
     left.examples.click(form_events.example, where, form_events.outputs, **RUN)
     again = screen.status.click(form_events.retry, [screen.visit], form_events.outputs, js=FRESH, **RUN)
-    again.then(js="() => { wanPresses.again(); }", **BROWSER)
+    again.success(js="() => { wanPresses.again(); }", **BROWSER)
     used = [left.form["picture"], left.form["image_url"]]
     screen.use_frame.click(form_events.use_frame, [screen.visit, screen.cut.number], used, js=ON_SHOW, **RUN)
     left.saved.upload(form_events.restore_settings, where, form_events.outputs, **RUN)

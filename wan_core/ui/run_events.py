@@ -125,16 +125,15 @@ class RunEvents:
             self._jobs.cancel(record)
 
     def act(self, visit: object, event: gr.EventData) -> dict[Component, Any]:
-        """A button of a job's panel: stop it, or put the panel of a failed one away."""
+        """A button of a job's panel: stop it, or put the panel of a failed one away. Another try is `retry`'s."""
         verb, _, job_id = clicked(event, "act").partition(":")
         seen = Visit.of(visit)
         record = self._jobs.get(job_id) if job_id in seen.jobs else None
-        if record is None:
-            return {self._screen.visit: gr.skip()}
-        if verb == "cancel":
+        if record is not None and verb == "cancel":
             self._jobs.cancel(record)
-            return {self._screen.visit: gr.skip()}
-        return {self._screen.visit: seen.without(job_id).plain}
+        if record is not None and verb == "dismiss":
+            return {self._screen.visit: seen.without(job_id).plain}
+        return {self._screen.visit: gr.skip()}
 
     async def watch(self, visit: object, request: gr.Request | None = None) -> AsyncIterator[dict[Component, Any]]:
         """Show the followed jobs until they are over; their past events as one update."""
