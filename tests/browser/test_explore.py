@@ -1,10 +1,15 @@
 """The Explore tab in a real browser over a scripted engine: from a photo to a grid, its exports and its guests."""
 
+import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Frame, Page, expect
+from playwright.sync_api import Frame, FrameLocator, Page, expect
 
 from tests.browser.conftest import RUN_MS, Watched, filled, ready, unfold
 
@@ -120,6 +125,60 @@ def opens_from_disk(watched: Watched, folder: Path) -> None:
     plays_in_step(page, 9)
     expect(page.locator(".actions button")).to_have_count(0)
     page.close()
+
+
+@contextmanager
+def blog(folder: Path) -> Iterator[str]:
+    """A host of another origin that serves `folder`; its address."""
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_reload_finds_the_grid_again_and_a_page_of_another_origin_embeds_it(
+    guest: Watched, photo: Path, tmp_path: Path
+) -> None:
+    page = guest.open()
+    ready(page)
+    filled(page, photo)
+    open_tab(page)
+    choose_knob(page, 0, "Shift")
+    choose_knob(page, 1, "—")
+    expect(page.locator("#explore-line")).to_contain_text("3 clips")
+    sweep = make_grid(page, 3)
+    page.reload()
+    page.get_by_role("tab", name="Explore").click(timeout=RUN_MS)
+    expect(page.locator(DONE)).to_have_count(3, timeout=RUN_MS)
+    expect(page.locator("#export-video")).to_be_visible(timeout=RUN_MS)
+    page.close()
+    embeds_elsewhere(guest, sweep, tmp_path)
+
+
+def embeds_elsewhere(guest: Watched, sweep: str, folder: Path) -> None:
+    address = f"{guest.home}/?show={sweep}&embed=1"
+    (folder / "index.html").write_text(
+        '<!doctype html><title>Blog</title><link rel="icon" href="data:,">'
+        f'<iframe id="grid" width="1000" height="820" src="{address}"></iframe>'
+    )
+    with blog(folder) as home:
+        guest.friends.append(home)
+        page = guest.open(address=f"{home}/index.html")
+        frame = page.frame_locator("#grid")
+        expect(frame.locator(DONE)).to_have_count(3, timeout=RUN_MS)
+        inside = page.query_selector("#grid").content_frame()  # type: ignore[union-attr]
+        assert inside is not None
+        plays_in_step(inside, 3)
+        is_read_only(frame)
+
+
+def is_read_only(frame: FrameLocator) -> None:
+    for hidden in ("#explore-make", "#header", "#picture", "#generate", "#export-video", "#explore-cancel"):
+        expect(frame.locator(hidden)).to_be_hidden()
+    cell = frame.locator("#explore-grid .cell").first
+    for action in ("promote", "settings", "use-frame", "star"):
+        expect(cell.locator(f"[data-action={action}]")).to_be_hidden()
 
 
 def test_a_vary_button_puts_its_setting_on_an_axis_and_a_fault_stands_at_it(guest: Watched) -> None:
