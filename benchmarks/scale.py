@@ -2,7 +2,7 @@
 
 `python -m benchmarks.scale`. Workers sleep in the place of making frames, so that many fit on a few cores; one worker,
 here and over Ray, runs before each other number of workers, so that what else the machine does hits both. Takes about
-five minutes.
+ten minutes.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from wan_core.files import FileStore
 from wan_core.jobs.limits import Client
 from wan_core.jobs.service import Submission
 
-STEPS, STEP_S = 8, 0.25
+STEPS, STEP_S = 8, 0.5
 PROGRAM = ["-S", str(ROOT / "tests/support/sleeping_worker.py"), str(STEP_S)]
 JOBS_A_WORKER = 3
 COUNTS = (2, 4, 8)
