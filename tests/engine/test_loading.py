@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanImageToVideoPipeline
 
 from tests.engine.conftest import MakeJob, plain_call
-from wan_core.engine import loading
+from wan_core.engine import loading, quantizing
 from wan_core.engine.acceleration import Acceleration
 from wan_core.engine.loading import Card, Engine, load
 from wan_core.engine.memory import GIB, Plan
@@ -211,7 +211,9 @@ class Part:
 def weighed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Ledger, Engine | None, list[Event]]]:
     """`weighed(card_gib, free_gib)` loads A14B's weights as stubs on a card that has the one and says the other."""
 
-    def run(card_gib: float, free_gib: float, sm: int = 89) -> tuple[Ledger, Engine | None, list[Event]]:
+    def run(
+        card_gib: float, free_gib: float, sm: int = 89, quantize: Any = None
+    ) -> tuple[Ledger, Engine | None, list[Event]]:
         ledger, told = Ledger(card_gib), []
         card = Card(torch.device("cuda"), sm, int(free_gib * GIB), main_bytes=200 * GIB)
         reader = lambda bf16, quantized: lambda *_, **__: Part(ledger, bf16, quantized)  # noqa: E731
@@ -228,7 +230,7 @@ def weighed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Ledger, Engi
         monkeypatch.setattr(
             loading.quantizing,
             "quantize_part",
-            lambda name, part, sm, device, home: part.quantize(device, home) if name != "vae" else None,
+            quantize or (lambda name, part, sm, device, home: part.quantize(device, home) if name != "vae" else None),
         )
         monkeypatch.setattr(loading.memory, "arrange", lambda *_: None)
         monkeypatch.setattr(loading.acceleration, "detect_acceleration", lambda *_: Acceleration(Settings()))
@@ -262,6 +264,21 @@ def test_memory_that_runs_out_while_loading_takes_the_next_plan_and_says_so(weig
     assert engine.plan is not None and engine.plan.weights == "fp8"
     notes = [event.message for event in told if isinstance(event, Note)]
     assert notes and notes[-1] == loading.LOADED_SMALLER.format(plan=engine.plan.words)
+
+
+def test_a_torchao_that_fails_in_any_way_leaves_bf16_and_is_said(
+    weighed: Weighed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ImportError("undefined symbol")
+
+    real = quantizing.quantize_part
+    monkeypatch.setattr(quantizing, "quantize_expert", refuse)
+    _, engine, told = weighed(23.5, 23.5, quantize=lambda name, *rest: name == "text_encoder" or real(name, *rest))
+    assert engine.plan is not None and engine.plan.weights == "bf16"
+    logged = [event.message for event in told if isinstance(event, Log) and event.level == "WARN"]
+    assert logged == ["fp8 does not serve here (ImportError)."]
+    assert loading.LOADED_WHOLE.format(plan=engine.plan.words) in [e.message for e in told if isinstance(e, Note)]
 
 
 def test_a_machine_where_every_plan_runs_out_of_memory_is_said_in_a_sentence(

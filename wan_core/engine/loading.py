@@ -5,6 +5,7 @@ quantized experts. Knows files, devices and memory, nothing of requests.
 """
 
 import gc
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +31,15 @@ from wan_core.geometry import Size
 from wan_core.profiles import EngineProfile, Loader
 from wan_core.settings import Settings
 
+log = logging.getLogger(__name__)
+
 Report = Callable[[Event], None]
 TOO_SMALL_TO_LEND = (
     "The card lent here has {free:.0f} GiB, and Wan needs a whole RTX PRO 6000 (96 GB): nothing can be moved off a "
     "card that is lent, and fp8 weights cannot be packed for it."
 )
 LOADED_SMALLER = "Memory ran out while the model was loaded; it now runs with a smaller plan: {plan}."
+LOADED_WHOLE = "The weights could not be made fp8 on this machine; the model now runs with another plan: {plan}."
 NEVER_LOADED = "Memory ran out while the model was loaded. Close what else uses this machine's card and memory."
 FIRST_CLIP = memory.Clip(Size(832, 480), 81, cached=True)
 """The weights must suit the smallest resolution; larger ones may move parts off."""
@@ -161,15 +165,21 @@ def _assemble_as_planned(
     source: Source, plan: Plan | None, smaller: Sequence[Plan], card: Card, loras: turbo.Loras, report: Report
 ) -> tuple[Plan | None, Any]:
     """Return the plan and its pipeline; where memory runs out, those of the next plan, with a note."""
+    ran_out = True
     try:
         return plan, _assemble_by(source, plan, card, loras, report)
+    except quantizing.CannotQuantize as error:
+        log.warning("fp8 does not serve here", exc_info=True)
+        report(Log(f"fp8 does not serve here ({type(error.__cause__).__name__}).", "WARN"))
+        ran_out, smaller = False, [each for each in smaller if each.weights == "bf16"]
     except (MemoryError, RuntimeError) as error:
         if not memory.says_out_of_memory(error):
             raise
+    note = LOADED_SMALLER if ran_out else LOADED_WHOLE
     if not smaller:
         raise BackendError("out_of_memory", NEVER_LOADED)
     release_memory(card)
-    report(Note(LOADED_SMALLER.format(plan=smaller[0].words)))
+    report(Note(note.format(plan=smaller[0].words)))
     return _assemble_as_planned(source, smaller[0], smaller[1:], card, loras, report)
 
 

@@ -9,8 +9,14 @@ from typing import Any
 
 import torch
 
+from wan_core.engine.memory import says_out_of_memory
+
 PER_ROW = (90, 100)
 """Capabilities with fast row-wise scales; on consumer Blackwell (120) they fail (pytorch #192707)."""
+
+
+class CannotQuantize(Exception):
+    """Its cause says why."""
 
 
 def is_available() -> bool:
@@ -18,13 +24,22 @@ def is_available() -> bool:
 
 
 def quantize_part(name: str, part: Any, sm: int, device: torch.device, home: torch.device) -> None:
-    """Quantize an expert or the text encoder of a pipeline in place; other parts stay as they are."""
-    if name == "text_encoder":
-        from torchao.quantization import Int8WeightOnlyConfig
+    """Quantize an expert or the text encoder of a pipeline in place; other parts stay as they are.
 
-        _quantize_layers(part, Int8WeightOnlyConfig(), is_linear, device, home)
-    elif name.startswith("transformer"):
-        quantize_expert(part, sm, device, home)
+    Raises:
+        CannotQuantize: torchao, its kernels or the card failed in any way but lack of memory.
+    """
+    try:
+        if name == "text_encoder":
+            from torchao.quantization import Int8WeightOnlyConfig
+
+            _quantize_layers(part, Int8WeightOnlyConfig(), is_linear, device, home)
+        elif name.startswith("transformer"):
+            quantize_expert(part, sm, device, home)
+    except Exception as error:  # a library may raise anything: then it is not for this machine
+        if says_out_of_memory(error):
+            raise
+        raise CannotQuantize from error
 
 
 def quantize_expert(expert: Any, sm: int, device: torch.device, home: torch.device) -> None:
