@@ -21,30 +21,13 @@ WITH_LOGS = {
 }
 
 
-def _optional(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": False, "schema": {**schema, "description": description}}
-
-
-SUBMISSION = [
-    _optional(
-        "fal_webhook",
-        "query",
-        "The public address that the end of the request is posted to; signed with a key of /.well-known/jwks.json.",
-        type="string",
-        format="uri",
-    ),
-    _optional("fal_max_queue_length", "query", "Refuse with 429 if so many requests wait.", type="integer", minimum=0),
-    _optional("x-fal-queue-priority", "header", "low: wait for all others.", type="string", enum=["normal", "low"]),
-    _optional("x-fal-request-timeout", "header", "Seconds within which the request has to begin.", type="number"),
-    _optional("X-Fal-Store-IO", "header", "0: forget the request once it is answered.", type="string", enum=["0", "1"]),
-    _optional(
-        "x-fal-object-lifecycle-preference",
-        "header",
-        'JSON: {"expiration_duration_seconds": …} forgets the request and its files so long after its end.',
-        type="string",
-    ),
-]
-"""What a submission may say besides its fields."""
+SUBMISSION = (
+    "Besides its fields, a request may name, in its query, `fal_webhook` (the public address its end is posted to, "
+    "signed with a key of /.well-known/jwks.json) and `fal_max_queue_length`; in its headers, `x-fal-queue-priority` "
+    "(low waits for all others), `x-fal-request-timeout` (seconds within which it has to begin), `X-Fal-Store-IO` (0 "
+    "forgets it once it is answered) and `x-fal-object-lifecycle-preference` "
+    '({"expiration_duration_seconds": …} forgets it and its files so long after its end).'
+)
 QUEUE_STATUS = {
     "title": "QueueStatus",
     "type": "object",
@@ -135,7 +118,11 @@ def document(endpoint: Endpoint, server: str, *, needs_key: bool) -> dict[str, A
         "paths": {
             f"{requests}/status": {"get": _operation("QueueStatus", [REQUEST_ID, WITH_LOGS], 200, 202)},
             f"{requests}/cancel": {"put": _operation("Cancellation", [REQUEST_ID], 202, 400)},
-            f"/{endpoint.id}": {"post": _operation("QueueStatus", SUBMISSION, 200) | _takes(endpoint.inputs.__name__)},
+            f"/{endpoint.id}": {
+                "post": _operation("QueueStatus", [], 200)
+                | {"description": SUBMISSION}
+                | _takes(endpoint.inputs.__name__)
+            },
             requests: {"get": _operation(endpoint.output.__name__, [REQUEST_ID], 200)},
         },
     }
