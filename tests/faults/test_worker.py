@@ -16,7 +16,7 @@ from wan_core.events import Finished, Step
 from wan_core.files import FileStore
 from wan_core.profiles import Machine
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 
 def test_kill_9_of_the_worker_in_the_middle_of_a_job_costs_one_attempt(
