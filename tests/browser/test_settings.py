@@ -103,10 +103,10 @@ def test_an_address_fills_the_controls_within_their_bounds(watched: Watched) -> 
     expect(page.locator("#prompt textarea")).to_have_value("hello")
     unfold(page, "frames")
     expect(page.locator("#num_frames input[data-testid=number-input]")).to_have_value(str(MOST_FRAMES))
-    expect(page.locator("button[data-preset=draft]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#preset-description")).to_contain_text("Draft, changed:")
 
 
-def test_the_history_restores_and_compares(page: Page, photo: Path) -> None:
+def test_the_history_restores_and_compares(watched: Watched, page: Page, photo: Path) -> None:
     upload(page, photo)
     page.locator("#prompt textarea").fill("The camera pans left.")
     make_short(page)
@@ -137,6 +137,7 @@ def test_the_history_restores_and_compares(page: Page, photo: Path) -> None:
 
     page.reload()
     expect(cards).to_have_count(2)
+    watched.forgive("signal is aborted", "Connection errored out")  # what Gradio's client says as a page is left
 
 
 def test_link_and_embed_code_are_copied(watched: Watched, page: Page) -> None:
