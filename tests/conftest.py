@@ -1,5 +1,6 @@
 """What all tests share: a clean environment and a folder for data."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,15 @@ from wan_core.files import FileStore
 if TYPE_CHECKING:
     from tests.support.faulty_fal import FaultyFal
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads in each of several workers would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test depends on the host's variables, and none writes into the checkout."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("WAN_")] + list(HOST_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WAN_DATA_DIR", str(tmp_path / "data"))

@@ -228,7 +228,7 @@ class JobRoutes:
             raise unsupported(NOT_ON_RUN, "query", "fal_webhook")
         if self._keys.check(request) is None and not self._settings.listens_on_loopback:
             raise unsupported(KEYED_ONLY, "query", "fal_webhook")
-        if not self._webhooks.accepts(url):
+        if len(url) > MAX_ADDRESS_CHARS or not self._webhooks.accepts(url):
             raise Refusal(Fault(BAD_WEBHOOK, NO_WEBHOOK_ADDRESS, ("query", "fal_webhook")))
         links = self._links(request)
         return Webhook(url, links.origin, links.queue, client.id)

@@ -9,7 +9,6 @@ import httpx
 from wan_core.intake.addresses import AddressRule, public_addresses_only
 from wan_core.intake.outgoing import FetchLimits, NameNotFound, Outgoing, Resolver, system_resolver
 from wan_core.intake.refusals import Refused
-from wan_core.schema import MAX_ADDRESS_CHARS
 
 POST_LIMITS = FetchLimits(total_s=15.0)
 
@@ -38,7 +37,7 @@ class Poster:
             self._outgoing.check(parsed)
         except (httpx.InvalidURL, ValueError, Refused):
             return False
-        return len(url) <= MAX_ADDRESS_CHARS and self._may_be_public(parsed.host)
+        return self._may_be_public(parsed.host)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer.
