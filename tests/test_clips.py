@@ -203,6 +203,7 @@ def test_the_prompt_stays_out_of_the_file_when_the_visitor_says_so(spy: Spy) -> 
     assert "a walk" not in comment_in(spy.files.clip(job.id))
 
 
+@pytest.mark.slow
 def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_is_said(
     spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +225,7 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
     assert not spy.files.interpolated_frames(job.id).exists(), "it is only kept until the clip is encoded"
 
 
+@pytest.mark.slow
 def test_the_host_decides_whether_film_may_run_on_a_cpu(
     data: FileStore, spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ for line in sys.stdin:
 """The first process holds another engine and answers no question; the next ones do their work."""
 
 
+@pytest.mark.slow
 def test_a_job_for_another_engine_runs_in_a_fresh_process_and_questions_are_asked_again(
     folder: FileStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

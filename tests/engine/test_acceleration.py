@@ -341,6 +341,7 @@ def graphs() -> Any:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it traces
 def test_one_graph_serves_all_blocks_both_experts_and_other_sizes_also_under_the_cache(
     cached: Engine, job: MakeJob, tmp_path: Path, graphs: Graphs, monkeypatch: pytest.MonkeyPatch
@@ -395,6 +396,7 @@ def compiled_as(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor]
     monkeypatch.setattr(torch, "compile", compiled)
 
 
+@pytest.mark.slow
 def test_compiled_blocks_are_judged_by_fp32_and_not_by_the_noise_of_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     expert = deep_expert()
     compiled_as(monkeypatch, lambda output: output)

@@ -80,6 +80,7 @@ def test_a_vae_whose_latents_of_black_frames_change_is_refused(pipe: Any) -> Non
         fast_vae.speed_up(pipe.vae)
 
 
+@pytest.mark.slow
 def test_the_loaded_miniature_has_it() -> None:
     engine = load(profiles()["miniature"], Settings(), lambda _: None)
     encoded: list[int] = []

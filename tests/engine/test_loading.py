@@ -281,6 +281,7 @@ def test_a_torchao_that_fails_in_any_way_leaves_bf16_and_is_said(
     assert loading.LOADED_WHOLE.format(plan=engine.plan.words) in [e.message for e in told if isinstance(e, Note)]
 
 
+@pytest.mark.slow
 def test_a_machine_where_every_plan_runs_out_of_memory_is_said_in_a_sentence(
     weighed: Weighed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_clip_that_a_lent_card_cannot_hold_is_refused_before_the_call(
         check_lent_memory(carded, asked)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it traces
 def test_compiling_ends_where_the_blocks_pass_through_the_card(carded: Engine, job: MakeJob, tmp_path: Path) -> None:
     """Compiled once, then grouped: the hooks that bring the blocks to the card must stay on them."""

@@ -157,6 +157,7 @@ def test_two_steps_with_a_large_shift_say_that_the_low_noise_expert_never_runs(
     assert "low-noise one never runs" in notes(9)[0]
 
 
+@pytest.mark.slow
 def test_more_frames_than_wan_was_trained_on_are_made_and_said(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
     def notes(frames: int) -> list[str]:
         events = run(engine, job(num_inference_steps=2, num_frames=frames), tmp_path)

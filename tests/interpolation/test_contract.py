@@ -42,7 +42,7 @@ def interpolators(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], I
     return of
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name == "film" else name for name in NAMES])
 def interpolate(request: pytest.FixtureRequest, interpolators: Callable[[str], Interpolator]) -> Interpolator:
     return interpolators(request.param)
 

@@ -145,6 +145,7 @@ def test_rife_makes_the_middle_of_three_as_it_makes_one_alone(seeded: Callable[[
     assert torch.equal(one[0], three[1])
 
 
+@pytest.mark.slow
 def test_film_makes_its_first_frame_whatever_else_is_asked_for(seeded: Callable[[ModuleType], nn.Module]) -> None:
     network = seeded(film)
     left, right = map(network.look, images())  # type: ignore[arg-type]
@@ -154,6 +155,7 @@ def test_film_makes_its_first_frame_whatever_else_is_asked_for(seeded: Callable[
     assert torch.equal(two[0], network.at(left, network.look(second), 0.5).clamp(0, 1))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_features_kept_for_the_next_pair_are_those_computed_anew(
     name: str, seeded: Callable[[ModuleType], nn.Module], random_frames: Callable[..., list[Frame]]
@@ -164,6 +166,7 @@ def test_features_kept_for_the_next_pair_are_those_computed_anew(
     assert all((a[0] == b[0]).all() for a, b in zip(kept, anew, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_two_pairs_at_once_are_two_pairs(
     name: str, seeded: Callable[[ModuleType], nn.Module], random_frames: Callable[..., list[Frame]]
