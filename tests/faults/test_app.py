@@ -9,7 +9,7 @@ import pytest
 from tests.support.app import data_uri, free_port, outcome_of, running_app
 from wan_core.endpoints import IMAGE_TO_VIDEO
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 REQUEST = {"prompt": "pan left", "num_frames": 17, "resolution": "480p", "interpolator_model": "none"}
 

@@ -57,7 +57,7 @@ def data_uri(side: int = 64) -> str:
     return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
 
 
-def outcome_of(status_url: str, patience_s: float = 120, headers: dict[str, str] | None = None) -> dict[str, Any]:
+def outcome_of(status_url: str, patience_s: float = 240, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """Poll until COMPLETED, through outages of the server."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
