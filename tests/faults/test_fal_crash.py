@@ -45,8 +45,9 @@ def app(root: Path, port: int) -> None:
     backend = FalBackend(store, keys, budget, data, NO_FLOOR, hosts=fal.hosts, fetcher=fal.fetcher(), timeouts=HASTE)
     runner = JobRunner(store, {"fal": WorkerPool(backend, 2)}, NO_FLOOR, per_client=False)
     jobs = JobService(store, runner, data, NO_FLOOR, grey_picture, pool_of, per_client=False, budget=budget, keys=keys)
+    known = store.ids()
     runner.start()
-    asyncio.run(work(jobs, runner.records.unfinished()))
+    asyncio.run(work(jobs, [record for record in map(jobs.get, known) if record is not None]))
     runner.close()
     store.close()
 
