@@ -319,9 +319,9 @@ class JobRunner:
             is_saved = self._save_end(record, outcome)
             if is_saved:
                 self._on_end(record.job, outcome, record.last_stage)
-            record.mark_over(outcome)
             self._positions.forget(record)
-            self.records.end(record, is_saved=is_saved)
+            self.records.end(record, is_saved=is_saved)  # before it is told: whoever hears of it finds the room it left
+            record.mark_over(outcome)
             self._publish_positions(record.pool)
             self._changed.notify_all()
             followers = [other for other in self.records.unfinished() if other.job.frames_of == record.job.id]
