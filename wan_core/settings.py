@@ -42,7 +42,7 @@ class Limits:
     min_job_s: float = 20 * 60
     job_estimate_factor: float = 3
     keep_results_s: float = 24 * 3600
-    keep_bytes: int = 10 * 10**9
+    keep_bytes: int = 10 * 10**9  # WAN_KEEP_GB
     free_disk_bytes: int = 2 * 10**9
     fal_deadline_s: float = 60 * 60
     page_sessions: int = 200  # a session in Gradio takes 200 kB; the least recent is forgotten
@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     force_safety: bool = False
     workers: int | None = Field(None, ge=1, le=64)  # one a card if unset
     ray_address: str | None = None  # host:port of a Ray cluster whose machines make the clips
+    keep_gb: float = Field(10, gt=0)  # of results, for at most 24 hours
     sweep_cells: int | None = Field(None, ge=1, le=400)  # in one sweep
     fal_key: SecretStr | None = Field(None, validation_alias="FAL_KEY")
     fal_daily_jobs: int = Field(20, ge=0)
@@ -104,7 +105,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def limits(self) -> Limits:
-        return Limits()
+        return Limits(keep_bytes=int(self.keep_gb * 10**9))
 
     @property
     def accepted_api_keys(self) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """The real app in a process of its own, and a real Chromium that reports every error and every stray request."""
 
+import json
 import os
 import shutil
 import warnings
@@ -194,6 +195,12 @@ def upload(page: Page, photo: Path) -> None:
     page.locator("#picture input[type=file]").first.set_input_files(photo)
     expect(page.locator("#picture img")).to_be_visible()
     expect(page.locator("#outcome")).to_contain_text("×")
+
+
+def until(page: Page, script: str, value: Any = True) -> None:
+    """Wait until the script's value is this one: what a page shows follows what was done to it a little later."""
+    wanted = json.dumps(value, separators=(",", ":"))
+    page.wait_for_function(f"wanted => JSON.stringify({script}) === wanted", arg=wanted)
 
 
 def set_number(page: Page, field: str, value: float) -> None:

@@ -90,7 +90,7 @@ def test_a_photo_becomes_a_grid_that_is_compared_exported_and_promoted(
     make_grid(page, 9)
     plays_in_step(page, 9)
     centre = page.locator("#explore-grid .cell[data-row='1'][data-column='1']")
-    assert centre.get_attribute("data-label") == "Guidance scale (1st stage) 3.5 · Shift 5"
+    expect(centre).to_have_attribute("data-label", "Guidance scale (1st stage) 3.5 · Shift 5")
 
     wipe_between_two(page)
     for kind in EXPORTS:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import until
 from tests.browser.grids import AXES, clip_cell, open_grid, six
 from tests.support.grid_page import READ_FRAMES, counted_clip, grid
 
@@ -46,10 +47,10 @@ def test_two_cells_play_side_by_side_in_step_while_the_grid_rests(visitor: Page,
     visitor.wait_for_function(f"{PLAYING_SIDES} === 2")
     visitor.wait_for_function("[...document.querySelectorAll('.cell video')].every(v => v.paused)")
     still_at(visitor, 11)
-    assert visitor.evaluate(f"({READ_FRAMES})([...document.querySelectorAll('.wan-compare video')])") == [11, 11]
+    until(visitor, f"({READ_FRAMES})([...document.querySelectorAll('.wan-compare video')])", [11, 11])
     visitor.locator(".compare-tools [data-do=close]").click()
     expect(visitor.locator(".wan-compare")).to_have_count(0)
-    assert visitor.locator(".pick input:checked").count() == 0
+    expect(visitor.locator(".pick input:checked")).to_have_count(0)
 
 
 def test_the_captions_name_only_what_differs_between_these_clips(visitor: Page, site: tuple[Path, str]) -> None:
@@ -108,7 +109,7 @@ def test_blinking_shows_one_clip_at_a_time_in_turn(visitor: Page, site: tuple[Pa
     visitor.wait_for_timeout(1500)
     assert visitor.evaluate(front) == by_hand, "by hand from now on"
     visitor.locator("[data-do=other]").click()
-    assert visitor.evaluate(front) == 1 - by_hand
+    until(visitor, front, 1 - by_hand)
 
 
 def test_blinking_waits_for_the_hand_of_those_who_want_no_motion(visitor: Page, site: tuple[Path, str]) -> None:

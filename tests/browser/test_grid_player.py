@@ -135,7 +135,7 @@ def test_one_cell_changes_and_the_other_videos_go_on(visitor: Page, site: tuple[
     fresh = visitor.locator(".cell[data-job=job-new]")
     expect(fresh).to_have_attribute("data-state", "running")
     expect(fresh.locator(".status")).to_have_text("step 3 of 8")
-    assert fresh.locator("video").get_attribute("poster") == pixel
+    expect(fresh.locator("video")).to_have_attribute("poster", pixel)
     visitor.evaluate(
         "wanExplore.update([{job: 'job-new', state: 'done', status: '', clip: 'a.mp4', fps: 16, frames: 33}])"
     )

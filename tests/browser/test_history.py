@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import until
 from tests.browser.grids import CLIPS
 from tests.support.grid_page import cell, grid, write_page
 
@@ -50,8 +51,8 @@ def remember(page: Page, *at: int) -> None:
         page.wait_for_timeout(5)
 
 
-def labels(page: Page) -> list[str]:
-    return page.locator(".strip .card .label").all_inner_texts()
+def shows(page: Page, *labels: str) -> None:
+    expect(page.locator(".strip .card .label")).to_have_text(list(labels))
 
 
 def test_clips_are_listed_newest_first_and_open(visitor: Page, site: tuple[Path, str]) -> None:
@@ -59,9 +60,9 @@ def test_clips_are_listed_newest_first_and_open(visitor: Page, site: tuple[Path,
     expect(visitor.locator(".wan-history")).to_be_hidden()
     remember(visitor, 0, 1, 2, 1)
     expect(visitor.locator(".strip .card")).to_have_count(3)
-    assert labels(visitor) == ["Guidance: 2", "Guidance: 1", "Guidance: 0"]
+    shows(visitor, "Guidance: 2", "Guidance: 1", "Guidance: 0")
     visitor.locator(f"[data-clip='{IDS[1]}']").click()
-    assert visitor.evaluate("acted") == [["clip", IDS[1]]]
+    until(visitor, "acted", [["clip", IDS[1]]])
     visitor.reload()
     expect(visitor.locator(".strip .card")).to_have_count(3)
     stored = visitor.evaluate("localStorage.getItem('wan-2.2-history')")
@@ -76,7 +77,7 @@ def test_the_clip_and_the_grid_on_show_are_remembered_but_not_a_guests(visitor: 
     open_history(visitor, site, facts, body)
     expect(visitor.locator(".strip .card")).to_have_count(2)
     visitor.locator(f"[data-sweep='{IDS[2]}'].open").click()
-    assert visitor.evaluate("acted") == [["sweep", IDS[2]]]
+    until(visitor, "acted", [["sweep", IDS[2]]])
     visitor.goto(f"{site[1]}/a.mp4")
     visitor.evaluate("localStorage.clear()")
     visitor.goto(f"{site[1]}/history.html?show=x")
@@ -107,7 +108,7 @@ def test_filters_stars_and_expired_clips(visitor: Page, site: tuple[Path, str]) 
     cards.nth(2).locator("[data-do=star]").click()
     visitor.locator("[data-filter=starred]").check()
     expect(cards).to_have_count(1)
-    assert labels(visitor) == ["Guidance: 1"]
+    shows(visitor, "Guidance: 1")
 
 
 def test_deleted_clips_stay_away_and_stars_survive_the_sweep(visitor: Page, site: tuple[Path, str]) -> None:
@@ -123,7 +124,7 @@ def test_deleted_clips_stay_away_and_stars_survive_the_sweep(visitor: Page, site
     visitor.once("dialog", lambda dialog: dialog.accept())
     visitor.locator("[data-do=clear]").click()
     expect(cards).to_have_count(1)
-    assert labels(visitor) == ["Guidance: 1"]
+    shows(visitor, "Guidance: 1")
     visitor.evaluate("localStorage.setItem('wan-2.2-visit', 'x')")
     visitor.evaluate("document.getElementById('clip').remove()")
     visitor.once("dialog", lambda dialog: dialog.accept())
@@ -144,8 +145,8 @@ def test_two_tabs_merge_by_id_and_never_write_back_an_old_copy(visitor: Page, si
     visitor.locator(f".card[data-id='{IDS[0]}'] [data-do=delete]").click()
     expect(other.locator(".strip .card")).to_have_count(2)
     remember(other, 3, 0)
-    assert set(labels(other)) == {"Guidance: 1", "Guidance: 2", "Guidance: 3"}
-    expect(visitor.locator(".strip .card")).to_have_count(3)
+    for tab in (visitor, other):
+        shows(tab, "Guidance: 3", "Guidance: 2", "Guidance: 1")
 
 
 def test_starred_ones_are_kept_longest(visitor: Page, site: tuple[Path, str]) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Watched, generate, ready, unfold, upload
+from tests.browser.conftest import Watched, generate, ready, unfold, until, upload
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 NO_CLIPBOARD = "Object.defineProperty(Navigator.prototype, 'clipboard', {get: () => undefined})"
@@ -33,7 +33,7 @@ def test_without_a_clipboard_the_text_lies_selected_in_a_field(watched: Watched)
         page.click(button)
         field = page.locator("#to-copy textarea")
         expect(field).to_have_value(re.compile("^" + re.escape(start)))
-        assert page.evaluate("getSelection().toString()") == field.input_value()
+        until(page, "getSelection().toString()", field.input_value())
 
 
 def test_a_long_prompt_is_linked_and_one_that_is_too_long_becomes_a_file(

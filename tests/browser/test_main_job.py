@@ -79,7 +79,7 @@ def test_one_run_is_cancelled_and_another_is_found_again_after_a_reload(
     page.click("#cancel")
     expect(page.locator("#status")).to_contain_text("Cancelled", timeout=RUN_MS)
     expect(page.locator("#generate")).to_be_enabled()
-    assert page.locator("#player video").count() == 0
+    expect(page.locator("#player video")).to_have_count(0)
 
     make_short(page, frames=17, steps=6)
     page.click("#generate")

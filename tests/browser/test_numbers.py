@@ -26,7 +26,7 @@ def test_out_of_range_and_empty_boxes_get_a_sentence_at_the_field_and_the_estima
         retype(page, "num_frames", text)
         for place in (field, page.locator("#faults")):
             expect(place).to_contain_text("num_frames must be a whole number from 17 to 161; " + said)
-        assert page.locator("#outcome .outcome").inner_text() == estimate
+        expect(page.locator("#outcome .outcome")).to_have_text(estimate)
         box.blur()
         page.wait_for_timeout(300)
         expect(box).to_have_value(text.replace(",", "."))

@@ -21,6 +21,7 @@ from tests.browser.conftest import (
     ready,
     set_number,
     unfold,
+    until,
     upload,
 )
 from tests.support.jobs import MOST_FRAMES
@@ -205,8 +206,7 @@ def test_a_page_of_another_origin_embeds_generates_and_plays(watched: Watched, p
         frame.locator("#generate").click()
         expect(frame.locator("#player video")).to_be_visible(timeout=RUN_MS)
         frame.locator("#player video").evaluate("v => v.play()")
-        page.wait_for_timeout(500)
-        assert frame.locator("#player video").evaluate("v => v.currentTime") > 0
+        expect(frame.locator("#player video")).not_to_have_js_property("currentTime", 0)
         blog.shutdown()
 
 
@@ -223,4 +223,4 @@ def test_a_phone_scrolls_one_way_only_and_shows_the_result_first(watched: Watche
     unfold(page, "fal-request")
     expect(page.locator("#snippet-python")).to_contain_text("fal_client.subscribe")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    until(page, "document.body.classList.contains('dark')", theme == "dark")

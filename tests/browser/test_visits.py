@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Watched, filled, ready, unfold
+from tests.browser.conftest import Watched, filled, ready, unfold, until
 from tests.support.scripted_page import FAILURE, ScriptedPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
@@ -75,7 +75,7 @@ def test_a_second_job_waits_beside_the_first_and_each_is_cancelled_alone(
     filled(page, photo, "It waits.")
     page.locator("#generate").press("Enter")
     expect(page.locator("#status .running")).to_have_count(1)
-    assert page.evaluate("document.activeElement.id") == "generate", "the focus stays on a usable control"
+    until(page, "document.activeElement.id", "generate")  # the focus stays on a usable control
     page.wait_for_timeout(1100)
     page.locator("#prompt textarea").fill("It waits, too.")
     page.click("#generate")

@@ -75,10 +75,11 @@ def grid(cells: Sequence[str], **data: object) -> str:
 def write_page(folder: Path, body: str, name: str = "index.html", more: Callable[[], str] = str) -> Path:
     """A page with the app's styles and scripts, on the theme of the exported page."""
     page = folder / name
+    root = (assets.HERE.parent / "root.js").read_text("utf-8")
     page.write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>Grid</title>'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        f"<style>{THEME}{assets.styles()}</style><body>{body}<script>{assets.scripts()}</script>{more()}</body></html>",
+        f"<style>{THEME}{assets.styles()}</style><body>{body}<script>{root}{assets.scripts()}</script>{more()}</body></html>",
         "utf-8",
     )
     return page

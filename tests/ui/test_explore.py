@@ -12,7 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.jobs import House
 from tests.ui.conftest import MACHINE, Desk
@@ -147,6 +149,25 @@ def test_a_cells_buttons(explore_events: ExploreEvents, desk: Desk, caller: gr.R
     assert "num_frames=17" in act("link")[explore_events._tab.link]
     with pytest.raises(gr.Error, match="no longer kept"):
         act("settings", job="00000000-0000-0000-0000-000000000000")
+
+
+def test_the_frame_that_a_cell_shows_becomes_the_start_picture(
+    explore_events: ExploreEvents, desk: Desk, caller: gr.Request
+) -> None:
+    stored = started(explore_events, desk, caller, num_frames=81)[explore_events._tab.sweep]
+    job_id = watched(explore_events, stored)[-1][3]["job"]
+    record = desk.house.jobs.get(job_id)
+    assert record is not None
+    result = desk.house.jobs.result(record)
+    assert result is not None
+    shape = (result.size.height, result.size.width, 3)
+    np.save(desk.house.jobs.files.frames(job_id), np.stack([np.full(shape, number, np.uint8) for number in range(17)]))
+    within = {(number + 0.5) / result.fps: number for number in (4, 5)}  # where a player's clock stands
+    for time, number in (within | {6 / result.fps: 6, "soon": 0, "nan": 0}).items():
+        press = event(action="use-frame", job=job_id, time=time)
+        lent = asyncio.run(explore_events.act(caller, press, "", stored, Visit().plain))
+        picture = np.asarray(Image.open(lent[desk.left.form["picture"]]))
+        assert (picture == number).all()
 
 
 def test_failed_cells_say_why_and_run_again(explore_events: ExploreEvents, desk: Desk, caller: gr.Request) -> None:

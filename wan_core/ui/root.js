@@ -30,5 +30,11 @@ window.wanRoot = (() => {
   markEmbed();
   addEventListener('DOMContentLoaded', markEmbed);
 
-  return {address, fill, isGuest, page, query};
+  /** Whether the address shows somebody's grid. In an embed, `show` also names parts of the page. */
+  function showsSweep() {
+    const asked = new URLSearchParams(query()), shown = asked.get('show');
+    return shown !== null && (asked.get('embed') !== '1' || /^[0-9a-f-]{36}$/.test(shown));
+  }
+
+  return {address, fill, isGuest, page, query, showsSweep};
 })();

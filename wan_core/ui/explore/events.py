@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -267,8 +268,7 @@ class ExploreEvents:
                     followed = Visit.of(visit).with_job(full.job.id).plain
                     return {self._visit: followed, self._tabs: gr.Tabs(selected=CLIP_TAB)}
                 case "use-frame":
-                    at_s = float(clicked(event, "time") or 0)
-                    frame = await asyncio.to_thread(exporting.frame_at, self._jobs, record, at_s)
+                    frame = await asyncio.to_thread(exporting.frame_at, self._jobs, record, _seconds(event))
                     return self._form.show({"picture": frame, "image_url": ""})
                 case "link":
                     return {self._tab.link: f"{settings_link(record)} {secrets.token_hex(4)}"}
@@ -390,6 +390,15 @@ class ExploreEvents:
 
 def _key(typed: str | None) -> SecretStr | None:
     return SecretStr(typed.strip()) if typed and typed.strip() else None
+
+
+def _seconds(event: gr.EventData) -> float:
+    """0 for what is no time."""
+    try:
+        at_s = float(clicked(event, "time"))
+    except ValueError:
+        return 0
+    return at_s if math.isfinite(at_s) else 0
 
 
 def _whole(seed: object) -> int:

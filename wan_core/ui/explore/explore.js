@@ -1,8 +1,7 @@
 // Between the page and the Explore tab: Vary buttons at the knobs, patches for the grid, copied links, the new grid in
 // sight.
 window.wanVary = (() => {
-  const query = new URLSearchParams(location.search);
-  if (query.has('show') && (query.get('embed') !== '1' || /^[0-9a-f-]{36}$/.test(query.get('show')))) document.documentElement.classList.add('show-sweep');
+  if (wanRoot.showsSweep()) document.documentElement.classList.add('show-sweep');
 
   /** Hand the patches in `element` to the player. */
   function patch(element) {

@@ -119,7 +119,7 @@ def write_page(sweeps: SweepService, sweep: Sweep, target: Path) -> None:
 
 
 def frame_at(jobs: JobService, record: JobRecord, at_s: float) -> str:
-    """The frame of a clip at a time, as an uploaded picture.
+    """The frame that a player shows at a time within the clip, as an uploaded picture.
 
     Raises:
         BackendError: the clip is not kept.
@@ -127,4 +127,4 @@ def frame_at(jobs: JobService, record: JobRecord, at_s: float) -> str:
     result = jobs.result(record)
     if result is None:
         raise BackendError("frames_not_kept", NO_CLIPS)
-    return str(still(jobs, record, round(at_s * result.fps)))
+    return str(still(jobs, record, int(at_s * result.fps + 0.01)))

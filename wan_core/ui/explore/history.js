@@ -203,13 +203,10 @@ window.wanExplore ??= {};
 
   // ---- what is worth remembering: the clip on show, the grid on show, and cells with a star
 
-  const query = new URLSearchParams(location.search);  // `show` is somebody else's grid; in an embed, parts of the page
-  const isGuest = query.has('show') && (query.get('embed') !== '1' || /^[0-9a-f-]{36}$/.test(query.get('show')));
-
   new MutationObserver(() => {
     const clip = document.querySelector('#clip')?.dataset.job, sweep = document.querySelector('.explore-grid')?.dataset.sweep;
     if (clip) store.add(clip, 'clip');
-    if (sweep && !isGuest) store.add(sweep, 'sweep');
+    if (sweep && !wanRoot.showsSweep()) store.add(sweep, 'sweep');
     if (clip !== lastClip) { lastClip = clip; view?.show(); }
   }).observe(document, {childList: true, subtree: true});
   let lastClip;
