@@ -17,7 +17,7 @@ from wan_core import cutting, encoding, frames, geometry, interpolation, recipe
 from wan_core.engine import loading, sampling
 from wan_core.engine.loading import Engine
 from wan_core.enlarging import enlarge_with_picture
-from wan_core.errors import BackendError, InputError
+from wan_core.errors import FRAMES_GONE, BackendError, InputError
 from wan_core.events import Event, Finished, FramesMade, Job, Log, Note, Result, Stage, Step
 from wan_core.expansion.expander import Expander, Expansion, expander
 from wan_core.explore import numbers
@@ -119,7 +119,7 @@ class ClipMaker:
         """
         is_new = job.frames_of is None
         if not is_new and not raw_frames(job, self.files).is_file():
-            raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
+            raise BackendError("frames_not_kept", FRAMES_GONE)
         checking = is_new and (self.forced or job.inputs.enable_safety_checker)
         prompt = yield from self._agree_on_prompt(job, checking, cancelled)
         plan = yield from self._plan_interpolation(job, cancelled)

@@ -11,6 +11,7 @@ from typing import Any
 UNEXPECTED = "Something went wrong on this server. Please try again."
 JOB_FAILED = "Something went wrong on this server. The job's id is in its log; please try again."
 ENGINE_FAILED = "The engine failed unexpectedly. The job's id is in the server's log; please try again."
+FRAMES_GONE = "The frames of this clip are not kept here; generate it again."
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DISK_LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 DISK_RETRY_S = 600

@@ -42,6 +42,14 @@ class FileStore:
     def uploads(self) -> Path:
         return self._folder("uploads")
 
+    def upload_expiry(self, name: str) -> float | None:
+        """When the upload called `name` is to be gone, in Unix seconds.
+
+        `None` if nobody set a time, or it is no upload: a stranger's file may have any name.
+        """
+        until = expiry_of(name)
+        return until if until is not None and (self.uploads / name).is_file() else None
+
     def picture(self, file_id: str) -> Path:
         """Upright RGB PNG; jobs may share it."""
         return self._folder("pictures") / f"{file_id}.png"

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.applications import Starlette
 
 from tests.api.conftest import BODY, Twin, a_twin
 from tests.api.test_webhooks import hooked_twin, wait_until_none_waits
+from tests.support.fake_backend import wait_for_stop
 from tests.support.jobs import NO_FLOOR
+from tests.support.serving import sent, serving
 from wan_core import recipe
 from wan_core.endpoints import IMAGE_TO_VIDEO
-from wan_core.errors import InputError
+from wan_core.errors import BackendError, InputError
 from wan_core.files import FileStore
 from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.limits import Client
@@ -205,3 +208,41 @@ def test_two_private_jobs_that_share_a_client_do_not_take_each_others_pictures(t
     assert twin.http.get(f"/queue/fal-ai/wan/requests/{first}").status_code == 200
     assert len(twin.house.jobs.files.all_pictures()) == 1
     assert twin.http.get(f"/queue/fal-ai/wan/requests/{second}").json()["prompt"] == SECRET
+
+
+def test_a_strangers_file_sets_no_time_by_its_name(twin: Twin) -> None:
+    name = "0b0f5c1e-3f4a-4f0e-9d5a-1f2e3d4c5b6a-1700000000.png"
+    job_id = twin.ended(twin.submit(image_url=f"https://example.com/{name}"))
+    clean(twin)
+    assert files_of(twin, job_id) == {"pictures", "clips"}
+
+
+def test_a_private_job_whose_end_could_not_be_stored_is_made_again_after_a_restart(
+    data: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*end: object) -> bool:
+        raise BackendError("storage_full", "The disk is full.")
+
+    with a_twin(data) as twin:
+        monkeypatch.setattr(twin.house.store, "finish", full)
+        job_id = twin.ended(posted(twin, QUEUE, PRIVATE))
+        assert twin.http.get(f"/queue/fal-ai/wan/requests/{job_id}").json()["prompt"] == SECRET
+        assert "pictures" in files_of(twin, job_id)
+    with a_twin(data) as twin:
+        assert twin.http.get(f"/queue/fal-ai/wan/requests/{twin.ended(job_id)}").json()["prompt"] == SECRET
+        assert files_of(twin, job_id) == {"clips"} and SECRET not in row_of(twin, job_id)
+
+
+def test_a_private_run_whose_caller_leaves_is_forgotten_too(twin: Twin) -> None:
+    twin.backend.scripts[SECRET] = wait_for_stop
+    app = Starlette(routes=twin.api.routes, middleware=twin.api.middleware)
+    with serving(app) as home:
+        with sent(home, f"/run/{IMAGE_TO_VIDEO.id}", BODY | {"prompt": SECRET}, PRIVATE):
+            while not twin.backend.ran:
+                time.sleep(0.005)
+        (job_id,) = twin.house.store.ids()
+        deadline = time.monotonic() + 60
+        while SECRET in row_of(twin, job_id):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert files_of(twin, job_id) == set()

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from tests.api.conftest import BODY, Twin, a_twin
 from tests.support.fake_backend import wait_for_stop
-from tests.support.serving import serving
+from tests.support.serving import sent, serving
 from wan_core.api.job_routes import add_pings
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
@@ -67,8 +67,9 @@ def test_run_cancels_its_job_when_the_caller_leaves(twin: Twin) -> None:
     twin.backend.scripts["endless"] = wait_for_stop
     app = Starlette(routes=twin.api.routes, middleware=twin.api.middleware)
     with serving(app) as home:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=BODY | {"prompt": "endless"}, timeout=0.5)
+        with sent(home, f"/run/{IMAGE_TO_VIDEO.id}", BODY | {"prompt": "endless"}):
+            while not twin.backend.ran:
+                time.sleep(0.005)
         (record,) = map(twin.house.jobs.get, twin.house.store.ids())
         assert twin.house.outcome(record) == Stopped()
 
@@ -76,20 +77,21 @@ def test_run_cancels_its_job_when_the_caller_leaves(twin: Twin) -> None:
 def test_run_makes_no_job_for_a_caller_who_leaves_while_the_picture_is_read(
     twin: Twin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = threading.Event()
+    begun, gone = threading.Event(), threading.Event()
 
     async def endless(source: object, use: object) -> object:
+        begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         finally:
             gone.set()
 
     monkeypatch.setattr(twin.house.jobs, "_read_picture", endless)
     app = Starlette(routes=twin.api.routes, middleware=twin.api.middleware)
     with serving(app) as home:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{home}/run/{IMAGE_TO_VIDEO.id}", json=BODY, timeout=0.5)
-        assert gone.wait(20)
+        with sent(home, f"/run/{IMAGE_TO_VIDEO.id}", BODY):
+            assert begun.wait(60)
+        assert gone.wait(60)
     assert not twin.house.store.ids()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from starlette.applications import Starlette
@@ -108,3 +109,12 @@ def test_an_upload_of_the_page_without_room_is_a_plain_sentence_and_never_reache
         assert refused.headers["retry-after"] == "600" and not seen
         if limits is SMALL:
             assert http.post(PAGE_UPLOAD, content=bytes(500)).text == "kept"
+
+
+def test_an_upload_that_cannot_be_deleted_keeps_no_other_from_going_in_its_time(tmp_path: Path) -> None:
+    stuck, ended = (tmp_path / f"{uuid4()}-{until}.png" for until in (1_600_000_000, 1_700_000_000))
+    stuck.mkdir()
+    ended.write_bytes(b"picture")
+    for folder in ([tmp_path], [tmp_path / "none", tmp_path]):
+        UploadRoom(folder, NO_FLOOR).drop_expired()
+    assert [path.name for path in tmp_path.iterdir()] == [stuck.name]

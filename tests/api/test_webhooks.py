@@ -5,7 +5,8 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.support.receiver import Delivered, Receiver, receiving, verify
 from wan_core.api.webhook_signing import Signer
 from wan_core.api.webhooks import WAITS_S, Delivery
 from wan_core.endpoints import IMAGE_TO_VIDEO
-from wan_core.errors import InputError
+from wan_core.errors import BackendError, InputError
 from wan_core.events import Event, Job, Stage
 from wan_core.files import FileStore
 from wan_core.intake import FetchLimits, Poster
@@ -227,3 +228,42 @@ def test_the_key_stays_the_same_and_nobody_else_may_read_it(tmp_path: Path) -> N
     assert Signer(path).jwks() == first and path.stat().st_mode & 0o077 == 0
     path.write_bytes(b"no key")
     assert Signer(path).jwks() != first
+
+
+def test_a_webhook_waits_while_its_key_can_be_neither_read_nor_made(data: FileStore) -> None:
+    data.webhook_key.mkdir()
+    with hooked_twin(data, waits_s=(0.01,) * 100_000) as (twin, receiver):
+        submit(twin, receiver.url)
+        while not twin.house.jobs.webhooks.pending()[0].attempts:
+            time.sleep(0.005)
+        assert not receiver.delivered
+        data.webhook_key.rmdir()
+        receiver.wait_for(1)
+        wait_until_none_waits(twin)
+
+
+def test_two_threads_that_need_the_first_key_get_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate, both = Ed25519PrivateKey.generate, threading.Barrier(2)
+
+    def when_both_are_there() -> Ed25519PrivateKey:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return generate()
+
+    monkeypatch.setattr(Ed25519PrivateKey, "generate", when_both_are_there)
+    signer = Signer(tmp_path / "key.pem")
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: signer.jwks(), range(2))
+    assert first == second == Signer(tmp_path / "key.pem").jwks()
+
+
+def test_an_accepted_job_is_answered_and_told_though_its_row_cannot_be_read_back(
+    data: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(query: str, *values: object) -> list[Any]:
+        raise BackendError("storage_full", "The disk is full.")
+
+    with hooked_twin(data) as (twin, receiver):
+        monkeypatch.setattr(twin.house.store, "read", broken)
+        request_id = submit(twin, receiver.url)
+        assert receiver.wait_for(1)[0].json["request_id"] == request_id

@@ -1,6 +1,7 @@
 """The disk stays within its bounds, and nothing that is still needed is thrown away."""
 
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -126,3 +127,26 @@ def test_the_frames_of_an_old_job_stay_while_another_finishes_them_again(data: F
         again = house.jobs.finish_again(old, {"video_quality": "low"}, Client.by_key("a"))
         tidy(house, replace(NO_FLOOR, keep_bytes=0), at=(old.finished_at or 0) + DAY + 1)
         assert again.job.frames_of == old.job.id and files_left(house, old) == [".png", ".npy", ".mp4"]
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_from_going_in_its_time(house: House) -> None:
+    stuck, loose = (finished(house) for _ in range(2))
+    files = house.jobs.files
+    with house.store.transaction() as db:
+        db.execute("UPDATE jobs SET forget_at = 1")
+    files.clip(stuck.job.id).unlink()
+    files.clip(stuck.job.id).mkdir()  # as a file that is not ours, which `unlink` refuses
+    ended = files.picture(f"{uuid.uuid4()}-1700000000")
+    files.picture(f"{uuid.uuid4()}-1600000000").mkdir()
+    ended.write_bytes(b"picture")
+    Housekeeping(house.runner, house.store, files, NO_FLOOR).forget_due()
+    assert house.store.ids() == {stuck.job.id} and files_left(house, loose) == [] and not ended.exists()
+
+
+def test_an_old_file_that_cannot_be_deleted_stops_no_round(house: House) -> None:
+    old = [finished(house), finished(house)]
+    for record in old:
+        house.jobs.files.clip(record.job.id).unlink()
+    house.jobs.files.clip(old[0].job.id).mkdir()
+    tidy(house, at=time.time() + DAY + 60)
+    assert house.store.ids() == {old[0].job.id}

@@ -51,3 +51,11 @@ def test_who_has_begun_or_ended_meanwhile_is_not_told_a_place() -> None:
     positions.forget(third)
     assert positions.tell_late(2.0) is None
     assert (told(second), told(third)) == ([1], [2])
+
+
+def test_what_keeps_all_from_beginning_is_logged_once_however_often_the_place_changes() -> None:
+    positions, (first, second) = Positions(), waiting(2)
+    positions.settle([first, second], 0.0, "The worker is away.")
+    positions.settle([second], 9.0, "The worker is away.")
+    positions.settle([second], 19.0, "The worker is broken.")
+    assert [line.message for line in second.logs] == ["The worker is away.", "The worker is broken."]

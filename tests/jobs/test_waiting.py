@@ -1,11 +1,12 @@
 """The wait before the click: what runs and waits, shared among the workers that are there."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from tests.support.fake_backend import FakeBackend, held_until
-from tests.support.jobs import NO_FLOOR, a_house, a_job
+from tests.support.jobs import NO_FLOOR, OPTIONS, a_house, a_job
 from wan_core.events import Step
 from wan_core.files import FileStore
 from wan_core.jobs.record import JobRecord
@@ -79,3 +80,17 @@ def test_a_pool_that_grows_takes_the_jobs_that_waited_and_one_that_shrinks_lets_
         for record in records:
             house.outcome(record)
         assert len(backend.ran) == 3 and all(record.attempts == 1 for record in records)
+
+
+def test_a_low_priority_job_is_waited_for_once_it_runs_and_not_before(data: FileStore) -> None:
+    backend, gate = FakeBackend(data), threading.Event()
+    backend.scripts["a walk"] = held_until(gate, backend.make_clip)
+    low = replace(OPTIONS, low_priority=True)
+    with a_house(data, backend, seconds_of=lambda job: 10_000.0) as house:
+        records = [house.submit(options=low) for _ in range(2)]
+        house.wait_until_running(records[0])
+        outlook = house.jobs.outlook("local", "miniature")
+        assert outlook.ahead == 1 and outlook.wait_s == pytest.approx(10_000, abs=1_000)
+        gate.set()
+        for record in records:
+            house.outcome(record)

@@ -1,11 +1,14 @@
 """Serve an ASGI app on a loopback socket, in a thread."""
 
+import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -26,3 +29,11 @@ def serving(app: Any, **options: Any) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def sent(home: str, path: str, body: object, headers: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Post `body` as JSON, and hang up at the end of the block without waiting for the answer."""
+    with closing(HTTPConnection(urlsplit(home).netloc)) as connection:
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **(headers or {})})
+        yield

@@ -108,8 +108,6 @@ class JobRoutes:
     async def submit(self, endpoint: Endpoint, request: Request) -> Response:
         """Accept a job and say where it can be followed."""
         record = await self._accept(endpoint, request)
-        if "fal_webhook" in request.query_params:
-            await asyncio.to_thread(self._webhooks.follow, record.job.id)
         return self._submit_response(record, request)
 
     async def run(self, endpoint: Endpoint, request: Request) -> Response:
@@ -118,7 +116,7 @@ class JobRoutes:
         self._warn_if_long(record)
         await self._wait_until_over_or_left(record, request)
         if not record.is_over:
-            await asyncio.to_thread(self._jobs.cancel, record)
+            await self._jobs.abandon(record)
             return Response(status_code=ERROR_TYPES[CANCELLED].status)
         return _prevent_resending(await self._answer(record, request))
 
@@ -194,7 +192,10 @@ class JobRoutes:
                     webhook=webhook,
                 )
                 submitting = self._jobs.submit(asked, client, place=place)
-                return await (_unless_left(submitting, request) if stays else submitting)
+                record = await (_unless_left(submitting, request) if stays else submitting)
+        if webhook is not None:
+            self._webhooks.follow(record.job.id, webhook)
+        return record
 
     def _submit_response(self, record: JobRecord, request: Request) -> Response:
         told = {"gateway_request_id": record.job.id} if "fal_webhook" in request.query_params else {}

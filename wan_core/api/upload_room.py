@@ -78,7 +78,8 @@ class UploadRoom:
             for path in folder.iterdir() if folder.is_dir() else ():
                 until = expiry_of(path.name)
                 if until is not None and until <= self._now():
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # the others still go
+                        path.unlink(missing_ok=True)
 
     @property
     def _room(self) -> int:

@@ -6,9 +6,9 @@ Source: https://docs.fal.ai/model-endpoints/webhooks
 import base64
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,16 @@ log = logging.getLogger(__name__)
 
 
 class Signer:
-    """Its key lies in `path`, and is made when it is first needed. `now`: Unix seconds."""
+    """Its key lies in `path`, and is made when it is first needed. Thread-safe. `now`: Unix seconds.
+
+    Each method may raise OSError.
+    """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path = path
         self._now = now
+        self._mutex = threading.Lock()
+        self._known: Ed25519PrivateKey | None = None
 
     def headers(self, request_id: str, user_id: str, body: bytes) -> dict[str, str]:
         """What proves that `body` comes from here."""
@@ -46,9 +51,11 @@ class Signer:
         kid = hashlib.sha256(public).hexdigest()[:16]
         return {"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x}]}
 
-    @cached_property
+    @property
     def _key(self) -> Ed25519PrivateKey:
-        return self._stored() or self._create()
+        with self._mutex:  # two threads that need the first one must not make two
+            self._known = self._known or self._stored() or self._create()
+            return self._known
 
     def _stored(self) -> Ed25519PrivateKey | None:
         try:

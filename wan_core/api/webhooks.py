@@ -21,6 +21,7 @@ from wan_core.api.webhook_signing import Signer
 from wan_core.errors import BackendError
 from wan_core.intake import Poster, Refused, Unreachable
 from wan_core.jobs.record import JobRecord
+from wan_core.jobs.rows import Webhook
 from wan_core.jobs.service import JobService
 from wan_core.jobs.webhooks import PendingWebhook
 
@@ -82,11 +83,9 @@ class Webhooks:
         self._thread.join(timeout=10)
         self._loop = self._thread = None
 
-    def follow(self, job_id: str) -> None:
-        """Deliver the webhook of an accepted job, if it has one."""
-        pending = self._jobs.webhooks.get(job_id)
-        if pending is not None:
-            self._spawn(pending)
+    def follow(self, job_id: str, webhook: Webhook) -> None:
+        """Deliver the webhook of an accepted job."""
+        self._spawn(PendingWebhook(job_id, webhook, attempts=0, due_at=time.time(), body=None))
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -160,7 +159,10 @@ class Webhooks:
             await _note(self._jobs.webhooks.note_attempt, pending.job_id, attempts, due_at)
 
     async def _attempt(self, pending: PendingWebhook, body: bytes) -> DeliveryFault | None:
-        signed = self.signer.headers(pending.job_id, pending.webhook.user, body)
+        try:
+            signed = self.signer.headers(pending.job_id, pending.webhook.user, body)
+        except OSError:
+            return DeliveryFault("the key that signs it can be neither read nor stored")
         headers = {"Content-Type": "application/json", **signed}
         try:
             status = await self._poster.post(pending.webhook.url, body, headers)

@@ -17,9 +17,15 @@ log = logging.getLogger(__name__)
 
 
 def forget_request(record: JobRecord, store: JobStore, files: FileStore, records: Records) -> None:
-    """Call when the caller of a job that is over has the answer."""
+    """Call when the caller of a job that is over has the answer.
+
+    A job whose end could not be stored stays as it is: after a restart it runs again, and needs its pictures.
+    """
     job_id = record.job.id
     try:
+        row = store.row(job_id)
+        if row is None or row.outcome is None:
+            return
         for path in _files_of_request(record, store, files, records):
             with suppress(OSError):
                 path.unlink(missing_ok=True)

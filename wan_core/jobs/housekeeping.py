@@ -49,21 +49,24 @@ class Housekeeping:
 
     def tidy(self) -> None:
         for job in [job for job in self._over() if self._is_old(job)]:
-            self._forget(job.id)
+            with suppress(OSError):  # its row stays, so that the next round tries again
+                self._forget(job.id)
         self._remove_orphans()
         self._make_room()
 
     def forget_due(self) -> None:
-        """Forget the jobs and pictures whose owners set a time that is over."""
+        """Forget the jobs and pictures whose owners set a time that is over: each, whatever becomes of the others."""
         jobs = self._store.to_be_forgotten()
         pictures = [path for path in self._files.all_pictures() if self._is_expired(path)]
         needed = self._needed() if jobs or pictures else set()
         for job_id in jobs:
             if job_id not in needed:
-                self._forget(job_id)
+                with suppress(OSError, BackendError):  # the next round tries again
+                    self._forget(job_id)
         for path in pictures:
             if owner(path) not in needed:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _is_expired(self, path: Path) -> bool:
         until = expiry_of(path.name)
@@ -79,9 +82,9 @@ class Housekeeping:
                     self.tidy()
                     if self._also:
                         self._also()
-                self.forget_due()
                 if self._often:
                     self._often()
+                self.forget_due()
             except (OSError, BackendError):
                 log.exception("housekeeping could not finish its round")
             if self._stop.wait(OFTEN_S):
@@ -115,7 +118,7 @@ class Housekeeping:
 
     def _remove_orphans(self) -> None:
         for path in self._orphans():
-            with suppress(FileNotFoundError):  # renamed meanwhile
+            with suppress(OSError):  # renamed meanwhile, or not ours to delete
                 if self._now() - path.stat().st_mtime > ORPHAN_AGE_S:
                     path.unlink()
 
@@ -149,14 +152,16 @@ class Housekeeping:
             if excess <= 0:
                 return
             excess -= sum(_size(path) for path in self._own_files(job.id))
-            self._forget(job.id)
+            with suppress(OSError):
+                self._forget(job.id)
 
 
 def _remove(*paths: Path) -> int:
-    """Return the freed bytes."""
+    """Return their bytes. One that cannot be deleted does not count towards the quota either."""
     freed = sum(map(_size, paths))
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
     return freed
 
 

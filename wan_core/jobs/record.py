@@ -73,7 +73,7 @@ class JobRecord:
         match event:
             case Queued(position, trouble):
                 self.position = position
-                if trouble:
+                if trouble and (not self.logs or self.logs[-1].message != trouble):
                     self._write(trouble, "WARN")
             case Stage(name, detail):
                 self._stages.append((name, time.monotonic()))

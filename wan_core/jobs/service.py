@@ -24,10 +24,10 @@ from pydantic import SecretStr
 from wan_core import cutting, geometry
 from wan_core.cutting import Cut
 from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
-from wan_core.errors import BackendError, InputError, writing_to_disk
+from wan_core.errors import FRAMES_GONE, BackendError, InputError, writing_to_disk
 from wan_core.events import Event, Finished, Group, Job, JobOptions, Note, Result, Where
 from wan_core.explore.effects import FINISHING_FIELDS, effective
-from wan_core.files import FileStore, atomic_write, expiry_of, new_file_id
+from wan_core.files import FileStore, atomic_write, new_file_id
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
@@ -133,6 +133,7 @@ class JobService:
         self._places = Places(runner.records.unfinished, limits, per_client=per_client)
         self._expansions = 0
         self._previews: Counter[str] = Counter()
+        self._abandoning: set[asyncio.Future[None]] = set()
 
     @contextmanager
     def reserve(self, client: Client, count: int = 1) -> Iterator[Place]:
@@ -188,12 +189,14 @@ class JobService:
         try:
             return await asyncio.shield(queueing)
         except asyncio.CancelledError:
-            queueing.add_done_callback(self._cancel_all)
+            queueing.add_done_callback(self._abandon_all)
             raise
 
-    def _cancel_all(self, queued: asyncio.Future[list[JobRecord]]) -> None:
+    def _abandon_all(self, queued: asyncio.Future[list[JobRecord]]) -> None:
         for record in [] if queued.exception() else queued.result():
-            self.cancel(record)
+            abandoning = asyncio.ensure_future(self.abandon(record))
+            self._abandoning.add(abandoning)
+            abandoning.add_done_callback(self._abandoning.discard)
 
     def make_again(
         self, records: Sequence[JobRecord], client: Client, fal_key: SecretStr | None = None
@@ -260,7 +263,7 @@ class JobService:
             if name not in FINISHING_FIELDS:
                 raise InputError(name, "feature_not_supported", f"{name} cannot be changed without a new generation.")
         if not self.has_frames(source):
-            raise BackendError("frames_not_kept", "The frames of this clip are not kept here; generate it again.")
+            raise BackendError("frames_not_kept", FRAMES_GONE)
         job = source.job
         self._refuse_if_forgotten(job)
         used = source.outcome.result.prompt if isinstance(source.outcome, Finished) else job.inputs.prompt
@@ -327,7 +330,8 @@ class JobService:
         pool = self._pool_of(where, engine)
         workers, trouble = self._runner.workers(pool), self._runner.trouble(pool)
         own = self._limits.running_jobs_per_client if self._per_client else workers
-        ahead = [each for each in self._runner.records.unfinished(pool) if not each.job.options.low_priority]
+        unfinished = self._runner.records.unfinished(pool)
+        ahead = [each for each in unfinished if each.status == "running" or not each.job.options.low_priority]
         running = [seconds_left(each, self._seconds_of, time.time()) for each in ahead if each.status == "running"]
         queued = [self._seconds_of(each.job) for each in ahead if each.status == "queued"]
         wait = wait_s(running, queued, workers) if workers else 0.0
@@ -369,6 +373,13 @@ class JobService:
         self._runner.cancel(record)
         return True
 
+    async def abandon(self, record: JobRecord) -> None:
+        """Cancel a job whose caller has left, and wait for its end: nobody will ask for it."""
+        await asyncio.to_thread(self.cancel, record)
+        async for _ in record.watch():
+            pass
+        await asyncio.to_thread(self.note_answered, record)
+
     def note_answered(self, record: JobRecord) -> None:
         """Call when its caller has been told the end of a job: a private one keeps nothing of the request then."""
         if record.is_over and record.job.options.private:
@@ -376,7 +387,8 @@ class JobService:
 
     async def _store_picture(self, source: str | Path, field: str = "image_url") -> StoredPicture:
         """Raises InputError at `field`."""
-        file_id, abandoned = new_file_id(_expiry(source)), threading.Event()
+        name = str(source).partition("?")[0].rpartition("/")[2]
+        file_id, abandoned = new_file_id(self.files.upload_expiry(name)), threading.Event()
         path = self.files.picture(file_id)
         try:
             size = await self._read_picture(source, partial(_save, path, abandoned))
@@ -513,11 +525,6 @@ class JobService:
                 with suppress(OSError):
                     self.files.picture(picture.file_id).unlink(missing_ok=True)
             raise
-
-
-def _expiry(source: str | Path) -> float | None:
-    """When the picture in `source` is to be gone, if it is an upload whose sender set a time."""
-    return expiry_of(str(source).partition("?")[0].rpartition("/")[2])
 
 
 def _save(path: Path, abandoned: threading.Event, picture: Image.Image) -> Size:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 NO_CELL = "Every cell of this sweep is skipped or at fault; there is nothing to make."
-GONE = "This sweep is no longer kept here."
+SWEEP_GONE = "This sweep is no longer kept here."
 COALESCE_S = 0.25
 OVER = -1
 
@@ -125,7 +125,7 @@ class SweepService:
         """Raises BackendError if it is no longer kept."""
         sweep = self.get(sweep_id)
         if sweep is None:
-            raise BackendError("frames_not_kept", GONE)
+            raise BackendError("frames_not_kept", SWEEP_GONE)
         return sweep
 
     def record(self, cell: SweepCell) -> JobRecord | None:
@@ -159,7 +159,7 @@ class SweepService:
         """
         record = self.jobs.get(job_id)
         if record is None or job_id not in sweep.job_ids:
-            raise BackendError("frames_not_kept", GONE)
+            raise BackendError("frames_not_kept", SWEEP_GONE)
         return self.jobs.make_with(record, sweep.scouted, client, fal_key)
 
     async def watch(self, sweep_id: str) -> AsyncIterator[list[int]]:

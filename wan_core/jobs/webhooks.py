@@ -43,10 +43,6 @@ class WebhookStore:
         """Oldest first."""
         return [_pending(row) for row in self._database.read("SELECT * FROM webhooks ORDER BY rowid")]
 
-    def get(self, job_id: str) -> PendingWebhook | None:
-        rows = self._database.read("SELECT * FROM webhooks WHERE job_id = ?", job_id)
-        return _pending(rows[0]) if rows else None
-
     def write_body(self, job_id: str, body: str) -> None:
         with self._database.transaction() as db:
             db.execute("UPDATE webhooks SET body = ? WHERE job_id = ?", (body, job_id))

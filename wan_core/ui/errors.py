@@ -12,6 +12,8 @@ from wan_core.errors import UNEXPECTED, InputError, WanError, storage_error
 
 log = logging.getLogger(__name__)
 
+CLIP_GONE = "This clip is no longer kept here."
+
 
 def as_html(text: str) -> str:
     """`text` for a message on the page, which Gradio takes for HTML: it would load a picture that is named there."""

@@ -17,12 +17,11 @@ from wan_core.profiles import FULL_MODEL, Choice, Machine, draws_small, profiles
 from wan_core.ui import chips, end_picture, examples, history, kept_form, picker, saved
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import UPLOAD_BOXES, Form
-from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.kept_form import KeptForm
 from wan_core.ui.links import ParsedLink, parse_link
 from wan_core.ui.pictures import copy_to_uploads, uploads_folder
 from wan_core.ui.retuning import RetuningParts, Undo, sentence
-from wan_core.ui.run_events import GONE
 from wan_core.ui.screen import Screen
 from wan_core.ui.stills import still
 from wan_core.ui.tuning import Tuned, running_engine
@@ -88,18 +87,18 @@ class FormEvents:
         """Show a clip of the history and its settings."""
         with as_gradio_error():
             chosen = Visit.of(visit).with_shown_clip(history.chosen_clip(event))
-            record = self._jobs.get(chosen.clip) if chosen.clip else None
+            record = chosen.record(self._jobs)
             if record is None:
-                raise gr.Error(GONE, print_exception=False)
+                raise gr.Error(CLIP_GONE, print_exception=False)
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
     def use_frame(self, visit: object, shown: object) -> Filled:
         """Make frame `shown` of the clip on show the start picture."""
         with as_gradio_error():
             seen = Visit.of(visit)
-            record = self._jobs.get(seen.clip) if seen.clip else None
+            record = seen.record(self._jobs)
             if record is None or not isinstance(shown, int | float):
-                raise gr.Error(GONE, print_exception=False)
+                raise gr.Error(CLIP_GONE, print_exception=False)
             picture = still(self._jobs, record, int(shown))
             gr.Info(f"Frame {int(shown) + 1} of the clip is the start picture now.")
             return self._form.show({"picture": str(picture), "image_url": ""})
@@ -146,7 +145,7 @@ class FormEvents:
                 return {self._row: gr.skip()}
             record = self._jobs.get(job_id) if job_id in Visit.of(visit).jobs else None
             if record is None:
-                raise gr.Error(GONE, print_exception=False)
+                raise gr.Error(CLIP_GONE, print_exception=False)
             return self._without_lost_pictures(record) | self._form.show({"seed": "", **less})
 
     def _without_lost_pictures(self, record: JobRecord) -> Filled:

@@ -28,7 +28,7 @@ from wan_core.settings import Settings
 from wan_core.ui import cut_tools, faults
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import Form, request_of, uploads_of
-from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.following import Watchers
 from wan_core.ui.presses import Presses
 from wan_core.ui.progress import Progress, panels
@@ -37,7 +37,6 @@ from wan_core.ui.visit import Visit
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
 UPDATE_S = 0.25  # an update goes to every page that watches
-GONE = "This clip is no longer kept here."
 
 
 class RunEvents:
@@ -94,9 +93,9 @@ class RunEvents:
         with as_gradio_error():
             first, last, ending, *form = values
             seen, given, client = Visit.of(visit), self._form.read(form), self._client(request)
-            source = self._jobs.get(seen.clip) if seen.clip else None
+            source = seen.record(self._jobs)
             if source is None:
-                raise BackendError("frames_not_kept", GONE)
+                raise BackendError("frames_not_kept", CLIP_GONE)
             changes = {name: given[name] for name in FINISHING_FIELDS}
             kept: dict[str, Any] = {"picture_detail": bool(given["picture_detail"])}
             kept["cut"] = cut_tools.chosen_cut((first, last, ending), source)
@@ -107,7 +106,7 @@ class RunEvents:
     def kept_frame(self, visit: object, shown: object) -> Any:
         """The number, among the kept frames, of frame `shown` of the clip on show."""
         seen = Visit.of(visit)
-        record = self._jobs.get(seen.clip) if seen.clip else None
+        record = seen.record(self._jobs)
         result = self._jobs.result(record)
         if record is None or result is None or not isinstance(shown, int | float):
             return gr.skip()
@@ -116,7 +115,7 @@ class RunEvents:
 
     def seed_of(self, visit: object) -> str:
         seen = Visit.of(visit)
-        result = self._jobs.result(self._jobs.get(seen.clip) if seen.clip else None)
+        result = self._jobs.result(seen.record(self._jobs))
         return str(result.seed) if result else ""
 
     def cancel(self, visit: object) -> None:

@@ -50,7 +50,7 @@ class Screen:
         }
 
     def clip(self, jobs: JobService, visit: Visit) -> dict[Component, Any]:
-        record = jobs.get(visit.clip) if visit.clip else None
+        record = visit.record(jobs)
         return {
             self.visit: visit.plain,
             self.player: result.player(jobs, record),

@@ -13,9 +13,8 @@ from wan_core.files import atomic_write
 from wan_core.frames import Frame
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
+from wan_core.ui.errors import CLIP_GONE
 from wan_core.ui.pictures import uploads_folder
-
-NO_CLIP = "This clip is no longer kept here."
 
 
 def still(jobs: JobService, record: JobRecord, number: int) -> Path:
@@ -26,7 +25,7 @@ def still(jobs: JobService, record: JobRecord, number: int) -> Path:
     """
     result = jobs.result(record)
     if result is None:
-        raise BackendError("frames_not_kept", NO_CLIP)
+        raise BackendError("frames_not_kept", CLIP_GONE)
     wanted = min(max(0, number), result.frames - 1)
     frame = _kept(jobs, record, result, wanted)
     frame = _decoded(jobs, record, result, wanted) if frame is None else frame
@@ -52,5 +51,5 @@ def _decoded(jobs: JobService, record: JobRecord, result: Result, wanted: int) -
     frames = frames_of_clip(jobs.files.clip(record.job.id), result.size)
     frame = next((frame for at, frame in enumerate(frames) if at == wanted), None)
     if frame is None:
-        raise BackendError("frames_not_kept", NO_CLIP)
+        raise BackendError("frames_not_kept", CLIP_GONE)
     return frame

@@ -11,6 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+from wan_core.jobs.record import JobRecord
+from wan_core.jobs.service import JobService
+
 STORAGE_SECRET = "ids of jobs"  # of the stores that Gradio keeps: a random one would not survive a restart
 FOLLOWED = 20
 FRESH = "(visit, ...rest) => [wanVisit.read(), ...rest]"
@@ -36,6 +39,10 @@ class Visit:
     def job(self) -> str | None:
         """The newest of the followed jobs."""
         return self.jobs[-1] if self.jobs else None
+
+    def record(self, jobs: JobService) -> JobRecord | None:
+        """The job of the clip on show, if it is still known."""
+        return jobs.get(self.clip) if self.clip else None
 
     @property
     def plain(self) -> dict[str, Any]:

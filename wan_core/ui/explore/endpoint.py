@@ -80,8 +80,9 @@ def _cells(sweeps: SweepService, sweep: Sweep, home: str) -> Cells:
     """`poster` is left out: it is for eyes."""
     found = []
     for cell in sweep.cells:
-        shown = {name: value for name, value in patch(sweeps, cell).items() if name not in ("poster", "clip")}
-        source = patch(sweeps, cell).get("clip")
+        shown = patch(sweeps, cell)
+        shown.pop("poster", None)
+        source = shown.pop("clip", None)
         video = {"video": f"{home}/{source}"} if source else {}
         found.append({"label": cell.label, "place": list(cell.place), "settings": cell.settings, **shown, **video})
     return found

@@ -26,14 +26,14 @@ from wan_core.explore.scout import FEWEST_FRAMES
 from wan_core.geometry import Size
 from wan_core.jobs.limits import Client, client_of
 from wan_core.jobs.record import JobRecord
-from wan_core.jobs.sweeps import GONE, Sweep, SweepService
+from wan_core.jobs.sweeps import SWEEP_GONE, Sweep, SweepService
 from wan_core.profiles import TURBO, Machine, profiles, why_not
 from wan_core.schema import MAX_SEED
 from wan_core.settings import Settings
 from wan_core.ui import saved
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import PICTURE_IS_UPLOADED, UPLOAD_BOXES, Form, fields_of, uploads_of
-from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.explore import exporting
 from wan_core.ui.explore.axes_editor import chips, definition_of, show, suggested, toggled
 from wan_core.ui.explore.grid import grid, patch, settings_link
@@ -212,7 +212,7 @@ class ExploreEvents:
                 result |= self._show(shown) | show(self._tab.axes, shown.definition)
                 result |= {self._tab.scout: shown.definition.scout}
             elif "show" in query:
-                result |= {self._tab.grid: f'<p class="fault" role="alert">{escape(GONE)}</p>'}
+                result |= {self._tab.grid: f'<p class="fault" role="alert">{escape(SWEEP_GONE)}</p>'}
             asked = definitions.from_text(query.get("explore", ""))
             if asked is not None:
                 result |= show(self._tab.axes, asked) | {self._tab.scout: asked.scout}
@@ -259,7 +259,7 @@ class ExploreEvents:
             sweep, job_id = self._required(stored), clicked(event, "job")
             record = self._jobs.get(job_id) if job_id in sweep.job_ids else None
             if record is None:
-                raise BackendError("frames_not_kept", GONE)
+                raise BackendError("frames_not_kept", CLIP_GONE)
             match clicked(event, "action"):
                 case "settings":
                     return self._settings_of(record)
@@ -380,7 +380,7 @@ class ExploreEvents:
     def _required(self, stored: object) -> Sweep:
         sweep = self._stored(stored)
         if sweep is None:
-            raise BackendError("frames_not_kept", GONE)
+            raise BackendError("frames_not_kept", SWEEP_GONE)
         return sweep
 
     def _client(self, request: gr.Request) -> Client:

@@ -22,6 +22,7 @@ from wan_core.explore.scout import sentence
 from wan_core.geometry import Size
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 from wan_core.jobs.sweeps import Sweep, SweepCell, SweepService
+from wan_core.ui.errors import CLIP_GONE
 from wan_core.ui.links import link_query
 from wan_core.ui.result import clip_url
 
@@ -64,7 +65,7 @@ def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
     if cell.job is None:
         return {"job": "", "state": "skipped" if cell.state != "fault" else "failed", "status": cell.why}
     if record is None:
-        return {"job": cell.job, "state": "failed", "status": "This clip is no longer kept here."}
+        return {"job": cell.job, "state": "failed", "status": CLIP_GONE}
     shown: dict[str, Any] = {"job": cell.job, "state": STATES[record.status], "status": _status(record)}
     result = sweeps.jobs.result(record)
     if result is not None:
@@ -74,7 +75,7 @@ def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
         frames = sweeps.jobs.files.frames(record.job.frames_of or cell.job)
         return shown | {"poster": poster(frames, result.size)}
     if isinstance(record.outcome, Finished):
-        return shown | {"state": "failed", "status": "This clip is no longer kept here."}
+        return shown | {"state": "failed", "status": CLIP_GONE}
     return shown | _preview(sweeps.jobs.files.preview(cell.job), record)
 
 
