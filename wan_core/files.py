@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from uuid import uuid4
 
+UPLOADED = "upload:"  # and the name of a file in `uploads`: a picture without a web address
 UNWRITABLE = "{root} cannot be written ({reason}). Make it writable, or set WAN_DATA_DIR to another folder."
 
 EXPIRES = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-([0-9]{10,11})(?:\.[a-z]+)?", re.ASCII)

@@ -9,9 +9,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Frame, FrameLocator, Page, expect
 
 from tests.browser.conftest import RUN_MS, Watched, filled, ready, unfold
+from tests.support.scripted_page import ScriptedPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1500)]
 EXPORTS = {
@@ -194,6 +196,31 @@ def test_a_vary_button_puts_its_setting_on_an_axis_and_a_fault_stands_at_it(gues
     box.fill("2, 5")
     page.locator("#axis-chips-2 button", has_text="5").click()
     expect(box).to_have_value("2, SKIP: 5")
+
+
+def test_pictures_of_the_visitors_disk_are_compared_without_one_in_the_form(
+    guest: Watched, scripted: ScriptedPage, photo: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.png"
+    Image.new("RGB", (480, 640), "teal").save(other)
+    page = guest.open()
+    ready(page)
+    page.locator("#prompt textarea").fill("The camera pans left.")
+    open_tab(page)
+    expect(page.locator("#axis-add-0")).to_be_hidden()
+    choose_knob(page, 0, "Picture")
+    choose_knob(page, 1, "—")
+    with page.expect_file_chooser() as chooser:
+        page.click("#axis-add-0")
+    chooser.value.set_files([photo, other])
+    expect(page.locator("#axis-chips-0 button")).to_have_text(["no. 1", "no. 2"])
+    expect(page.locator("#explore-line")).to_contain_text("2 clips")
+    make_grid(page, 2)
+    expect(page.locator("#explore-grid .head.column")).to_have_text(["Picture no. 1", "Picture no. 2"])
+    for picture in page.locator("#axis-chips-0 img").all():
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
+    files = {record.job.files["image_url"] for record in scripted.jobs}
+    assert len(files) == 2
 
 
 def test_a_new_grid_comes_into_sight_and_cancelled_cells_run_again(guest: Watched, photo: Path) -> None:

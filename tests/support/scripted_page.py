@@ -126,7 +126,7 @@ def scripted_page(
 ) -> Iterator[ScriptedPage]:
     """Serve it on loopback. `parts` go to `ui.build`."""
     host = (settings or Settings()).model_copy(update={"data_dir": data.root})
-    read = partial(intake.read, fetch=intake.Fetcher(), local=lambda url: None, uploads=ui.uploads_folder())
+    read = partial(intake.read, fetch=intake.Fetcher(), local=api.local_file(data), uploads=ui.uploads_folder())
     with a_house(data, ScriptedEngine(data), NO_FLOOR, read, per_client=per_client) as house:
         page = ui.build(house.jobs, host, Estimator(machine), Choice(profiles()[engine], "It suits."), fal=fal, **parts)
         http = api.build(house.jobs, host, JobOptions(engine))

@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.ui.conftest import MACHINE, Desk
 from wan_core.errors import BackendError
 from wan_core.estimator import Estimator
 from wan_core.events import Event, Job, Stage
+from wan_core.explore.axes import read_axis
 from wan_core.explore.definition import Definition
 from wan_core.jobs.sweeps import SweepService
 from wan_core.settings import Settings
@@ -168,6 +170,31 @@ def test_the_frame_that_a_cell_shows_becomes_the_start_picture(
         lent = asyncio.run(explore_events.act(caller, press, "", stored, Visit().plain))
         picture = np.asarray(Image.open(lent[desk.left.form["picture"]]))
         assert (picture == number).all()
+
+
+def test_pictures_of_the_visitors_disk_become_values_that_are_told_apart(
+    explore_events: ExploreEvents, desk: Desk
+) -> None:
+    text, cleared = explore_events.add_pictures([str(desk.picture())], "https://a.example/cat.jpg")
+    text, _ = explore_events.add_pictures([str(desk.picture())], text)
+    address, *uploads = text.splitlines()
+    assert address == "https://a.example/cat.jpg" and cleared is None
+    kept = [desk.house.jobs.files.uploads / each.removeprefix("upload:") for each in uploads]
+    assert all(path.suffix == ".png" and path.is_file() for path in kept) and kept[0] != kept[1]
+    assert [value.text for value in read_axis("image_url", text).values] == [address, "no. 2", "no. 3"]
+    assert toggled("image_url", text, event(value="1")) == text.replace(uploads[0], f"SKIP: {uploads[0]}")
+
+
+def test_only_pictures_among_the_uploads_become_values(
+    explore_events: ExploreEvents, desk: Desk, tmp_path: Path
+) -> None:
+    words = desk.picture().with_name("words.png")
+    words.write_text("no picture")
+    stranger = tmp_path / "stranger.png"
+    stranger.write_bytes(desk.picture().read_bytes())
+    for path, said in ((words, "not a picture"), (stranger, "not among the uploads")):
+        with pytest.raises(gr.Error, match=said):
+            explore_events.add_pictures([str(path)], "")
 
 
 def test_failed_cells_say_why_and_run_again(explore_events: ExploreEvents, desk: Desk, caller: gr.Request) -> None:

@@ -13,8 +13,9 @@ from starlette.requests import Request
 
 from wan_core.api.bodies import parse_object, refuse_other_kinds
 from wan_core.api.refusals import http_refusal
-from wan_core.api.uploads import INLINE, UploadFolder
+from wan_core.api.uploads import UploadFolder
 from wan_core.errors import InputError
+from wan_core.files import UPLOADED
 from wan_core.intake import Base64File, reported_at
 from wan_core.settings import Limits
 
@@ -77,7 +78,7 @@ class SplitBody:
     def refuse_stray_pictures(self, values: Mapping[str, object], picture_fields: Sequence[str]) -> None:
         """Raise InputError if a picture was cut out of anything but a picture's field."""
         placed = [values.get(field) for field in picture_fields]
-        if any(INLINE + name not in placed for name in self._names):
+        if any(UPLOADED + name not in placed for name in self._names):
             raise InputError("body", "json_invalid", "The body holds a picture outside of the fields for pictures.")
 
     async def _takes_more(self) -> bool:
@@ -114,7 +115,7 @@ class SplitBody:
         self._files.callback(self._folder.remove, name)
         self._picture = Base64File(self._files.enter_context(file), self._limits.max_upload_bytes)
         self._names.append(name)
-        self._text += f'"{INLINE}{name}'.encode()
+        self._text += f'"{UPLOADED}{name}'.encode()
 
     def _field_before(self) -> str:
         """The picture's field, by the key that stands at the end of the text; the first if it is no picture's."""

@@ -24,7 +24,7 @@ from wan_core.api.keys import Keys, Passes, key_in_request
 from wan_core.api.refusals import http_refusal, too_large
 from wan_core.api.retention import upload_seconds
 from wan_core.api.upload_room import UploadRoom, full
-from wan_core.files import FileStore, atomic_write, expiry_of, new_file_id
+from wan_core.files import UPLOADED, FileStore, atomic_write, expiry_of, new_file_id
 from wan_core.intake.formats import FORMATS
 from wan_core.jobs.limits import client_of
 from wan_core.settings import Settings
@@ -34,7 +34,6 @@ CLIP = re.compile(rf"({UUID})\.mp4")
 SUFFIXES = {format.media_type: format.suffix for format in FORMATS} | {"image/jpg": "jpg", "image/heif": "heic"}
 MEDIA_TYPES = {format.suffix: format.media_type for format in FORMATS} | {"bin": "application/octet-stream"}
 UPLOAD = re.compile(rf"{UUID}(?:-[0-9]{{10,11}})?\.({'|'.join(MEDIA_TYPES)})")
-INLINE = "upload:"  # and its name: a picture that came inside of a request
 PRIVATE = {"cache-control": "private, max-age=3600"}
 
 TOKEN_S = 15 * 60
@@ -43,12 +42,12 @@ TOKEN_S = 15 * 60
 def local_file(data: FileStore) -> Callable[[str], Path | None]:
     """Maps an address of an upload or a clip to its file, by its id alone, whatever this server is called.
 
-    A picture that came inside of a request has no address but `upload:` and its name.
+    One that came inside of a request or through the page has no address but `upload:` and its name.
     """
 
     def find(url: str) -> Path | None:
-        if url.startswith(INLINE):
-            return named_file(data, url.removeprefix(INLINE))
+        if url.startswith(UPLOADED):
+            return named_file(data, url.removeprefix(UPLOADED))
         try:
             parts = urlsplit(url)
         except ValueError:

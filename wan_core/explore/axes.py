@@ -1,13 +1,14 @@
 """What can be on an axis: every field, engine, preset, and words of the prompt. The schema alone judges the values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.explore.values import MAX_VALUES, TooManyValues, Typed, read_lines, read_numbers, read_words
+from wan_core.files import UPLOADED
 from wan_core.presets import presets
 from wan_core.profiles import profiles
 from wan_core.recipe import PLACEHOLDER
@@ -30,6 +31,7 @@ SUGGESTED: Mapping[str, str] = {
     PROMPT_WORDS: "left, right, in",
 }
 """An enum suggests all of its words."""
+PICTURES = {"image_url": "Picture", "end_image_url": "End picture"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,16 @@ class Knob:
 
 @dataclass(frozen=True)
 class AxisValue:
-    """`text`: the label. `changes`: fields of the request, and `engine`."""
+    """`text`: the label. `changes`: fields of the request, and `engine`. `written`: as typed, if not as the label."""
 
     text: str
     changes: Mapping[str, Any] = field(hash=False)
     skipped: bool = False
+    written: str = ""
+
+    @property
+    def typed(self) -> Typed:
+        return Typed(self.written or self.text, self.skipped)
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,10 @@ def read_axis(name: str, text: str, *, first_seed: int = 0) -> Axis:
     values: dict[str, AxisValue] = {}
     for typed in _typed(knob, text, first_seed):
         value = _judge(knob, typed)
-        values.setdefault(value.text, value)
+        values.setdefault(value.typed.text, value)
     if not values:
         raise InputError(name, "missing", f"{name} needs at least one value.")
-    return Axis(knob, tuple(values.values()))
+    return Axis(knob, tuple(_numbered(list(values.values()))))
 
 
 def refuse_shared_fields(axes: Sequence[Axis]) -> None:
@@ -104,7 +111,7 @@ def refuse_shared_fields(axes: Sequence[Axis]) -> None:
 
 
 def _field_knob(name: str) -> Knob:
-    title = IMAGE_TO_VIDEO.fields[name].title or name
+    title = PICTURES.get(name) or IMAGE_TO_VIDEO.fields[name].title or name
     if IMAGE_TO_VIDEO.bounds(name):
         return Knob(name, title, "numbers")
     if IMAGE_TO_VIDEO.is_flag(name):
@@ -137,7 +144,16 @@ def _judge(knob: Knob, typed: Typed) -> AxisValue:
     if IMAGE_TO_VIDEO.is_flag(knob.name):
         given = FLAG_WORDS.get(typed.text.lower(), typed.text)
     value = getattr(IMAGE_TO_VIDEO.parse(PLACEHOLDER | {knob.name: given}), knob.name)
-    return AxisValue(label_of(value), {knob.name: value}, typed.skipped)
+    written = typed.text if knob.name in IMAGE_TO_VIDEO.picture_fields else ""
+    return AxisValue(label_of(value), {knob.name: value}, typed.skipped, written)
+
+
+def _numbered(values: list[AxisValue]) -> list[AxisValue]:
+    """Pictures without an address that a person can read are called by their number."""
+    return [
+        replace(value, text=f"no. {number}") if value.written.startswith((UPLOADED, "data:")) else value
+        for number, value in enumerate(values, 1)
+    ]
 
 
 def _named(knob: Knob, typed: Typed) -> AxisValue:

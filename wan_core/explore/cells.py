@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.explore.axes import ENGINE, PROMPT_WORDS, Axis, refuse_shared_fields
+from wan_core.explore.axes import ENGINE, PICTURES, PROMPT_WORDS, Axis, refuse_shared_fields
 from wan_core.explore.effects import before_finishing, effective
 from wan_core.explore.prompt_words import put_in
 from wan_core.explore.scout import scout_changes
@@ -156,6 +156,6 @@ def _labels(axis: Axis) -> list[str]:
     for value in axis.values:
         text = " ".join(value.text.split()) or "empty"
         text = text if len(text) <= SHORT_LABEL else f"{text[: SHORT_LABEL - 1].rstrip()}…"
-        label = f"{axis.knob.title} {text}" if axis.knob.kind != "lines" else text
+        label = f"{axis.knob.title} {text}" if axis.knob.kind != "lines" or axis.knob.name in PICTURES else text
         labels.append(label if label not in labels else f"{label} ({len(labels) + 1})")
     return labels

@@ -8,7 +8,7 @@ from wan_core.estimator import Estimate, Estimator, quota_of
 from wan_core.events import Where
 from wan_core.explore.cells import Plan
 from wan_core.explore.definition import AxisText, Definition
-from wan_core.explore.values import Typed, write
+from wan_core.explore.values import write
 from wan_core.geometry import Size
 from wan_core.profiles import pool_of, profiles
 from wan_core.settings import Settings
@@ -91,7 +91,7 @@ def fewer_cells(definition: Definition, plan: Plan, most: int) -> Definition:
             break
         del longest[len(longest) // 2 if len(longest) > 2 else 1]
     texts = [
-        AxisText(axis.knob.name, write([Typed(v.text, v.skipped) for v in kept], lines=axis.knob.kind == "lines"))
+        AxisText(axis.knob.name, write([value.typed for value in kept], lines=axis.knob.kind == "lines"))
         for axis, kept in zip(plan.axes, values, strict=True)
     ]
     return replace(definition, axes=tuple(texts))

@@ -14,7 +14,10 @@ from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
 
-from wan_core.files import atomic_write
+from wan_core.files import UPLOADED, FileStore, atomic_write, new_file_id
+from wan_core.intake.formats import HEAD_BYTES, check_format
+from wan_core.intake.refusals import reported_at
+from wan_core.intake.uploads import uploaded
 
 UNFINISHED_S = 900  # an upload that has stood still this long has missed its deadline
 
@@ -34,6 +37,23 @@ def copy_to_uploads(file: Path) -> str:
         with atomic_write(copy) as part:
             shutil.copyfile(file, part)
     return str(copy)
+
+
+def keep_picture(path: str, files: FileStore) -> str:
+    """Move an upload of the page to where requests can name it; returns that name. `path` is untrusted.
+
+    Raises:
+        InputError: it is not among the uploads, or no picture.
+    """
+    with reported_at("image_url"):
+        file = uploaded(Path(path), uploads_folder())
+        with file.open("rb") as opened:
+            suffix = check_format(opened.read(HEAD_BYTES)).suffix
+    name = f"{new_file_id()}.{suffix}"
+    with atomic_write(files.uploads / name) as part:
+        shutil.copyfile(file, part)
+    file.unlink(missing_ok=True)
+    return UPLOADED + name
 
 
 def picture_source(picture: str | None, address: str | None) -> str | Path | None:

@@ -1,31 +1,41 @@
 """The editors of the three axes: what to vary, its values as text and as chips, the fault at its own field."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 from gradio.components import Component
 
+from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.explore.axes import Axis, knobs, read_axis
+from wan_core.explore.axes import Axis, AxisValue, knobs, read_axis
 from wan_core.explore.definition import AxisText, Definition
-from wan_core.explore.values import Typed, write
+from wan_core.explore.values import write
+from wan_core.files import UPLOADED
+from wan_core.intake.formats import FORMATS
 from wan_core.ui.buttons import click_js, clicked
 
 ROLES = ("Columns", "Rows", "Pages")
 NOTHING = ""
+ADD_PICTURES = "Add pictures"
 VALUES_HELP = "1, 3.5, 7 · 2..40 step 6 · 1-10 [4] · seeds: 4 · SKIP: 7 · texts one a line"
 
 
 @dataclass(frozen=True)
 class AxisEditor:
-    """`shown`: chips, or the sentence that says what is wrong."""
+    """`add`: pictures from the visitor's disk, where the knob takes pictures. `shown`: chips, or what is wrong."""
 
     knob: gr.Dropdown
     values: gr.Textbox
+    add: gr.UploadButton
     shown: gr.HTML
+
+    @property
+    def parts(self) -> tuple[Component, ...]:
+        return self.knob, self.values, self.add, self.shown
 
 
 def build_axis(number: int, opening: AxisText | None) -> AxisEditor:
@@ -51,13 +61,26 @@ def build_axis(number: int, opening: AxisText | None) -> AxisEditor:
             scale=3,
             min_width=160,
         )
+    add = gr.UploadButton(
+        ADD_PICTURES,
+        visible=bool(opening and takes_pictures(opening.name)),
+        file_count="multiple",
+        file_types=["image", *(f".{format.suffix}" for format in FORMATS)],
+        elem_id=f"axis-add-{number}",
+        size="sm",
+        elem_classes="axis-add",
+    )
     shown = gr.HTML(
         chips(opening.name, opening.text) if opening else "",
         elem_id=f"axis-chips-{number}",
         elem_classes="axis-chips",
         js_on_load=click_js("value"),
     )
-    return AxisEditor(knob, values, shown)
+    return AxisEditor(knob, values, add, shown)
+
+
+def takes_pictures(name: str) -> bool:
+    return name in IMAGE_TO_VIDEO.picture_fields
 
 
 def chips(name: str, text: str) -> str:
@@ -71,10 +94,16 @@ def chips(name: str, text: str) -> str:
     buttons = "".join(
         f'<button type="button" data-value="{number}" aria-pressed="{str(not value.skipped).lower()}" '
         f'title="{"Skipped: press to take it in" if value.skipped else "Press to skip it"}">'
-        f"{escape(_shorten(value.text))}</button>"
+        f"{_thumbnail(value)}{escape(_shorten(value.text))}</button>"
         for number, value in enumerate(axis.values)
     )
     return f'<div class="chips" role="group" aria-label="Values of {escape(axis.knob.title)}">{buttons}</div>'
+
+
+def _thumbnail(value: AxisValue) -> str:
+    if not value.written.startswith(UPLOADED):
+        return ""
+    return f'<img data-src="cdn/files/{quote(value.written.removeprefix(UPLOADED), safe="")}" alt="">'
 
 
 def toggled(name: str, text: str, event: gr.EventData) -> str:
@@ -85,7 +114,7 @@ def toggled(name: str, text: str, event: gr.EventData) -> str:
     except InputError:
         return text
     return write(
-        [Typed(value.text, value.skipped != (number == str(place))) for place, value in enumerate(axis.values)],
+        [replace(value.typed, skipped=value.skipped != (number == str(at))) for at, value in enumerate(axis.values)],
         lines=axis.knob.kind == "lines",
     )
 
@@ -106,6 +135,7 @@ def show(editors: Sequence[AxisEditor], definition: Definition) -> dict[Componen
     for number, editor in enumerate(editors):
         axis = definition.axes[number] if number < len(definition.axes) else AxisText(NOTHING, "")
         shown |= {editor.knob: axis.name, editor.values: axis.text, editor.shown: chips(axis.name, axis.text)}
+        shown[editor.add] = gr.UploadButton(visible=takes_pictures(axis.name))
     return shown
 
 

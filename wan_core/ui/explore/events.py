@@ -35,11 +35,11 @@ from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import PICTURE_IS_UPLOADED, UPLOAD_BOXES, Form, fields_of, uploads_of
 from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.explore import exporting
-from wan_core.ui.explore.axes_editor import chips, definition_of, show, suggested, toggled
+from wan_core.ui.explore.axes_editor import chips, definition_of, show, suggested, takes_pictures, toggled
 from wan_core.ui.explore.grid import grid, patch, settings_link
 from wan_core.ui.explore.tab import CANCEL, EXPORTS, RETRY, ExploreTab
 from wan_core.ui.picture_check import SeenPicture, size_of
-from wan_core.ui.pictures import copy_to_uploads, picture_source
+from wan_core.ui.pictures import copy_to_uploads, keep_picture, picture_source
 from wan_core.ui.progress import duration
 from wan_core.ui.run_events import NO_PICTURE
 from wan_core.ui.visit import Visit
@@ -119,10 +119,16 @@ class ExploreEvents:
             spent = cost(made, picture, self._estimator, where, at_once)
             return self._priced(asked, made, spent)
 
-    def pick(self, name: str) -> tuple[str, str]:
-        """The values that a knob suggests, and their chips."""
+    def pick(self, name: str) -> tuple[str, gr.UploadButton, str]:
+        """The values that a knob suggests, whether it takes pictures, and the values' chips."""
         text = suggested(name)
-        return text, chips(name, text) if text else ""
+        return text, gr.UploadButton(visible=takes_pictures(name)), chips(name, text) if text else ""
+
+    def add_pictures(self, files: Sequence[str] | None, text: str) -> tuple[str, None]:
+        """The values and, below them, these uploads."""
+        with as_gradio_error():
+            kept = [keep_picture(path, self._jobs.files) for path in files or []]
+            return "\n".join([*(text or "").strip().splitlines(), *kept]), None
 
     def chips(self, name: str, text: str) -> str:
         return chips(name, text or "")
@@ -163,7 +169,8 @@ class ExploreEvents:
         """Accept the grid as one group."""
         with as_gradio_error():
             asked = self._read(values)
-            if not asked.given["picture"] and not str(asked.given["image_url"] or "").strip():
+            varied = {axis.name for axis in asked.definition.axes}
+            if picture_source(asked.given["picture"], asked.given["image_url"]) is None and "image_url" not in varied:
                 raise InputError("image_url", "missing", NO_PICTURE)
             base = asked.base | {"seed": asked.base["seed"] or secrets.randbelow(MAX_SEED - 1000)}
             asked = replace(asked, base=base)

@@ -67,7 +67,7 @@ class ExploreTab:
 
     @property
     def axis_outputs(self) -> list[Any]:
-        return [part for axis in self.axes for part in (axis.knob, axis.values, axis.shown)]
+        return [part for axis in self.axes for part in axis.parts]
 
 
 def build_press(names: list[str]) -> gr.HTML:
