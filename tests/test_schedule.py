@@ -34,6 +34,13 @@ def test_the_timesteps_are_those_of_unipc(steps: int, shift: float) -> None:
     assert timesteps(steps, shift) == pytest.approx(unipc.timesteps.tolist(), abs=1), "both cut to whole numbers"
 
 
+def test_the_guided_steps_of_an_expert_are_its_own_and_those_still_to_come() -> None:
+    course = StepSchedule((True, True, True, False, False), (True, False, True, False, True))
+    assert course.guided_of(high_noise=True) == (True, False, True)
+    assert course.guided_of(high_noise=True, done=1) == (False, True)
+    assert course.guided_of(high_noise=False, done=4) == (True,)
+
+
 def test_the_boundary_itself_belongs_to_the_high_noise_expert() -> None:
     assert schedule([999, 900, 899], 900, 1, 1).high_noise == (True, True, False)
 

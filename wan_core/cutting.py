@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from wan_core.errors import InputError
 from wan_core.frames import Frame, Frames
 from wan_core.schema import ImageToVideoInput
-from wan_core.timing import frames_between
+from wan_core.timing import frames_between, timing
 
 Ending = Literal["stop", "loop", "boomerang"]
 MOST_FADED = 8  # kept frames: half a second at 16 fps
@@ -116,8 +116,7 @@ def kept_frame(request: ImageToVideoInput, cut: Cut, shown: int) -> tuple[int, b
 
 def delivered(request: ImageToVideoInput, cut: Cut) -> int:
     """Frames within the trim, with those between them."""
-    count = trimmed(request, cut).num_frames
-    return count + (count - 1) * frames_between(request)
+    return timing(trimmed(request, cut)).delivered
 
 
 def words(cut: Cut, kept: int) -> str:

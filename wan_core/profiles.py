@@ -66,6 +66,17 @@ class EngineProfile:
         return (self.loader, self.repo, self.revision) == (other.loader, other.repo, other.revision)
 
 
+def cores() -> int:
+    """Processors this process may use; on macOS, all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_of_cores(processes: int) -> dict[str, str]:
+    """The variables of one of several processes that share the cores."""
+    share = str(max(1, cores() // processes))
+    return {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share}
+
+
 @dataclass(frozen=True)
 class Machine:
     """`card` and `vram_bytes` (0 without one): of the smallest CUDA card. `cards`: UUIDs. `workers`: processes for
@@ -97,8 +108,7 @@ class Machine:
             return [{"CUDA_VISIBLE_DEVICES": card} for card in self.cards]
         if self.workers == 1:
             return [{}]
-        cores = max(1, (os.cpu_count() or 1) // self.workers)
-        return [{"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores)}] * self.workers
+        return [share_of_cores(self.workers)] * self.workers
 
     @property
     def rated_card(self) -> str:

@@ -39,11 +39,16 @@ class StepSchedule:
 
     @property
     def high_noise_forwards(self) -> int:
-        return sum(1 + guided for high, guided in zip(self.high_noise, self.guided, strict=True) if high)
+        return sum(1 + guided for guided in self.guided_of(high_noise=True))
 
     @property
     def low_noise_forwards(self) -> int:
         return self.forwards - self.high_noise_forwards
+
+    def guided_of(self, *, high_noise: bool, done: int = 0) -> tuple[bool, ...]:
+        """Of one expert's steps after the first `done` of all."""
+        steps = zip(self.high_noise[done:], self.guided[done:], strict=True)
+        return tuple(guided for high, guided in steps if high is high_noise)
 
     def forwards_after(self, done: int, high_noise_cost: float = 1.0) -> float:
         """A high-noise forward counts `high_noise_cost`."""

@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         """Empty hides all cards, unset none."""
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
+    @property
+    def threads(self) -> int | None:
+        """`OMP_NUM_THREADS`: by it, processes of one machine share the cores."""
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        return int(asked) or None if asked.isdecimal() else None
+
     @cached_property
     def limits(self) -> Limits:
         return Limits(keep_bytes=int(self.keep_gb * 10**9))

@@ -147,6 +147,48 @@ def test_a_job_that_needs_no_card_is_not_waited_for() -> None:
     assert lender.calls == [["a"]]
 
 
+def test_where_one_of_two_is_cancelled_in_the_making_the_other_is_made_at_once() -> None:
+    """The lent seconds are the visitor's: none is spent on frames that nobody takes."""
+    making, stop, left = threading.Event(), threading.Event(), threading.Event()
+    calls_of: list[list[str]] = []
+
+    def makes(asks: Sequence[Ask]) -> Answers:
+        calls_of.append([each.job.id for each in asks])
+        for each in asks:
+            for step in range(9):
+                yield Happened(each.job.id, Step("sampling", step + 1, 9))
+                making.set()
+                assert left.wait(30)
+            yield Happened(each.job.id, FramesMade())
+
+    calls = GroupCalls(makes, seconds_of, lambda: 0.0)
+
+    def one(job_id: str, cancelled: Callable[[], bool]) -> str:
+        try:
+            list(calls.run(ask(job_id), lambda: ["a", "b"], cancelled))
+        except Cancelled:
+            left.set()
+            return "cancelled"
+        return "made"
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(one, "a", stop.is_set), threads.submit(one, "b", lambda: False)
+        assert making.wait(30)
+        stop.set()
+        assert (first.result(30), second.result(30)) == ("cancelled", "made")
+    assert calls_of == [["a", "b"], ["b"]]
+
+
+def test_one_that_leaves_before_it_waits_is_not_in_the_call() -> None:
+    lender = Lender()
+    calls = GroupCalls(lender, seconds_of, lambda: 0.0)
+    leaver = calls.run(ask("a"), lambda: ["a", "b"], lambda: False)
+    next(leaver)
+    leaver.close()
+    list(calls.run(ask("b"), lambda: ["b"], lambda: False))
+    assert lender.calls == [["b"]]
+
+
 def test_when_all_are_cancelled_the_card_is_given_back() -> None:
     going, lender = threading.Event(), Lender()
     stop = threading.Event()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.app import ROOT
 from tests.support.jobs import job_with_picture
-from wan_core.backends.messages import Happened, Raised, Run, command_line, read_answer
+from wan_core.backends.messages import Check, Happened, Passed, Raised, Run, command_line, read_answer
 from wan_core.backends.node import Item, NodeWorker, code_digest
 from wan_core.backends.parcels import Parcel, pack, pack_inputs, unpack
 from wan_core.errors import BackendError
@@ -87,6 +87,27 @@ def test_a_job_that_reuses_frames_takes_them_along(worker: NodeWorker, data: Fil
         ("frames", source.id),
     ]
     assert set(parcels_of(list(worker.run(command_line(Run(job)), pack_inputs(job, data))))) == {"clip"}
+
+
+def test_questions_about_the_same_picture_and_a_job_with_it_do_not_share_a_file(
+    worker: NodeWorker, data: FileStore
+) -> None:
+    job, here = job_with_picture(data), worker._files
+    parcels = pack_inputs(job, data)
+    of_a_job = unpack(parcels[0], here)
+    asked: list[str] = []
+
+    def check(picture: str, prompt: str) -> None:
+        """Another question comes and goes while this one is answered."""
+        asked.append(picture)
+        if len(asked) == 1:
+            worker.answer(command_line(Check("second", job.picture, "a walk")), parcels)
+        assert here.picture(picture).read_bytes() == data.picture(job.picture).read_bytes()
+
+    worker._backend.check = check  # type: ignore[method-assign]
+    assert read_answer(worker.answer(command_line(Check("first", job.picture, "a walk")), parcels)) == Passed("first")
+    assert len(asked) == 2
+    assert here.all_pictures() == [of_a_job]
 
 
 def test_a_parcel_that_finds_no_room_is_an_error_in_words_and_leaves_nothing(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.jobs import a_job
+from wan_core import profiles
 from wan_core.backends.several import SeveralBackends
 from wan_core.errors import Cancelled
 from wan_core.events import Event, Job, Stage
@@ -155,7 +156,7 @@ def test_the_number_of_workers_limits_the_cards_and_without_cards_divides_the_co
 ) -> None:
     assert detect(Settings(workers=1)).cards == ("GPU-aaaa",)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(profiles, "cores", lambda: 8)
     environments = detect(Settings(workers=3)).worker_environments()
     assert [each["OMP_NUM_THREADS"] for each in environments] == ["2", "2", "2"]
     assert detect(Settings()).worker_environments() == [{}]

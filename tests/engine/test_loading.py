@@ -1,7 +1,6 @@
 """Loading against diffusers' own `from_pretrained`: the same tensors, the same islands, the same frames."""
 
 import gc
-import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +17,12 @@ from wan_core.engine import loading, quantizing
 from wan_core.engine.acceleration import Acceleration
 from wan_core.engine.loading import Card, Engine, load
 from wan_core.engine.memory import GIB, Plan
+from wan_core.engine.miniature import build
 from wan_core.engine.sampling import sample
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Note, Stage, Step
 from wan_core.files import FileStore
-from wan_core.profiles import EngineProfile, profiles
+from wan_core.profiles import EngineProfile, cores, profiles
 from wan_core.settings import Settings
 
 WAN = EngineProfile("wan", "Wan", "", repo="somebody/wan", revision=None)
@@ -93,11 +93,23 @@ def test_too_little_main_memory_is_said_before_the_machine_stalls(saved: Path, m
 
 
 def test_the_miniature_loads_without_any_file_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     engine = load(profiles()["miniature"], Settings(model="/nowhere"), [].append)
     assert engine.plan is None and engine.pipe.transformer.dtype == torch.float32
-    assert threads == [loading.cores()] and loading.cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("", cores()), ("0", cores()), ("all", cores())])
+def test_the_miniature_takes_the_cores_that_its_process_is_given_else_all(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
+) -> None:
+    """Several processes of one machine share them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    given: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setattr(build, "build_pipeline", lambda: 1 / 0)  # the rest takes seconds
+    with pytest.raises(ZeroDivisionError):
+        load(profiles()["miniature"], Settings(), [].append)
+    assert given == [threads]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ The web process keeps the queue; it is told how many workers the cluster has, an
 """
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -11,9 +12,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wan_core.backends.local import Worker, next_answer
+from wan_core.backends.local import CANCEL_PATIENCE_S, Answers, Worker, next_answer
 from wan_core.backends.messages import Answer, Check, ClusterState, Expand, Expanded, Happened, Run, Watch
-from wan_core.errors import BackendError
+from wan_core.errors import BackendError, Cancelled
 from wan_core.events import Event, Finished, Job
 from wan_core.profiles import Machine
 from wan_core.settings import Limits
@@ -129,20 +130,18 @@ class ClusterBackend:
         """Nothing to do: the cluster is started by who made it."""
 
     def run(self, job: Job) -> Iterator[Event]:
-        link, deadline = self._cluster.link, time.monotonic() + self._wall_limit_s(job)
+        link = self._cluster.link
         if link is None:
             raise BackendError("worker_lost", UNREACHABLE)
         with link.conversation(job.id, Run(job)) as answers:
-            while True:
-                try:
-                    answer = next_answer(answers, deadline - time.monotonic())
-                except queue.Empty:
-                    link.pass_on_cancel(job.id)
-                    raise BackendError("worker_lost", TOO_LONG) from None
-                assert isinstance(answer, Happened)
-                yield answer.event
-                if isinstance(answer.event, Finished):
-                    return
+            first = _next_event(answers, math.inf)  # until it comes, the job waits for a machine
+            deadline = time.monotonic() + self._wall_limit_s(job)
+            yield first
+            try:
+                yield from _events(answers, deadline)
+            except queue.Empty:
+                link.pass_on_cancel(job.id)
+                yield from _last_events(answers)
 
     def cancel(self, job_id: str) -> None:
         if self._cluster.link is not None:
@@ -168,3 +167,29 @@ class ClusterBackend:
                 return next_answer(answers, self._limits.question_s)
             except queue.Empty:
                 raise BackendError("engine_unavailable", "No answer came in time. Try again.") from None
+
+
+def _events(answers: Answers, deadline: float) -> Iterator[Event]:
+    """Until `Finished`. Raises queue.Empty at the `deadline`, in seconds of time.monotonic."""
+    while True:
+        event = _next_event(answers, deadline)
+        yield event
+        if isinstance(event, Finished):
+            return
+
+
+def _last_events(answers: Answers) -> Iterator[Event]:
+    """Of a job that took too long and was told to stop: once it has, its machine takes another.
+
+    Raises BackendError `worker_lost` unless it has finished after all.
+    """
+    try:
+        yield from _events(answers, time.monotonic() + 2 * CANCEL_PATIENCE_S)
+    except (queue.Empty, Cancelled, BackendError):
+        raise BackendError("worker_lost", TOO_LONG) from None
+
+
+def _next_event(answers: Answers, deadline: float) -> Event:
+    answer = next_answer(answers, deadline - time.monotonic())
+    assert isinstance(answer, Happened)
+    return answer.event

@@ -86,8 +86,8 @@ class GroupCalls:
         member = _Member(ask, self._now())
         with self._mutex:
             self._gathering.setdefault(ask.job.group.id, []).append(member)
-        yield Stage("loading", TURN)
         try:
+            yield Stage("loading", TURN)
             yield from self._answers(member, coming, cancelled)
         finally:
             member.left = True
@@ -164,8 +164,8 @@ class GroupCalls:
         answers = self._lend([each.ask for each in members])
         try:
             for answer in answers:
-                if all(each.left or each.over for each in members):
-                    return
+                if by_id[answer.id].left:
+                    return  # its frames would be made for nobody; the others' are asked for anew
                 by_id[answer.id].tell(from_plain(answer.error) if isinstance(answer, Raised) else answer.event)
         except BackendError as error:
             if error.type != "worker_lost":

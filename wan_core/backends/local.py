@@ -4,6 +4,7 @@ A worker that is silent or busy for too long is killed and replaced.
 """
 
 import logging
+import math
 import queue
 import subprocess
 import sys
@@ -148,8 +149,8 @@ Answers = queue.Queue[Answer | None]
 
 
 def next_answer(answers: Answers, timeout_s: float) -> Answer:
-    """Raises what the worker sends, BackendError `worker_lost` if it died, queue.Empty at the timeout."""
-    answer = answers.get(timeout=max(0.0, timeout_s))
+    """Raises what the worker sends, BackendError `worker_lost` if it died, queue.Empty at the timeout (not if inf)."""
+    answer = answers.get(timeout=None if timeout_s == math.inf else max(0.0, timeout_s))
     if answer is None:
         raise BackendError("worker_lost", LOST)
     if isinstance(answer, Raised):

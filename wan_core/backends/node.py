@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from wan_core.backends.parcels import Kind, Parcel, pack, unpack
 from wan_core.errors import ENGINE_FAILED, BackendError, InputError, WanError, to_plain
 from wan_core.events import Finished, Job, Preview
 from wan_core.files import FileStore
-from wan_core.profiles import detect
+from wan_core.profiles import detect, share_of_cores
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ class NodeWorker:
         shares = _read(host.files.token) == token
         self._report = NodeReport(code_digest(), machine.card, machine.vram_bytes, shares)
         self._files = host.files if shares else _own_folder(host.files)
-        cores = str(max(1, len(os.sched_getaffinity(0)) // workers))
-        environment = {"WAN_DATA_DIR": str(self._files.root), "OMP_NUM_THREADS": cores, "MKL_NUM_THREADS": cores}
+        environment = {"WAN_DATA_DIR": str(self._files.root)} | share_of_cores(workers)
         self._backend = LocalBackend(host.limits, _no_limit, environment, program)  # the app knows each job's limit
         self._backend.start()
 
@@ -93,18 +92,18 @@ class NodeWorker:
     def answer(self, command: str, parcels: Sequence[Parcel]) -> str:
         """Answer a check or an expansion."""
         question = read_command(command)
+        assert isinstance(question, Check | Expand)
+        if parcels:  # under a name of its own: jobs and other questions may have the same picture here
+            parcels = [replace(parcel, id=question.id) for parcel in parcels]
+            question = replace(question, picture=question.id)
         received: list[Path] = []
         try:
             received += [unpack(parcel, self._files) for parcel in parcels]
-            match question:
-                case Check(id, picture, prompt):
-                    self._backend.check(picture, prompt)
-                    return answer_line(Passed(id))
-                case Expand(id, picture, prompt):
-                    return answer_line(Expanded(id, *self._backend.expand(picture, prompt)))
-            raise ValueError("no question")
+            if isinstance(question, Check):
+                self._backend.check(question.picture, question.prompt)
+                return answer_line(Passed(question.id))
+            return answer_line(Expanded(question.id, *self._backend.expand(question.picture, question.prompt)))
         except (InputError, BackendError) as error:
-            assert isinstance(question, Check | Expand)
             return answer_line(Raised(question.id, to_plain(error)))
         finally:
             _unlink(received)

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -195,11 +195,23 @@ class Bridge(CommandServer):
         try:
             with self._fleet.take(lambda: job.id in self._cancelled) as seat:
                 self._running[job.id] = seat
-                for item in self._items(seat, job):
-                    self._pass_on(item)
+                items = self._items(seat, job)
+                for item in items:
+                    try:
+                        self._pass_on(item)
+                    except Exception:
+                        self._stop(seat, job, items)
+                        raise
         finally:
             self._running.pop(job.id, None)
             self._cancelled.discard(job.id)
+
+    def _stop(self, seat: Seat, job: Job, items: Iterator[Item]) -> None:
+        """Return when the actor is free for another job."""
+        self._obey(Cancel(job.id))
+        with suppress(BackendError):
+            for _ in items:
+                pass
 
     def _items(self, seat: Seat, job: Job) -> Iterator[Item]:
         """Raises BackendError `worker_lost`: the machine died or fell silent; its actor must report anew."""

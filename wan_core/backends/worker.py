@@ -71,7 +71,8 @@ class WorkerServer(CommandServer):
 def main() -> None:
     host = settings.load()
     logs.set_up(host.log_level)
-    WorkerServer(ClipWorker(host), sys.stdin, take_stdout()).serve()
+    answers = take_stdout()  # first: what loads may print
+    WorkerServer(ClipWorker(host), sys.stdin, answers).serve()
 
 
 if __name__ == "__main__":

@@ -89,8 +89,7 @@ class Acceleration:
             compile_blocks(expert, on=regular and self.compiles)
             has_few_steps = lightning_end and not high_noise
             if self._cache and not has_few_steps and len(expert.blocks) > 1:  # the first block decides on the others
-                steps = zip(schedule.guided, schedule.high_noise, strict=True)
-                guided = [on for on, is_high in steps if is_high is high_noise]
+                guided = schedule.guided_of(high_noise=high_noise)
                 self._cache.put_on(expert, high_noise=high_noise, guided=guided)
             expert._reset_stateful_cache()  # an interrupted run leaves residuals behind
         return schedule, self._sentence(regular, lightning_end)

@@ -7,7 +7,6 @@ quantized experts. Knows files, devices and memory, nothing of requests.
 import gc
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from wan_core.engine.preview import Colours
 from wan_core.errors import BackendError
 from wan_core.events import Event, Log, Note, Stage, Step
 from wan_core.geometry import Size
-from wan_core.profiles import EngineProfile, Loader
+from wan_core.profiles import EngineProfile, Loader, cores
 from wan_core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -113,16 +112,11 @@ def _load_miniature(profile: EngineProfile, settings: Settings, report: Report) 
     from wan_core.engine.miniature import fast_vae
     from wan_core.engine.miniature.build import build_pipeline
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(settings.threads or cores())
     pipe = build_pipeline()
     fast_vae.speed_up(pipe.vae)
     colours = preview.fit_colours(pipe.vae)
     return Engine(profile, pipe, acceleration=Acceleration(settings, caches=False), colours=colours)
-
-
-def cores() -> int:
-    """Processors this process may use; on macOS, all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ limits of its own for Wan 2.2's experts. Each keeps the two passes of a guided s
 steps in a row.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,7 +16,6 @@ from wan_core.events import Event, Log
 from wan_core.schedule import StepSchedule
 from wan_core.settings import StepCacheName
 
-NEVER = logging.CRITICAL + 1
 CACHE_LASTS = 3  # steps: one is computed, at most two reuse it
 CACHE_DIT_ABSENT = (
     "WAN_STEP_CACHE asks for cache-dit, which is not installed: pip install 'cache-dit>=1.5,<1.6'. The first-block "
@@ -82,7 +80,6 @@ class CacheDit:
     def put_on(self, expert: Any, *, high_noise: bool, guided: Sequence[bool]) -> None:
         import cache_dit
 
-        quiet()
         if guided:
             cache_dit.enable_cache(expert, cache_config=self._config(expert, high_noise, guided))
 
@@ -100,11 +97,7 @@ class CacheDit:
 
         high_noise = schedule.high_noise[step]
         expert = pipe.transformer if high_noise else pipe.transformer_2
-        guided = [
-            on
-            for on, high in zip(schedule.guided[step:], schedule.high_noise[step:], strict=True)
-            if high is high_noise
-        ]
+        guided = schedule.guided_of(high_noise=high_noise, done=step)
         cache_dit.refresh_context(expert, cache_config=self._config(expert, high_noise, guided, warm_up=1))
 
     def _config(self, expert: Any, high_noise: bool, guided: Sequence[bool], warm_up: int | None = None) -> Any:
@@ -142,9 +135,3 @@ def available(name: StepCacheName, report: Callable[[Event], None]) -> StepCache
         report(Log(CACHE_DIT_ABSENT, "WARN"))
         return "first-block"
     return name
-
-
-def quiet() -> None:
-    """cache-dit tells each step of its set-up on standard output, where a worker's answers go."""
-    for handler in logging.getLogger("CACHE_DIT").handlers:
-        handler.setLevel(NEVER)

@@ -23,11 +23,10 @@ def effective(request: ImageToVideoInput) -> dict[str, Any]:
     """The fields, those without effect as `None`: equal for equal clips."""
     values = request.model_dump()
     course = schedule_of(request)
-    guided = list(zip(course.high_noise, course.guided, strict=True))
     idle: set[str] = set()
-    if not any(is_guided for is_high, is_guided in guided if is_high):
+    if not any(course.guided_of(high_noise=True)):
         idle.add("guidance_scale")
-    if not any(is_guided for is_high, is_guided in guided if not is_high):
+    if not any(course.guided_of(high_noise=False)):
         idle.add("guidance_scale_2")
     if len(idle) == 2:
         idle.add("negative_prompt")
