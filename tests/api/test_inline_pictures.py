@@ -17,10 +17,10 @@ from wan_core.api import local_file
 from wan_core.api.inline_pictures import SplitBody
 from wan_core.api.refusals import Refusal
 from wan_core.api.upload_room import UploadRoom
-from wan_core.api.uploads import INLINE, UploadFolder
+from wan_core.api.uploads import UploadFolder
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
-from wan_core.files import FileStore
+from wan_core.files import UPLOADED, FileStore
 
 LONG = bytes(range(256)) * 1000
 SUBMIT = f"/queue/{IMAGE_TO_VIDEO.id}"
@@ -64,7 +64,7 @@ def test_a_picture_is_cut_out_whole_whatever_the_chunks(
     body = body.replace("/", r"\/") if slashes else body
     values, files = split(folder, body.encode(), sizes)
     ((name, content),) = files.items()
-    assert values == {"prompt": "p" * blank, "image_url": INLINE + name, "seed": 5}
+    assert values == {"prompt": "p" * blank, "image_url": UPLOADED + name, "seed": 5}
     assert content == LONG and name.endswith(".bin"), "what it is, the gate says"
     assert not list(folder.iterdir()), "nothing is left"
 
@@ -90,13 +90,14 @@ def in_lines(uri: str) -> str:
 @pytest.mark.parametrize("size", [997, 64_000])
 def test_a_long_picture_may_be_spelt_as_a_short_one(tmp_path: Path, spelling: str, size: int) -> None:
     values, files = split(tmp_path, json.dumps({"image_url": spelling}).encode(), [size])
-    assert files[values["image_url"].removeprefix(INLINE)] == LONG
+    assert files[values["image_url"].removeprefix(UPLOADED)] == LONG
 
 
 def test_two_pictures_are_two_files(tmp_path: Path) -> None:
     body = json.dumps({"image_url": uri(), "end_image_url": uri(LONG[::-1], "image/webp")}).encode()
     values, files = split(tmp_path, body, [60_000])
-    assert [files[values[field].removeprefix(INLINE)] for field in ("image_url", "end_image_url")] == [LONG, LONG[::-1]]
+    names = [values[field].removeprefix(UPLOADED) for field in ("image_url", "end_image_url")]
+    assert [files[name] for name in names] == [LONG, LONG[::-1]]
 
 
 def test_a_short_body_stays_as_it_is(tmp_path: Path) -> None:
