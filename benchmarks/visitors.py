@@ -41,7 +41,8 @@ class Page:
     def __init__(self, http: httpx.AsyncClient, kind: str, config: dict[str, Any]) -> None:
         self._http, self._kind = http, kind
         self._session = uuid.uuid4().hex
-        self._click, self._watch, self._values = _events(config)
+        self._click, self._watch, self._values = _events(config, "Generate")
+        self._grid = _events(config, "Make the grid") if kind == "app" else None
         self.job: str | None = None
 
     async def upload(self, content: bytes) -> None:
@@ -69,6 +70,17 @@ class Page:
                 measured.first_s.append(first - began)
         measured.whole_s.append(time.monotonic() - began)
 
+    async def run_grid(self, seeds: range) -> None:
+        """A grid with a clip for each seed."""
+        assert self._grid is not None
+        click, watch, values = self._grid
+        typed = {"picture": self._picture, "prompt": "a walk", "axis-knob-0": "seed", "scout": False}
+        typed |= {"axis-values-0": f"{seeds[0]}..{seeds[-1]}", "axis-knob-1": "", "axis-values-1": ""}
+        sent = [typed.get(name, value) for name, value in values]
+        (sweep,) = [m["output"]["data"][0] async for m in self._messages(click, sent) if _is_end(m)]
+        async for _ in self._messages(watch, [sweep]):
+            pass
+
     async def _messages(self, event: int, data: list[Any]) -> AsyncIterator[dict[str, Any]]:
         """Join the queue, and yield what is said of this event. Raises ValueError if it fails."""
         body = {"data": data, "fn_index": event, "session_hash": self._session, "event_data": None, "trigger_id": None}
@@ -91,10 +103,10 @@ def _is_end(message: dict[str, Any]) -> bool:
     return bool(message["msg"] == "process_completed")
 
 
-def _events(config: dict[str, Any]) -> tuple[int, int, list[tuple[str, Any]]]:
-    """The click's event, the one that watches after it, and the click's inputs: name and value of each."""
+def _events(config: dict[str, Any], button: str) -> tuple[int, int, list[tuple[str, Any]]]:
+    """A click on `button`, the event that watches after it, and the click's inputs: name and value of each."""
     parts = {part["id"]: part for part in config["components"]}
-    buttons = [number for number, part in parts.items() if part["props"].get("value") == "Generate"]
+    buttons = [number for number, part in parts.items() if part["props"].get("value") == button]
     click = next(event for event in config["dependencies"] if [buttons[0], "click"] in event["targets"])
     after = [
         event for event in config["dependencies"] if event.get("trigger_after") == click["id"] and event["outputs"]
