@@ -7,7 +7,7 @@ from wan_core import settings
 from wan_core.settings import Limits
 
 if __name__ == "__main__":
-    settings.Limits = lambda: replace(Limits(), heartbeat_timeout_s=15)  # type: ignore[assignment, misc]
+    settings.Limits = lambda **fields: replace(Limits(**fields), heartbeat_timeout_s=15)  # type: ignore[assignment, misc]
     from wan_core.backends import ray
 
     ray.main(sys.argv[1:])
