@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads in each of several workers would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with mock.patch("inspect.getfile", side_effect=OSError):  # or gradio writes a .pyi for each component, for seconds
+        import gradio  # noqa: F401
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 settings.load_profile("untimed")
 
 HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
+
+MARK_OF_FOLDER = {"browser": "browser", "clients": "client", "security": "security", "faults": "fault"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the imports of folders whose every test would be deselected."""
+    mark, asked = MARK_OF_FOLDER.get(collection_path.name), str(config.getoption("markexpr"))
+    return True if mark and asked.startswith("not (") and mark in asked.split("(")[1] else None
 
 
 @pytest.fixture(autouse=True)

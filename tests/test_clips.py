@@ -24,11 +24,13 @@ from wan_core.events import Event, Finished, FramesMade, Heartbeat, Job, JobOpti
 from wan_core.expansion.expander import Expansion
 from wan_core.files import FileStore
 from wan_core.frames import Frame
+from wan_core.geometry import Size
 from wan_core.interpolation import InterpolationPlan
 from wan_core.profiles import Machine, profiles
 from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
+SIZE = Size(208, 128)
 CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
 REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
 
@@ -96,8 +98,13 @@ def spy(data: FileStore) -> Spy:
     return Spy(data)
 
 
+def small_job(files: FileStore, **values: Any) -> Job:
+    """Its clip is encoded in an instant."""
+    return replace(job_with_picture(files, **values), size=SIZE)
+
+
 def run(spy: Spy, *, forced: bool = False, **values: Any) -> list[Event]:
-    return run_job(spy, job_with_picture(spy.files, **values), forced=forced)
+    return run_job(spy, small_job(spy.files, **values), forced=forced)
 
 
 def run_job(spy: Spy, job: Job, *, forced: bool = False) -> list[Event]:
@@ -134,7 +141,7 @@ def test_the_engine_never_runs_after_a_refusal(spy: Spy, refused: str) -> None:
 
 def test_a_refused_result_leaves_no_clip(spy: Spy) -> None:
     spy.refuse = "frames"
-    job = job_with_picture(spy.files, enable_output_safety_checker=True)
+    job = small_job(spy.files, enable_output_safety_checker=True)
     with pytest.raises(InputError):
         run_job(spy, job)
     assert not spy.files.clip(job.id).exists()
@@ -155,7 +162,7 @@ def test_what_goes_in_and_what_comes_out_are_checked_on_their_own_switches(
 
 
 def test_an_end_picture_is_checked_too_and_refused_at_its_own_field(spy: Spy) -> None:
-    job = job_with_picture(spy.files, enable_safety_checker=True)
+    job = small_job(spy.files, enable_safety_checker=True)
     Image.new("RGB", (64, 64)).save(spy.files.picture("end"))
     job = replace(job, files=job.files | {"end_image_url": "end"})
 
@@ -189,7 +196,7 @@ def test_a_prompt_that_could_not_be_expanded_is_used_as_it_is_and_the_reason_tol
 
 
 def test_the_clip_has_the_promised_frames_rate_and_size_and_carries_its_recipe(spy: Spy) -> None:
-    job = job_with_picture(spy.files, num_interpolated_frames=2, interpolator_model="none", frames_per_second=30)
+    job = small_job(spy.files, num_interpolated_frames=2, interpolator_model="none", frames_per_second=30)
     run_job(spy, job)
     clip = encoding.probe(spy.files.clip(job.id))
     assert (clip.frames, clip.fps, clip.size) == (17, 30, job.size)
@@ -198,7 +205,7 @@ def test_the_clip_has_the_promised_frames_rate_and_size_and_carries_its_recipe(s
 
 
 def test_the_prompt_stays_out_of_the_file_when_the_visitor_says_so(spy: Spy) -> None:
-    job = job_with_picture(spy.files)
+    job = small_job(spy.files)
     run_job(spy, replace(job, options=replace(job.options, prompt_in_file=False)))
     assert "a walk" not in comment_in(spy.files.clip(job.id))
 
@@ -210,7 +217,7 @@ def test_where_the_networks_weights_cannot_be_had_the_fallback_delivers_and_it_i
     monkeypatch.setattr(
         "wan_core.interpolation.plan_interpolation", lambda *_, **__: InterpolationPlan("fallback", "No weights.")
     )
-    job = job_with_picture(spy.files, interpolator_model="film", num_interpolated_frames=1)
+    job = small_job(spy.files, interpolator_model="film", num_interpolated_frames=1)
     maker = ClipMaker(spy.make_frames, spy, spy, spy.files, forced=False)  # type: ignore[arg-type]
     events: list[Event] = []
     for event in maker.run(job, lambda: False):
@@ -239,7 +246,7 @@ def test_the_host_decides_whether_film_may_run_on_a_cpu(
     monkeypatch.setattr("shutil.which", lambda tool: None)
     for host in (Settings(data_dir=data.root), Settings(data_dir=data.root, film_on_cpu=True)):
         worker = ClipWorker(host, make_frames=spy.make_frames)
-        list(worker.run(job_with_picture(data, num_interpolated_frames=1, interpolator_model="film"), lambda: False))
+        list(worker.run(small_job(data, num_interpolated_frames=1, interpolator_model="film"), lambda: False))
     assert asked == [False, True]
 
 
@@ -274,6 +281,7 @@ def test_a_new_interpolator_is_one_module_and_one_word(
     job = replace(job, inputs=request)
     estimated = Estimator(Machine()).of_job(job).stages["interpolating"]
     assert estimated == pytest.approx(2e-9 * 256 * 128 * 32), "16 pairs at the miniature's 208×128, padded to 64"
+    job = replace(job, size=SIZE)
     events = run_job(spy, job)
     assert [event for event in events if isinstance(event, Note)] == []
     clip = encoding.probe(spy.files.clip(job.id))
@@ -282,10 +290,11 @@ def test_a_new_interpolator_is_one_module_and_one_word(
 
 
 def test_finishing_again_uses_the_kept_frames_and_checks_and_expands_nothing(spy: Spy) -> None:
-    first = job_with_picture(spy.files, enable_safety_checker=True, enable_prompt_expansion=True)
+    first = small_job(spy.files, enable_safety_checker=True, enable_prompt_expansion=True)
     run_job(spy, first)
     spy.calls.clear()
-    again = replace(a_job(frames_per_second=4, interpolator_model="none"), files=first.files, frames_of=first.id)
+    again = a_job(frames_per_second=4, interpolator_model="none")
+    again = replace(again, size=SIZE, files=first.files, frames_of=first.id)
     again = replace(again, inputs=again.inputs.model_copy(update={"enable_prompt_expansion": True}))
     finished = result(run_job(spy, again))
     assert spy.calls == ["engine: a walk"] and finished.result.fps == 4
@@ -296,7 +305,7 @@ def test_an_encoder_failure_keeps_the_frames(spy: Spy, monkeypatch: pytest.Monke
         raise BackendError("storage_full", "The clip could not be written: the disk is full.")
 
     monkeypatch.setattr("wan_core.encoding.encode", fail)
-    job = job_with_picture(spy.files)
+    job = small_job(spy.files)
     with pytest.raises(BackendError):
         run_job(spy, job)
     assert spy.files.frames(job.id).is_file()
@@ -305,7 +314,7 @@ def test_an_encoder_failure_keeps_the_frames(spy: Spy, monkeypatch: pytest.Monke
 def still_clip(spy: Spy, **options: Any) -> Frame:
     """The first frame of a clip that the miniature left standing still, over a picture full of fine detail."""
     job = job_with_picture(spy.files, interpolator_model="none", video_quality="maximum")
-    job = replace(job, options=replace(job.options, **options))
+    job = replace(job, size=Size(416, 256), options=replace(job.options, **options))
     noise = np.random.default_rng(1).integers(0, 255, (job.size.height, job.size.width, 3), np.uint8)
     picture = Image.fromarray(noise).filter(ImageFilter.GaussianBlur(0.8))
     picture.save(spy.files.picture(job.picture))

@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,10 +62,20 @@ def room_of(path: Path) -> str:
     return path.relative_to(ROOT / "wan_core").parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Every module that `path` imports, anywhere in it, by its dotted name."""
+    return frozenset(names_imported(path, ast.walk(parsed(path))))
+
+
+def names_imported(path: Path, nodes: Iterable[ast.AST]) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -80,24 +92,39 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_imports_run_downward(path: Path) -> None:
-    here = room_of(path)
-    assert here in HEIGHT, f"{here} has no floor yet: add it to FLOORS"
-    for room in rooms_used(path) - {here}:
-        assert HEIGHT[room] < HEIGHT[here], f"{name(path)} imports {room}, which is above it"
+APP = ROOT / "app.py"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p) in ("ui", "api")], ids=name)
-def test_page_and_routes_know_no_engine_and_no_concrete_backend(path: Path) -> None:
-    assert not rooms_used(path) & {"engine", "interpolation", "clips", "backends"}
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(path) for path in SOURCES} - set(HEIGHT) == set(), "add it to FLOORS"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_torch_is_imported_only_where_frames_are_made_or_checked(path: Path) -> None:
-    heavy = {found.split(".")[0] for found in imported(path)} & {"torch", "diffusers", "transformers", "safetensors"}
-    allowed = room_of(path) in ("engine", "interpolation", "safety", "expansion") or path.name == "zerogpu.py"
-    assert allowed or not heavy, f"{name(path)} imports {heavy}"
+def test_imports_run_downward() -> None:
+    upward = {
+        (name(path), room)
+        for path in SOURCES
+        for room in rooms_used(path) - {room_of(path)}
+        if HEIGHT[room] >= HEIGHT[room_of(path)]
+    }
+    assert upward == set(), "files and the rooms above them that they import"
+
+
+def test_page_and_routes_know_no_engine_and_no_concrete_backend() -> None:
+    behind = {"engine", "interpolation", "clips", "backends"}
+    assert [name(path) for path in SOURCES if room_of(path) in ("ui", "api") and rooms_used(path) & behind] == []
+
+
+def test_torch_is_imported_only_where_frames_are_made_or_checked() -> None:
+    allowed = ("engine", "interpolation", "safety", "expansion")
+    others = [path for path in SOURCES if room_of(path) not in allowed and path.name != "zerogpu.py"]
+    assert [name(path) for path in others if HEAVY & libraries(imported(path))] == []
+
+
+HEAVY = {"torch", "diffusers", "transformers", "safetensors"}
+
+
+def libraries(modules: Iterable[str]) -> set[str]:
+    return {module.split(".")[0] for module in modules}
 
 
 def test_the_sizes_that_profiles_read_are_data_alone() -> None:
@@ -106,46 +133,92 @@ def test_the_sizes_that_profiles_read_are_data_alone() -> None:
     assert readers == {"wan_core/profiles.py"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_only_the_worker_and_zerogpu_carry_out_the_recipe(path: Path) -> None:
-    if "clips" in rooms_used(path):
-        assert name(path) in ("wan_core/backends/worker.py", "wan_core/backends/zerogpu.py")
+def test_only_the_worker_and_zerogpu_carry_out_the_recipe() -> None:
+    assert {name(path) for path in SOURCES if "clips" in rooms_used(path)} == {
+        "wan_core/backends/worker.py",
+        "wan_core/backends/zerogpu.py",
+    }
 
 
-@pytest.mark.parametrize("path", [*SOURCES, ROOT / "app.py"], ids=name)
-def test_ray_is_imported_by_the_link_to_the_cluster_alone(path: Path) -> None:
-    if any(found.split(".")[0] == "ray" for found in imported(path)):
-        assert name(path) == "wan_core/backends/ray.py"
-    assert "wan_core.backends.ray" not in {found.rpartition(".")[0] for found in imported(path)}
+def test_ray_is_imported_by_the_link_to_the_cluster_alone() -> None:
+    assert [name(path) for path in (*SOURCES, APP) if "ray" in libraries(imported(path))] == [
+        "wan_core/backends/ray.py"
+    ]
+    users = {found.rpartition(".")[0] for path in (*SOURCES, APP) for found in imported(path)}
+    assert "wan_core.backends.ray" not in users
 
 
 def reads_environment(path: Path) -> bool:
     names = ("environ", "environb", "getenv")
-    return any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(ast.parse(path.read_text())))
+    return any(isinstance(node, ast.Attribute) and node.attr in names for node in ast.walk(parsed(path)))
 
 
-@pytest.mark.parametrize("path", [*SOURCES, ROOT / "app.py"], ids=name)
-def test_the_environment_is_read_in_settings_alone(path: Path) -> None:
-    assert not reads_environment(path) or path.name == "settings.py"
+def test_the_environment_is_read_in_settings_alone() -> None:
+    assert {path.name for path in (*SOURCES, APP) if reads_environment(path)} == {"settings.py"}
 
 
+def at_import(nodes: Iterable[ast.stmt]) -> Iterable[ast.AST]:
+    """What runs as soon as a module is imported: neither bodies of functions nor what is for the checker of types."""
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from at_import(node.orelse)
+        else:
+            yield from at_import(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt))
+
+
+def files_of(module: str) -> list[Path]:
+    """The files that run when `module` is imported: its own and those of the packages around it."""
+    parts = module.split(".")
+    found = [ROOT.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+    return [path for base in found for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+
+
+def libraries_loaded_by(*modules: str) -> set[str]:
+    """Every library that these modules import at once, through whatever file of ours."""
+    waiting, seen, found = [path for module in modules for path in files_of(module)], set(), set[str]()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        names = names_imported(path, at_import(parsed(path).body))
+        found |= libraries(names)
+        waiting += [file for each in names if each.startswith("wan_core.") for file in files_of(each)]
+    return found
+
+
+WEB = ("wan_core.ui", "wan_core.api", "wan_core.jobs", "wan_core.backends.local")
+
+
+def test_the_web_process_imports_no_torch_through_any_file_of_ours() -> None:
+    found = libraries_loaded_by(*WEB, "app")
+    assert {"gradio", "starlette"} <= found and not HEAVY & found
+    assert {"torch", "diffusers"} <= libraries_loaded_by("wan_core.engine.loading")
+
+
+@pytest.mark.slow
 def test_the_web_process_starts_without_torch() -> None:
-    rooms = "wan_core.ui, wan_core.api, wan_core.jobs, wan_core.backends.local"
-    check = f"import sys, {rooms}; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
+    check = f"import sys, {', '.join(WEB)}; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", check], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("path", [*SOURCES, ROOT / "app.py"], ids=name)
-def test_engines_are_told_apart_in_profiles_alone(path: Path) -> None:
+def engines_compared_in(path: Path) -> set[str]:
+    compared = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Compare)]
+    words = {part.value for node in compared for part in ast.walk(node) if isinstance(part, ast.Constant)}
+    return {word for word in words if isinstance(word, str)} & set(profiles())
+
+
+def test_engines_are_told_apart_in_profiles_alone() -> None:
     """Others read a profile's fields; a name of an engine beside a comparison would be a second place to change."""
-    names = set(profiles())
-    compared = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Compare)]
-    told = {part.value for node in compared for part in ast.walk(node) if isinstance(part, ast.Constant)} & names
-    assert name(path) == "wan_core/profiles.py" or not told
-    assert "wan_core.profiles.MINIATURE" not in imported(path)
+    others = [path for path in (*SOURCES, APP) if name(path) != "wan_core/profiles.py"]
+    assert {name(path): told for path in others if (told := engines_compared_in(path))} == {}
+    assert [name(path) for path in (*SOURCES, APP) if "wan_core.profiles.MINIATURE" in imported(path)] == []
 
 
 def test_the_page_is_never_mounted() -> None:
     """Gradio checks the paths of files, and answers MCP, only where it is launched."""
-    for path in (*SOURCES, ROOT / "app.py"):
+    for path in (*SOURCES, APP):
         assert "mount_gradio" + "_app(" not in path.read_text("utf-8"), path

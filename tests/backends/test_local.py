@@ -18,8 +18,9 @@ from wan_core.backends import local
 from wan_core.backends.local import LocalBackend
 from wan_core.backends.messages import Check, Passed, answer_line
 from wan_core.errors import BackendError, Cancelled
-from wan_core.events import Event, Finished, JobOptions, Log, Stage, Step
+from wan_core.events import Event, Finished, Job, JobOptions, Log, Stage, Step
 from wan_core.files import FileStore
+from wan_core.geometry import Size
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,12 @@ def backend(folder: FileStore) -> Iterator[LocalBackend]:
     backend.close()
 
 
+def small_job(folder: FileStore, **values: Any) -> Job:
+    return replace(job_with_picture(folder, **values), size=Size(256, 160))
+
+
 def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: LocalBackend, folder: FileStore) -> None:
-    job = job_with_picture(folder, num_frames=18)
+    job = small_job(folder, num_frames=18)
     events = list(backend.run(job))
     finished = events[-1]
     assert isinstance(finished, Finished)
@@ -55,7 +60,7 @@ def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: Loca
 def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
     backend: LocalBackend, folder: FileStore
 ) -> None:
-    job = job_with_picture(folder, num_inference_steps=40)
+    job = small_job(folder, num_inference_steps=40)
     seen: list[Event] = []
     with pytest.raises(Cancelled):
         for event in backend.run(job):
@@ -64,15 +69,15 @@ def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
                 backend.cancel(job.id)
     assert sum(isinstance(event, Step) for event in seen) <= 3
     assert not folder.clip(job.id).exists()
-    assert isinstance(list(backend.run(job_with_picture(folder)))[-1], Finished)
+    assert isinstance(list(backend.run(small_job(folder)))[-1], Finished)
 
 
 def test_an_engine_that_does_not_exist_is_an_error_and_not_a_crash(backend: LocalBackend, folder: FileStore) -> None:
-    job = replace(job_with_picture(folder), options=JobOptions("no-such-engine"))
+    job = replace(small_job(folder), options=JobOptions("no-such-engine"))
     with pytest.raises(BackendError) as caught:
         list(backend.run(job))
     assert caught.value.type == "internal_server_error"
-    assert isinstance(list(backend.run(job_with_picture(folder)))[-1], Finished)
+    assert isinstance(list(backend.run(small_job(folder)))[-1], Finished)
 
 
 WORKER = """

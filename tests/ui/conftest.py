@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,17 +79,24 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(autouse=True)
-def loops_of_gradio(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Gradio makes two event loops for each Blocks and never closes them; the tests close them."""
+@contextmanager
+def loops_of_gradio() -> Iterator[list[asyncio.AbstractEventLoop]]:
+    """Gradio makes two event loops for each Blocks and never closes them: those that are made meanwhile."""
     made, make = [], asyncio.new_event_loop
 
     def remembered() -> asyncio.AbstractEventLoop:
         made.append(make())
         return made[-1]
 
-    monkeypatch.setattr(asyncio, "new_event_loop", remembered)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", remembered)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def closed_loops() -> Iterator[None]:
+    with loops_of_gradio() as made:
+        yield
     for loop in made:
         loop.close()
 
@@ -99,15 +107,33 @@ def house(data: FileStore) -> Iterator[House]:
         yield run_events
 
 
-@pytest.fixture
-def desk(house: House) -> Desk:
-    with gr.Blocks():
+@dataclass
+class Layout:
+    """The components of a page. They hold nothing of a visitor, so that one layout serves every test."""
+
+    left: FormColumn
+    screen: Screen
+    summary: SummaryParts
+    header: gr.HTML
+
+
+@pytest.fixture(scope="session")
+def layout() -> Iterator[Layout]:
+    with loops_of_gradio() as made, gr.Blocks():
         left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
         screen = build_screen(visit_state(), left.generate, left.cancel)
         parts = SummaryParts(
             left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
         )
         header = gr.HTML()
+    yield Layout(left, screen, parts, header)
+    for loop in made:
+        loop.close()
+
+
+@pytest.fixture
+def desk(house: House, layout: Layout) -> Desk:
+    left, screen, parts, header = layout.left, layout.screen, layout.summary, layout.header
     parts_of_retuning = RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips)
     run_events = RunEvents(house.jobs, Settings(), left.form, screen, left.faults)
     retuning = Retuning(left.form, parts_of_retuning, Notices("Wan", is_own_machine=True))

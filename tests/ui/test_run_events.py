@@ -32,6 +32,18 @@ def submit(desk: Desk, caller: gr.Request, visit: Visit = Visit(), key: str = ""
     return Visit.of(shown[desk.screen.visit])
 
 
+def submit_with_frames(desk: Desk, caller: gr.Request) -> Visit:
+    """A job that leaves the frames of its clip."""
+    backend = desk.house.backend
+
+    def make_both(job: Job, stop: threading.Event) -> Iterator[Event]:
+        backend.files.frames(job.id).write_bytes(b"frames")
+        yield from backend.make_clip(job, stop)
+
+    backend.scripts["a walk"] = make_both
+    return submit(desk, caller)
+
+
 def finish_again(desk: Desk, caller: gr.Request, visit: object, *values: Any, cut: Any = (1, 17, "stop")) -> Visit:
     return Visit.of(asyncio.run(desk.run_events.finish_again(caller, "", visit, *cut, *values)))
 
@@ -287,9 +299,8 @@ def test_finishing_again_needs_kept_frames(desk: Desk, caller: gr.Request) -> No
 
 
 def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Desk, caller: gr.Request) -> None:
-    visit = submit(desk, caller)
+    visit = submit_with_frames(desk, caller)
     assert visit.job
-    desk.house.jobs.files.frames(visit.job).write_bytes(b"frames")
     *_, last = watch(desk, visit)
     assert last["again"]["interactive"]
     values = desk.values(video_quality="low", num_frames=99, picture_detail=False)
@@ -301,9 +312,8 @@ def test_finishing_again_makes_a_new_job_with_the_forms_frame_settings(desk: Des
 
 
 def test_a_clip_is_cut_as_the_tools_show_it_and_its_own_cut_is_shown_again(desk: Desk, caller: gr.Request) -> None:
-    visit = submit(desk, caller)
+    visit = submit_with_frames(desk, caller)
     assert visit.job
-    desk.house.jobs.files.frames(visit.job).write_bytes(b"frames")
     *_, last = watch(desk, visit)
     assert last["section"]["visible"] and last["last_frame"] == {"maximum": 17, "value": 17, "__type__": "update"}
     again = finish_again(desk, caller, last["visit"], *desk.values(), cut=(3, "9", "boomerang"))
