@@ -48,7 +48,7 @@ def connect(
     gr.on([*changes, seen_picture.change], trigger_mode="always_last", **refresh)
     for axis in tab.axes:
         axis.knob.input(events.pick, [axis.knob], [axis.values, axis.add, axis.shown], **AT_ONCE)
-        axis.add.upload(events.add_pictures, [axis.add, axis.values], [axis.values, axis.add], **HIDDEN)
+        axis.add.upload(events.add_pictures, [axis.add, axis.values], [axis.values, axis.add], **RUN)
         axis.values.change(events.chips, [axis.knob, axis.values], [axis.shown], trigger_mode="always_last", **AT_ONCE)
         axis.shown.click(events.toggle, [axis.knob, axis.values], [axis.values], **AT_ONCE)
     axes = [*tab.axis_outputs]
