@@ -19,7 +19,7 @@ from wan_core.backends.local import LocalBackend
 from wan_core.events import Failed, Finished
 from wan_core.files import FileStore
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 JOBS, KILLS = 300, 30
 

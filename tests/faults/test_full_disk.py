@@ -21,7 +21,7 @@ from wan_core.files import FileStore
 from wan_core.intake import PictureLimits
 from wan_core.intake.images import decode_now
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

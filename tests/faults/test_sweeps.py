@@ -21,7 +21,7 @@ from wan_core.events import Finished
 from wan_core.files import FileStore
 from wan_core.jobs.sweeps import Sweep, SweepService
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 SOME = 8  # cells that are made before the kill

@@ -21,7 +21,7 @@ from wan_core.files import FileStore
 from wan_core.profiles import profiles
 from wan_core.settings import Settings
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = "tests.support.zerogpu.scenario"

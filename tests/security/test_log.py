@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.support.app import outcome_of, running_app
 from wan_core.endpoints import IMAGE_TO_VIDEO
 
-pytestmark = [pytest.mark.security, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.security, pytest.mark.timeout(900)]
 
 CANARY = "canary5b1"
 KEY = {"authorization": f"Key {CANARY}-key"}

@@ -12,7 +12,7 @@ from tests.support.app import ROOT, data_uri, outcome_of, running_app
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.settings import Settings, load
 
-pytestmark = [pytest.mark.security, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.security, pytest.mark.timeout(900)]
 
 SECRETS = {"FAL_KEY": "canary-fal:key", "WAN_API_KEYS": "canary-api-key", "HF_TOKEN": "hf_canaryTOKEN"}
 PAGES = ("/", "/config", "/gradio_api/info", "/gradio_api/openapi.json", "/api/openapi/queue/openapi.json", "/nowhere")
