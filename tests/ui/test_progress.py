@@ -1,13 +1,14 @@
 """The panel tells a run as it goes: place in line, stage, step, time left, and why it ended."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.support.jobs import a_job
-from wan_core.events import Failed, Log, Note, Queued, Stage, Step, Stopped
+from wan_core.events import Failed, JobOptions, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs.record import JobRecord
-from wan_core.ui.progress import Progress, duration, panel
+from wan_core.ui.progress import Progress, duration, panel, smaller
 
 
 @pytest.fixture
@@ -65,6 +66,17 @@ def test_an_end_without_a_clip_says_why(record: JobRecord) -> None:
     record.mark_over(Failed("out_of_memory", "The card is full. Try 480p."))
     said = panel_after(record, record.outcome)
     assert said.startswith("The card is full. Try 480p.") and record.job.id in said and "Retry" in said
+
+
+def test_a_failed_run_of_the_full_model_offers_less_and_turbo() -> None:
+    def offered(options: JobOptions, **values: object) -> list[str]:
+        job = replace(a_job(**values), options=options)
+        return [verb for verb, _ in smaller(JobRecord(job, "key:a", "local", 0.0))]
+
+    large = {"resolution": "720p", "num_frames": 81}
+    assert offered(JobOptions("a14b", "local"), **large) == ["480p", "49", "turbo"]
+    assert offered(JobOptions("a14b", "fal"), **large) == ["480p", "49"]
+    assert offered(JobOptions("miniature", "local"), resolution="480p", num_frames=17) == []
 
 
 def test_a_cancelled_job_says_so(record: JobRecord) -> None:

@@ -13,7 +13,7 @@ from wan_core.events import Where
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
 from wan_core.presets import Preset, presets
-from wan_core.profiles import FULL_MODEL, Choice, Machine, draws_small, profiles, why_not
+from wan_core.profiles import FULL_MODEL, TURBO, Choice, Machine, draws_small, profiles, why_not
 from wan_core.ui import chips, end_picture, examples, history, kept_form, picker, saved
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import UPLOAD_BOXES, Form
@@ -28,7 +28,12 @@ from wan_core.ui.tuning import Tuned, running_engine
 from wan_core.ui.visit import Visit
 
 Filled = dict[Component, Any]
-LESS: Mapping[str, Mapping[str, Any]] = {"retry": {}, "480p": {"resolution": "480p"}, "49": {"num_frames": 49}}
+LESS: Mapping[str, Mapping[str, Any]] = {
+    "retry": {},
+    "480p": {"resolution": "480p"},
+    "49": {"num_frames": 49},
+    "turbo": {"engine": TURBO},
+}
 """By the verb of a failed job's button: what to change for another try."""
 
 

@@ -7,6 +7,7 @@ from html import escape
 
 from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
+from wan_core.profiles import FULL_MODEL
 
 IDLE = ""
 AFTER_FRAMES = ("interpolating", "encoding")
@@ -100,9 +101,11 @@ def _buttons(progress: Progress, record: JobRecord, *, several: bool) -> str:
 
 def smaller(record: JobRecord) -> list[tuple[str, str]]:
     """Ways to ask for less: verb and words."""
-    inputs = record.job.inputs
+    inputs, options = record.job.inputs, record.job.options
     ways = [("480p", "Retry in 480p")] if inputs.resolution != "480p" else []
-    return ways + ([("49", "Retry with 49 frames")] if inputs.num_frames > 49 else [])
+    ways += [("49", "Retry with 49 frames")] if inputs.num_frames > 49 else []
+    has_turbo = options.engine == FULL_MODEL and options.where == "local"  # its LoRAs run where the model does
+    return ways + ([("turbo", "Retry with Turbo")] if has_turbo else [])
 
 
 def _title(progress: Progress, record: JobRecord) -> str:
