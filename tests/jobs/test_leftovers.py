@@ -105,7 +105,7 @@ def test_the_picture_of_a_group_stays_for_making_its_jobs_again(data: FileStore)
             house.outcome(record)
         assert left(data) == [".png"]
         house.backend.scripts.clear()
-        (again,) = house.jobs.make_again(records[:1], Client.by_key("a"))
+        (again,) = house.jobs.make_again(records[:1], Client.by_key("a"), None)
         assert isinstance(house.outcome(again), Finished)
 
 

@@ -135,11 +135,11 @@ def test_a_failed_cell_shows_its_sentence_and_runs_again_alone(data: FileStore) 
         wait(sweeps, sweep)
         outcomes = [record.outcome for record in records(sweeps, sweep)]
         assert isinstance(outcomes[2], Failed) and outcomes[2].message == "It does not fit."
-        again = sweeps.retry(sweep, Client.by_key("a"))
+        again = sweeps.retry(sweep, Client.by_key("a"), None)
         wait(sweeps, again)
         assert [cell.job == old.job for cell, old in zip(again.cells, sweep.cells, strict=True)] == [True, True, False]
         assert all(isinstance(record.outcome, Finished) for record in records(sweeps, again))
-        assert sweeps.retry(again, Client.by_key("a")) == again
+        assert sweeps.retry(again, Client.by_key("a"), None) == again
 
 
 def test_what_a_visitors_key_began_is_not_begun_again_on_the_owners(data: FileStore) -> None:
@@ -152,9 +152,9 @@ def test_what_a_visitors_key_began_is_not_begun_again_on_the_owners(data: FileSt
         sweep = asyncio.run(sweeps.start(made, SHIFTS, BASE, on_fal, client, fal_key=key))
         wait(sweeps, sweep)
         with pytest.raises(InputError, match="your own fal key"):
-            sweeps.retry(sweep, client)
+            sweeps.retry(sweep, client, None)
         with pytest.raises(InputError, match="your own fal key"):
-            sweeps.promote(sweep, sweep.job_ids[0], client)
+            sweeps.promote(sweep, sweep.job_ids[0], client, None)
         again = sweeps.retry(sweep, client, key)
         wait(sweeps, again)
         assert all(isinstance(record.outcome, Finished) for record in records(sweeps, again))
@@ -193,7 +193,7 @@ def test_promoting_a_scouted_cell_makes_it_with_the_full_settings(data: FileStor
         sweeps, sweep = start(house, replace(SHIFTS, scout=True), num_frames=81, resolution="720p")
         wait(sweeps, sweep)
         cell = records(sweeps, sweep)[0]
-        full = sweeps.promote(sweep, cell.job.id, Client.by_key("a"))
+        full = sweeps.promote(sweep, cell.job.id, Client.by_key("a"), None)
         house.outcome(full)
         assert (cell.job.inputs.num_frames, full.job.inputs.num_frames) == (17, 81)
         assert (full.job.inputs.shift, full.job.inputs.seed, full.job.picture) == (2, 7, cell.job.picture)

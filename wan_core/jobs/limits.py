@@ -50,8 +50,8 @@ def refuse_if_full(
     limits: Limits,
     *,
     per_client: bool,
-    count: int = 1,
-    coming: Sequence[str] = (),
+    count: int,
+    coming: Sequence[str],
 ) -> None:
     """Raises BackendError `too_many_jobs` for `count` more.
 

@@ -198,9 +198,7 @@ class JobService:
             self._abandoning.add(abandoning)
             abandoning.add_done_callback(self._abandoning.discard)
 
-    def make_again(
-        self, records: Sequence[JobRecord], client: Client, fal_key: SecretStr | None = None
-    ) -> list[JobRecord]:
+    def make_again(self, records: Sequence[JobRecord], client: Client, fal_key: SecretStr | None) -> list[JobRecord]:
         """Queue the jobs of a group once more, with the stored pictures. Raises as `submit` does."""
         self._refuse_without_key(records, fal_key)
         new_ids = {record.job.id: str(uuid.uuid4()) for record in records}
@@ -215,7 +213,7 @@ class JobService:
             return self._queue(jobs, client, place, fal_key)
 
     def make_with(
-        self, record: JobRecord, changes: Mapping[str, object], client: Client, fal_key: SecretStr | None = None
+        self, record: JobRecord, changes: Mapping[str, object], client: Client, fal_key: SecretStr | None
     ) -> JobRecord:
         """With the picture and settings of `record`, but for `changes`.
 

@@ -137,7 +137,7 @@ class SweepService:
             if record is not None and record.job.group and record.job.group.id == sweep.id:
                 self.jobs.cancel(record)
 
-    def retry(self, sweep: Sweep, client: Client, fal_key: SecretStr | None = None) -> Sweep:
+    def retry(self, sweep: Sweep, client: Client, fal_key: SecretStr | None) -> Sweep:
         """Run cells without a clip again. Raises as `JobService.submit` does."""
         lost = {
             cell.job: record for cell in sweep.cells if cell.job and (record := self.record(cell)) and _is_lost(record)
@@ -151,7 +151,7 @@ class SweepService:
         self._save(renewed)
         return renewed
 
-    def promote(self, sweep: Sweep, job_id: str, client: Client, fal_key: SecretStr | None = None) -> JobRecord:
+    def promote(self, sweep: Sweep, job_id: str, client: Client, fal_key: SecretStr | None) -> JobRecord:
         """Make a cell with the full settings.
 
         Raises:
