@@ -214,7 +214,7 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     """Return normalised latents, (1, z, 1 + sampled/4, H/8, W/8) float32."""
     pipe, request = engine.pipe, clip.request
     schedule = prepare_scheduler(pipe, request, lightning_end=engine.profile.lightning_end)
-    emit(Stage("sampling", f"{schedule.steps} steps on {clip.frames} frames of {clip.size}."))
+    emit(Stage("sampling", f"Making {clip.frames} frames of {clip.size} in {schedule.steps} steps."))
     _switch_turbo(engine, emit)
     engine.acceleration.try_attention(engine.card.sm, engine.card.device, emit)
     may_cache = engine.plan is None or engine.plan.cached
