@@ -85,7 +85,10 @@ def enlarged(clip: list[Frame], picture: Frame) -> list[Frame]:
     return list(enlarge_with_picture(iter(clip), picture))
 
 
-@pytest.mark.parametrize("move", MOVES)
+SLOW_MOVES = [pytest.param(move, marks=pytest.mark.slow) for move in ("tilt", "pull back")]
+
+
+@pytest.mark.parametrize("move", ["pan", "push in", "drift", *SLOW_MOVES])
 def test_a_moving_camera_shows_the_pictures_own_detail(move: str) -> None:
     whole, camera, inner = scene(1), MOVES[move], np.s_[40:-40, 50:-50]
     clip = [small(whole, camera, time) for time in range(21)]
@@ -128,7 +131,7 @@ def test_another_scene_is_enlarged_plainly() -> None:
     assert difference(film[4], film[0]) < 0.2, "steadying reaches no farther than seven frames"
 
 
-@pytest.mark.parametrize("move", ["pan", "push in"])
+@pytest.mark.parametrize("move", ["pan", pytest.param("push in", marks=pytest.mark.slow)])
 def test_a_clip_that_the_model_drew_blurrier_stays_blurrier(move: str) -> None:
     whole = scene(7)
     sharp = [small(whole, MOVES[move], time) for time in range(16)]
@@ -153,7 +156,7 @@ def test_a_frame_that_is_a_little_worse_than_its_neighbours_does_not_flicker() -
     assert min(difference(a, b) for a, b in pairwise(plain[3:])) > 1.5
 
 
-@pytest.mark.parametrize("size", [Size(832, 480), Size(208, 120), Size(160, 92)])
+@pytest.mark.parametrize("size", [pytest.param(Size(832, 480), marks=pytest.mark.slow), Size(208, 120), Size(160, 92)])
 def test_a_picture_of_any_size_guides_a_clip_of_that_size(size: Size) -> None:
     whole, camera = scene(9), MOVES["pan"]
     picture = np.asarray(cv2.resize(large(whole, still, 0), (size.width, size.height), interpolation=cv2.INTER_AREA))

@@ -174,7 +174,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(list(IMAGE_TO_VIDEO.fields)) | st.text(), values, max_size=6))
 def test_no_object_at_all_makes_an_unforeseen_error(twin: Twin, body: dict[str, Any]) -> None:
     answer = sent(twin, json.dumps(body))

@@ -116,10 +116,10 @@ MakeJob = Callable[..., Job]
 
 @pytest.fixture
 def job(picture: Path) -> MakeJob:
-    """A job with fal's defaults except for 17 frames, 4 steps, no acceleration and what the test says."""
+    """A job with fal's defaults except for 9 frames, 4 steps, no acceleration and what the test says."""
 
     def make(size: Size = SIZE, files: Mapping[str, str] | None = None, **values: object) -> Job:
-        defaults = {"image_url": "", "prompt": "a cat turns left", "seed": 7, "num_frames": 17}
+        defaults = {"image_url": "", "prompt": "a cat turns left", "seed": 7, "num_frames": 9}
         request = ImageToVideoInput.model_construct(
             **ImageToVideoInput(image_url="data:", prompt="a cat").model_dump()
             | {"num_inference_steps": 4, "acceleration": "none"}

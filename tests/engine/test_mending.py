@@ -92,7 +92,7 @@ def test_other_failures_are_not_taken_for_memory(engine: Engine, job: MakeJob, t
         run(engine, job(), tmp_path)
 
 
-@pytest.mark.parametrize("placement", ["model_offload", "group_offload"])
+@pytest.mark.parametrize("placement", [pytest.param("model_offload", marks=pytest.mark.slow), "group_offload"])
 def test_offloaded_parts_give_the_same_frames_and_come_back(
     carded: Engine, job: MakeJob, tmp_path: Path, placement: memory.Placement
 ) -> None:

@@ -198,7 +198,12 @@ def test_the_hosts_own_source_is_asked_for_as_it_is_named(
 
 @pytest.mark.parametrize(
     "values, part",
-    [({}, "without guidance"), ({"guidance_scale": 1, "guidance_scale_2": 1, "num_inference_steps": 27}, "4 steps")],
+    [
+        ({}, "without guidance"),
+        pytest.param(
+            {"guidance_scale": 1, "guidance_scale_2": 1, "num_inference_steps": 27}, "4 steps", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_a_request_they_are_not_made_for_runs_as_asked_and_says_so(
     engine: Engine, job: MakeJob, tmp_path: Path, values: dict[str, float], part: str
@@ -209,5 +214,7 @@ def test_a_request_they_are_not_made_for_runs_as_asked_and_says_so(
     assert [part in event.message for event in events if isinstance(event, Note)] == [True]
 
 
-def test_four_steps_without_guidance_say_nothing(job: MakeJob) -> None:
-    assert turbo.lora_misfit(job(guidance_scale=1, guidance_scale_2=1).inputs, "both experts") is None
+def test_four_steps_without_guidance_say_nothing_and_more_steps_do(job: MakeJob) -> None:
+    four, many = (job(guidance_scale=1, guidance_scale_2=1, num_inference_steps=steps).inputs for steps in (4, 27))
+    assert turbo.lora_misfit(four, "both experts") is None
+    assert "4 steps" in (turbo.lora_misfit(many, "both experts") or "")
