@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 HERE = Path(__file__).parent
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, LAPTOP, PHONE = (1280, 900), (1366, 768), (390, 844)
 RUN_MS, LOAD_MS = 600_000, 120_000
 
 
@@ -26,12 +26,12 @@ def main() -> None:
             executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
         )
         for theme in ("light", "dark"):
-            for size in (DESKTOP, PHONE):
+            for size in (DESKTOP, LAPTOP, PHONE):
                 with opened(browser, f"{address}/?__theme={theme}", size) as page:
                     choose(page, example=0)
                     page.wait_for_timeout(6000)
                     page.evaluate("scrollTo(0, 0)")
-                    page.screenshot(path=HERE / f"{size[0]}-{theme}.png", full_page=True)
+                    page.screenshot(path=HERE / f"{size[0]}-{theme}.png", full_page=size != LAPTOP)
         take_a_visit(browser, address)
         browser.close()
 
@@ -91,7 +91,8 @@ def opened(browser: Browser, address: str, size: tuple[int, int]) -> Iterator[Pa
     page = context.new_page()
     page.goto(address, timeout=LOAD_MS)
     expect(page.locator("#outcome .outcome:not([data-opening])")).to_be_visible(timeout=LOAD_MS)
-    page.add_style_tag(content="#go { position: static !important }")  # it would float over a picture of the whole page
+    if size != LAPTOP:  # it would float over a picture of the whole page
+        page.add_style_tag(content="#go { position: static !important }")
     yield page
     context.close()
 
