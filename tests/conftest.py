@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -34,12 +35,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if mark and asked.startswith("not (") and mark in asked.split("(")[1] else None
 
 
+@pytest.fixture(scope="session")
+def unmade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that are made only by who writes into them."""
+    root = tmp_path_factory.mktemp("unmade")
+    return (root / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, unmade: Iterator[Path]) -> None:
     """No test depends on the host's variables, and none writes into the checkout."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else next(unmade)
     for name in [name for name in os.environ if name.startswith("WAN_")] + list(HOST_VARIABLES):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WAN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("WAN_DATA_DIR", str(folder / "data"))
 
 
 @pytest.fixture
