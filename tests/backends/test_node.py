@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.app import ROOT
 from tests.support.jobs import job_with_picture
+from wan_core import logs
 from wan_core.backends.messages import Check, Happened, Passed, Raised, Run, command_line, read_answer
 from wan_core.backends.node import Item, NodeWorker, code_digest
 from wan_core.backends.parcels import Parcel, pack, pack_inputs, unpack
@@ -18,6 +19,12 @@ from wan_core.files import FileStore
 
 PROGRAM = ["-S", str(ROOT / "tests/support/sleeping_worker.py"), "0"]
 TOKEN = "the app's folder"
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's process sets up its log; this one is that of all tests."""
+    monkeypatch.setattr(logs, "set_up", lambda level: None)
 
 
 @pytest.fixture
