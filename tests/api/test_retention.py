@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tests.support.serving import sent, serving
 from wan_core import recipe
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import BackendError, InputError
-from wan_core.files import FileStore
+from wan_core.files import UPLOADED, FileStore
 from wan_core.jobs.housekeeping import Housekeeping
 from wan_core.jobs.limits import Client
 
@@ -153,16 +153,24 @@ def test_a_preference_that_cannot_be_read_is_refused(twin: Twin, text: str) -> N
     assert not twin.house.store.ids()
 
 
-@pytest.mark.parametrize("header", ["x-fal-object-lifecycle", "x-fal-object-lifecycle-preference"])
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("x-fal-object-lifecycle", lambda url: url),
+        ("x-fal-object-lifecycle-preference", lambda url: url),
+        ("x-fal-object-lifecycle", lambda url: UPLOADED + url.rpartition("/")[2]),
+    ],
+    ids=["lifecycle", "preference", "by the name of the file"],
+)
 def test_an_upload_goes_after_the_time_asked_and_so_do_its_copies(
-    data: FileStore, header: str, monkeypatch: pytest.MonkeyPatch
+    data: FileStore, header: str, named: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
     with a_twin(data) as twin:
         wish = {header: json.dumps({"expiration_duration_seconds": 60}), "content-type": "image/png"}
         url = twin.http.post("/cdn/files/upload", content=b"picture", headers=wish).json()["access_url"]
         assert twin.http.get(url).status_code == 200
-        job_id = twin.ended(twin.submit(image_url=url))
+        job_id = twin.ended(twin.submit(image_url=named(url)))
         monkeypatch.setattr(time, "time", lambda: now + 120)
         assert twin.http.get(url).status_code == 404, "at once, whoever cleans up"
         monkeypatch.undo()

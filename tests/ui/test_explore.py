@@ -175,10 +175,12 @@ def test_the_frame_that_a_cell_shows_becomes_the_start_picture(
 def test_pictures_of_the_visitors_disk_become_values_that_are_told_apart(
     explore_events: ExploreEvents, desk: Desk
 ) -> None:
-    text, cleared = explore_events.add_pictures([str(desk.picture())], "https://a.example/cat.jpg")
-    text, _ = explore_events.add_pictures([str(desk.picture())], text)
+    shown = desk.picture()
+    text, cleared = explore_events.add_pictures([str(shown)], "https://a.example/cat.jpg")
+    text, _ = explore_events.add_pictures([str(shown)], text)
     address, *uploads = text.splitlines()
     assert address == "https://a.example/cat.jpg" and cleared is None
+    assert shown.is_file(), "the form may show the same upload"
     kept = [desk.house.jobs.files.uploads / each.removeprefix("upload:") for each in uploads]
     assert all(path.suffix == ".png" and path.is_file() for path in kept) and kept[0] != kept[1]
     assert [value.text for value in read_axis("image_url", text).values] == [address, "no. 2", "no. 3"]

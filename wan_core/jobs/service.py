@@ -27,7 +27,7 @@ from wan_core.endpoints import IMAGE_TO_VIDEO, Endpoint
 from wan_core.errors import FRAMES_GONE, BackendError, InputError, writing_to_disk
 from wan_core.events import Event, Finished, Group, Job, JobOptions, Note, Result, Where
 from wan_core.explore.effects import FINISHING_FIELDS, effective
-from wan_core.files import FileStore, atomic_write, new_file_id
+from wan_core.files import UPLOADED, FileStore, atomic_write, new_file_id
 from wan_core.geometry import Size
 from wan_core.jobs.budget import FalBudget
 from wan_core.jobs.fal_keys import FalKeys
@@ -385,7 +385,7 @@ class JobService:
 
     async def _store_picture(self, source: str | Path, field: str = "image_url") -> StoredPicture:
         """Raises InputError at `field`."""
-        name = str(source).partition("?")[0].rpartition("/")[2]
+        name = str(source).removeprefix(UPLOADED).partition("?")[0].rpartition("/")[2]
         file_id, abandoned = new_file_id(self.files.upload_expiry(name)), threading.Event()
         path = self.files.picture(file_id)
         try:

@@ -40,7 +40,9 @@ def copy_to_uploads(file: Path) -> str:
 
 
 def keep_picture(path: str, files: FileStore) -> str:
-    """Move an upload of the page to where requests can name it; returns that name. `path` is untrusted.
+    """Copy an upload of the page to where requests can name it; returns that name. `path` is untrusted.
+
+    It stays an upload: Gradio keeps equal files once, so the form or another visitor may show it too.
 
     Raises:
         InputError: it is not among the uploads, or no picture.
@@ -52,7 +54,6 @@ def keep_picture(path: str, files: FileStore) -> str:
     name = f"{new_file_id()}.{suffix}"
     with atomic_write(files.uploads / name) as part:
         shutil.copyfile(file, part)
-    file.unlink(missing_ok=True)
     return UPLOADED + name
 
 
