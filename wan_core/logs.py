@@ -44,6 +44,15 @@ def set_up(level: str) -> None:
     threading.excepthook = log_thread_fault
 
 
+def adopt(library: str, level: int) -> None:
+    """Let loggers of `library`, which write by themselves, speak through the root from `level` on."""
+    for name in [each for each in logging.root.manager.loggerDict if each.partition(".")[0].lower() == library]:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(level)
+
+
 def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:
     """On one line, without text of exceptions and of libraries that see requests."""
     record = _new_record(*args, **options)

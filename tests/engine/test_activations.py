@@ -98,10 +98,10 @@ def test_a_forward_takes_what_the_planner_thinks(clip: Clip) -> None:
 
 @pytest.mark.parametrize("cached", [False, True], ids=["plain", "cached"])
 def test_a_forward_in_fp8_takes_what_the_planner_thinks(cached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    torchao = pytest.importorskip("torchao.quantization")
-    quant_api = pytest.importorskip("torchao.quantization.quant_api")
+    from torchao.quantization import quant_api, quantize_
+
     monkeypatch.setattr(quant_api, "_check_hardware_support", lambda *_: None)  # it asks for a card
     clip = Clip(P720, 81, cached)
     config, wanted = quantizing.expert_config(89), quantizing.is_block_linear
-    found = counted(clip, lambda model: torchao.quantize_(model, config, filter_fn=wanted))
+    found = counted(clip, lambda model: quantize_(model, config, filter_fn=wanted))
     assert 0.9 <= found / transformer_activations(clip, "fp8") <= 1

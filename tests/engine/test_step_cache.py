@@ -1,5 +1,6 @@
 """Both step caches on a real pipeline: what they skip, that they leave nothing behind, and how near they stay."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,20 @@ def test_both_caches_stay_near_the_clip_without_one(
     without = run(cached, asked, tmp_path)[0].astype(int)
     off, seed_off = (abs(clip.astype(int) - without).mean() for clip in (with_cache, other_seed))
     assert 0 < off < 0.75 * seed_off, f"{off:.2f} and {seed_off:.2f} grey levels"
+
+
+@pytest.mark.slow
+def test_cache_dit_tells_nothing_but_errors_and_those_through_the_log_of_the_app(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("cache_dit")
+    CacheDit().put_on(engine.pipe.transformer, high_noise=True, guided=[True] * 18)
+    step_cache.take_off(engine.pipe.transformer)
+    names = [name for name in logging.root.manager.loggerDict if name.lower().startswith("cache_dit")]
+    assert names and not any(logging.getLogger(name).handlers for name in names)
+    assert not caplog.records
+    logging.getLogger("cache_dit.caching").error("it is told")
+    assert [record.message for record in caplog.records] == ["it is told"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ import pytest
 
 from tests.engine.conftest import tiny_pipeline
 from tests.engine.loras import publish
-from wan_core.engine.loading import load
+from wan_core.engine import quantizing
+from wan_core.engine.loading import TOO_SMALL_TO_LEND, load
 from wan_core.engine.sampling import sample
 from wan_core.events import JOB
 from wan_core.files import FileStore
@@ -28,7 +29,16 @@ SCENARIO = "tests.support.zerogpu.scenario"
 
 
 def play(folder: Path, mode: str, visitors: int = 1, clips: int = 0, **variables: str) -> dict[str, Any]:
-    """The report of a scenario. Its output goes to a file: forked workers would hold a pipe open."""
+    """The report of a scenario."""
+    log = log_of(folder, mode, visitors, clips, **variables)
+    reports = [line for line in log.splitlines() if line.startswith('{"outcomes"')]
+    assert reports, log[-3000:]
+    report: dict[str, Any] = json.loads(reports[-1])
+    return report
+
+
+def log_of(folder: Path, mode: str, visitors: int = 1, clips: int = 0, **variables: str) -> str:
+    """What a scenario writes. It goes to a file: forked workers would hold a pipe open."""
     log = folder / "log.txt"
     with log.open("w") as sink:
         command = [sys.executable, "-m", SCENARIO, str(folder / "data"), mode, str(visitors), str(clips)]
@@ -39,10 +49,7 @@ def play(folder: Path, mode: str, visitors: int = 1, clips: int = 0, **variables
             finally:
                 with suppress(ProcessLookupError):  # the workers it forked belong to its group and outlive it
                     os.killpg(process.pid, signal.SIGKILL)
-    reports = [line for line in log.read_text().splitlines() if line.startswith('{"outcomes"')]
-    assert reports, log.read_text()[-3000:]
-    report: dict[str, Any] = json.loads(reports[-1])
-    return report
+    return log.read_text()
 
 
 def asked(report: dict[str, Any], path: str) -> list[dict[str, str]]:
@@ -114,14 +121,19 @@ def test_a_grid_beyond_the_quota_makes_what_fits_and_says_how_much(tmp_path: Pat
     assert len(asked(report, "/schedule")) == 2 and len(asked(report, "/release")) == 1
 
 
+def published(folder: Path) -> dict[str, str]:
+    """Variables that name a small model of A14B's layout and both LoRAs."""
+    tiny_pipeline().save_pretrained(folder / "wan", max_shard_size="30KB")
+    return {"WAN_MODEL": str(folder / "wan"), "WAN_LIGHTNING": str(publish(folder / "loras"))}
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_a14b_is_packed_when_the_page_starts_and_makes_the_clip_that_it_makes_on_the_own_machine(
     tmp_path: Path,
 ) -> None:
     """A folder of A14B's layout with both LoRAs: bf16 experts, a fp32 VAE, all on "cuda" before the first visitor."""
-    tiny_pipeline().save_pretrained(tmp_path / "wan", max_shard_size="30KB")
-    sources = {"WAN_MODEL": str(tmp_path / "wan"), "WAN_LIGHTNING": str(publish(tmp_path / "loras"))}
-    off = {"WAN_ACCELERATE_ATTENTION": "0", "WAN_ACCELERATE_FP8": "0"}  # both need a real card
+    sources = published(tmp_path)
+    off = {"WAN_ACCELERATE_ATTENTION": "0"}  # it needs a real card
     report = play(tmp_path, "ok", WAN_ENGINE="a14b", OMP_NUM_THREADS="1", **sources, **off)
     assert report["outcomes"] == ["Finished"], report["messages"]
     assert report["packed_bytes"] > 200_000
@@ -130,3 +142,11 @@ def test_a14b_is_packed_when_the_page_starts_and_makes_the_clip_that_it_makes_on
     engine = load(profiles()["a14b"], Settings(model=sources["WAN_MODEL"]), lambda event: None)
     list(sample(engine, job, job.inputs.prompt, files, lambda: False))
     assert report["frames"] == [hashlib.sha256(files.frames(job.id).read_bytes()).hexdigest()]
+
+
+def test_a_card_too_small_for_bf16_is_refused_at_the_start_though_torchao_could_make_fp8_of_it(tmp_path: Path) -> None:
+    """fp8 weights could not be packed: the page would never come up."""
+    assert quantizing.is_available(), "pip install -r tests/requirements.txt"
+    log = log_of(tmp_path, "ok", WAN_ENGINE="a14b", SIMULATED_CARD="NVIDIA H200", **published(tmp_path))
+    said = TOO_SMALL_TO_LEND.format(free=69)
+    assert f"BackendError: {said}" in log, log[-3000:]

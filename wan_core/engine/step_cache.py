@@ -5,6 +5,7 @@ limits of its own for Wan 2.2's experts. Each keeps the two passes of a guided s
 steps in a row.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 from diffusers import FirstBlockCacheConfig
 
+from wan_core import logs
 from wan_core.events import Event, Log
 from wan_core.schedule import StepSchedule
 from wan_core.settings import StepCacheName
@@ -78,10 +80,8 @@ class CacheDit:
         return f"step cache by cache-dit ({self.threshold:g})"
 
     def put_on(self, expert: Any, *, high_noise: bool, guided: Sequence[bool]) -> None:
-        import cache_dit
-
         if guided:
-            cache_dit.enable_cache(expert, cache_config=self._config(expert, high_noise, guided))
+            _cache_dit().enable_cache(expert, cache_config=self._config(expert, high_noise, guided))
 
     def after_step(self, pipe: Any, schedule: StepSchedule, step: int) -> None:
         if step + 1 == schedule.high_noise_steps:
@@ -93,18 +93,14 @@ class CacheDit:
             self._start_anew(pipe, schedule, following)
 
     def _start_anew(self, pipe: Any, schedule: StepSchedule, step: int) -> None:
-        import cache_dit
-
         high_noise = schedule.high_noise[step]
         expert = pipe.transformer if high_noise else pipe.transformer_2
         guided = schedule.guided_of(high_noise=high_noise, done=step)
-        cache_dit.refresh_context(expert, cache_config=self._config(expert, high_noise, guided, warm_up=1))
+        _cache_dit().refresh_context(expert, cache_config=self._config(expert, high_noise, guided, warm_up=1))
 
     def _config(self, expert: Any, high_noise: bool, guided: Sequence[bool], warm_up: int | None = None) -> Any:
-        from cache_dit import DBCacheConfig
-
         which = 0 if high_noise else 1
-        return DBCacheConfig(
+        return _cache_dit().DBCacheConfig(
             Fn_compute_blocks=min(self.first_blocks, len(expert.blocks) - 1),
             Bn_compute_blocks=0,
             residual_diff_threshold=self.threshold,
@@ -120,9 +116,15 @@ def take_off(expert: Any) -> None:
     if expert.is_cache_enabled:
         expert.disable_cache()
     if getattr(expert, "_context_manager", None) is not None:  # cache-dit's
-        import cache_dit
+        _cache_dit().disable_cache(expert)
 
-        cache_dit.disable_cache(expert)
+
+def _cache_dit() -> Any:
+    """The package, which else tells of each clip how it is put on and, as a warning, taken off."""
+    import cache_dit
+
+    logs.adopt("cache_dit", logging.ERROR)
+    return cache_dit
 
 
 def has_cache_dit() -> bool:
