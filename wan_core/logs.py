@@ -45,12 +45,12 @@ def set_up(level: str) -> None:
 
 
 def adopt(library: str, level: int) -> None:
-    """Let loggers of `library`, which write by themselves, speak through the root from `level` on."""
-    for name in [each for each in logging.root.manager.loggerDict if each.partition(".")[0].lower() == library]:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(level)
+    """Let a library whose logger has a handler of its own write from `level` on, to stderr as all others."""
+    for handler in logging.getLogger(library).handlers:
+        handler.setLevel(level)
+        if type(handler) is logging.StreamHandler:  # files are the host's wish
+            handler.setFormatter(logging.Formatter(FORMAT))
+            handler.setStream(sys.stderr)
 
 
 def harmless_record(*args: Any, **options: Any) -> logging.LogRecord:

@@ -123,7 +123,7 @@ def _cache_dit() -> Any:
     """The package, which else tells of each clip how it is put on and, as a warning, taken off."""
     import cache_dit
 
-    logs.adopt("cache_dit", logging.ERROR)
+    logs.adopt("CACHE_DIT", logging.ERROR)  # all its loggers share the handler of this one
     return cache_dit
 
 
