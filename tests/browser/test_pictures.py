@@ -1,6 +1,7 @@
 """A picture is judged when it is chosen, in a real browser."""
 
 import base64
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import choose, facts_of_video, generate, make_short, upload
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+QUIET_S = 2.5  # far above the time between two requests of a page that goes round in a circle
 
 
 @pytest.fixture
@@ -65,3 +69,27 @@ def test_an_address_is_judged_once_it_is_typed(page: Page, photo: Path) -> None:
     box.fill("")
     expect(said).to_be_empty()
     expect(page.locator("#outcome")).to_contain_text("size follows the picture")
+
+
+def test_the_page_rests_once_a_picture_is_chosen_and_once_it_is_sent(page: Page, photo: Path) -> None:
+    asked = [time.monotonic()]
+    page.on("request", lambda request: asked.append(time.monotonic()) if request.method == "POST" else None)
+
+    def rests() -> None:
+        given_up = time.monotonic() + 60
+        while time.monotonic() - asked[-1] < QUIET_S:
+            assert time.monotonic() < given_up, f"{len(asked) - 1} requests, and no end"
+            page.wait_for_timeout(100)
+
+    page.locator("#examples button").first.click()
+    expect(page.locator("#picture-check")).to_contain_text("What the engine will see")
+    rests()
+    page.click("#picture button[aria-label='Remove Image']")
+    upload(page, photo)
+    rests()
+    make_short(page)
+    page.click("#generate")
+    expect(page.locator("#cancel")).to_be_visible()
+    rests()
+    page.click("#cancel")
+    expect(page.locator("#cancel")).to_be_hidden()

@@ -17,6 +17,7 @@ from wan_core.presets import presets
 from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
 from wan_core.ui.endpoint import image_to_video
+from wan_core.ui.pictures import UploadedImage
 from wan_core.ui.prompt_expansion import changes
 
 
@@ -49,6 +50,21 @@ def test_every_parameter_is_explained_to_a_tool(house: House) -> None:
     words = image_to_video(house.jobs, Settings(), "miniature").__doc__ or ""
     for name, field in IMAGE_TO_VIDEO.fields.items():
         assert f"{name}: {field.description}" in words
+
+
+def test_events_that_show_no_progress_keep_their_status_where_nothing_is_mounted(page: gr.Blocks) -> None:
+    told = page.get_config_file()["dependencies"]
+    places = {place for event in told if event["show_progress"] == "hidden" for place in event["show_progress_on"]}
+    (place,) = places
+    assert page.blocks[place].visible is False  # type: ignore[attr-defined]
+    assert not any(place in event["inputs"] + event["outputs"] for event in told)
+
+
+def test_no_event_waits_for_the_change_of_a_picture_that_gradio_clones(page: gr.Blocks) -> None:
+    boxes = [block for block in page.blocks.values() if isinstance(block, UploadedImage)]
+    told = {box: [fn for fn in page.fns.values() if (box._id, "change") in fn.targets] for box in boxes}
+    assert len(boxes) == 2
+    assert all([fn.outputs for fn in told[box]] == [[box.chosen]] for box in boxes)
 
 
 def test_no_event_of_a_run_waits_for_another(page: gr.Blocks) -> None:

@@ -74,6 +74,11 @@ class Form:
     def inputs(self) -> list[Any]:
         return list(self._inputs.values())
 
+    @property
+    def changes(self) -> list[Any]:
+        """The event of each input that tells of another value."""
+        return [getattr(component, "chosen", component).change for component in self.inputs]
+
     def read(self, values: Sequence[object]) -> dict[str, Any]:
         """The values of an event over `inputs`, by name.
 

@@ -48,7 +48,7 @@ def connect_end_picture(end: EndPicture, form: Form, check: PictureCheck, first_
     address.input(outputs=[picture], js="() => null", **BROWSER)
     shown = [first_seen, form["resolution"], form["aspect_ratio"]]
     read = gr.on(
-        [picture.change, address.blur, end.loop.click],
+        [picture.chosen.change, address.blur, end.loop.click],
         check.read,
         [end.seen, picture, address],
         [end.seen, end.box],

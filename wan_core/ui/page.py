@@ -28,6 +28,7 @@ from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
 from wan_core.ui.explore.tab import build_press, build_tab, sweep_state
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.history import History, build_history
+from wan_core.ui.loading_status import build_status_place, keep_status_at
 from wan_core.ui.outcome import opening_line
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import leave_addresses_to_intake
@@ -65,6 +66,7 @@ def build(
     mend_cancelling()
     page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
     with page:
+        status_place = build_status_place()
         visit, explored = visit_state(), sweep_state()
         notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
         head = notices.header(first_engine(first, choice, machine))
@@ -126,6 +128,7 @@ def build(
         left.kept.change(inputs=[left.kept], js="form => { wanForm.keep(form); }", **BROWSER)
         add_endpoint(jobs, settings, choice.profile.name)
         add_explore_endpoint(sweeps, settings, choice.profile.name)
+    keep_status_at(status_place, page)
     for component in page.blocks.values():
         if isinstance(component, Component):
             leave_addresses_to_intake(component)
@@ -209,8 +212,7 @@ def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, An
         "outputs": summary.parts.outputs,
         **AT_ONCE,
     }
-    changes = [component.change for component in left.form.inputs]
-    gr.on(changes, trigger_mode="always_last", **refresh)
+    gr.on(left.form.changes, trigger_mode="always_last", **refresh)
     return refresh
 
 
@@ -226,7 +228,9 @@ def _connect_picture(left: FormColumn, check: PictureCheck, refresh: dict[str, A
     }
     address.change(inputs=[address], outputs=[settled], js="wan.settle", **BROWSER)
     inputs, outputs = [check.seen, picture, settled], [check.seen, check.box]
-    read = gr.on([picture.change, settled.change], check.read, inputs, outputs, trigger_mode="always_last", **RUN)
+    read = gr.on(
+        [picture.chosen.change, settled.change], check.read, inputs, outputs, trigger_mode="always_last", **RUN
+    )
     read.then(**show).then(**refresh)
     gr.on([each.change for each in (address, *sizes)], trigger_mode="always_last", **show)
 

@@ -75,13 +75,16 @@ class UploadedImage(gr.Image):
     """`gr.Image` that hands over the path of the upload, undecoded. The path is untrusted."""
 
     is_template = True  # keeps the front end of `image`
+    chosen: gr.Textbox
+    """The path, hidden: its `change` tells of another picture. Gradio clones the picture's own value whenever it is
+    an input of a queued event, and takes the clone for a change."""
 
     def preprocess(self, payload: FileData | None) -> str | None:  # type: ignore[override]
         return payload.path if payload else None
 
 
 def upload_box(name: str, label: str) -> UploadedImage:
-    return UploadedImage(
+    box = UploadedImage(
         label=label,
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
@@ -90,6 +93,9 @@ def upload_box(name: str, label: str) -> UploadedImage:
         buttons=["fullscreen"],
         placeholder="Drop a picture here, paste one, or click to choose",
     )
+    box.chosen = gr.Textbox(label=f"{label} chosen", elem_id=f"{name}-chosen", visible="hidden")
+    box.change(None, [box], [box.chosen], js="picture => picture?.path ?? ''", api_visibility="private")
+    return box
 
 
 def leave_addresses_to_intake(component: Component) -> None:

@@ -44,8 +44,8 @@ def connect(
         "outputs": events.line_outputs,
         **AT_ONCE,
     }
-    changes = [part.change for part in [*tab.axis_inputs, tab.scout, *form.inputs]]
-    gr.on([*changes, seen_picture.change], trigger_mode="always_last", **refresh)
+    changes = [part.change for part in [*tab.axis_inputs, tab.scout]]
+    gr.on([*changes, *form.changes, seen_picture.change], trigger_mode="always_last", **refresh)
     for axis in tab.axes:
         axis.knob.input(events.pick, [axis.knob], [axis.values, axis.add, axis.shown], **AT_ONCE)
         axis.add.upload(events.add_pictures, [axis.add, axis.values], [axis.values, axis.add], **RUN)
