@@ -47,6 +47,42 @@ def test_values_that_do_not_fit_get_a_sentence(values: list[Any], caplog: pytest
     assert CANARY not in caplog.text and "Traceback" not in caplog.text
 
 
+class CountedBox(gr.Textbox):
+    built = 0
+
+    def __init__(self, **options: Any) -> None:
+        type(self).built += 1
+        super().__init__(**options)
+
+
+@pytest.mark.parametrize(
+    ("told", "builds"),
+    [({}, 0), ({0: "a"}, 0), ({1: gr.skip(), 2: "c"}, 0), ({0: gr.update(visible=False), 2: ""}, 1)],
+)
+def test_outputs_that_an_event_leaves_alone_are_told_as_gradio_tells_them(told: dict[int, Any], builds: int) -> None:
+    def answers(kind: type[gr.Blocks]) -> tuple[Any, int]:
+        with kind(analytics_enabled=False) as built:
+            boxes = [CountedBox() for _ in range(3)]
+            answer = {boxes[number]: value for number, value in told.items()} or gr.skip()
+            gr.Button().click(lambda: answer, None, boxes)
+        CountedBox.built = 0
+        data = asyncio.run(built.process_api(0, []))["data"]
+        return data, CountedBox.built
+
+    theirs, _ = answers(gr.Blocks)
+    ours, built = answers(Page)
+    assert ours == theirs
+    assert built == builds
+
+
+def test_an_output_that_an_event_does_not_have_is_still_a_fault() -> None:
+    with Page(analytics_enabled=False) as built:
+        box, other = gr.Textbox(), gr.Textbox()
+        gr.Button().click(lambda: {other: "a"}, None, [box])
+    with pytest.raises(gr.Error):
+        event(built, [])
+
+
 @pytest.mark.parametrize("data", [None, CANARY, [CANARY], 5])
 def test_an_event_without_facts_has_none(data: Any) -> None:
     def answer(event: gr.EventData) -> str:

@@ -6,12 +6,14 @@ visitor nothing. Its `Blocks` are corrected by inheritance; what it prints elsew
 
 import logging
 from collections.abc import Callable, Mapping
+from copy import copy
 from types import ModuleType
 from typing import Any
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from gradio import queueing, route_utils, routes
+from gradio.blocks import Block
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -24,7 +26,8 @@ UNREADABLE = "The values of this request do not fit what it is for. Reload the p
 
 
 class Page(gr.Blocks):
-    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print, and that keeps little of sessions."""
+    """`gr.Blocks` whose every fault is a `gr.Error` that Gradio does not print, that keeps little of sessions, and
+    that does no work for the outputs which an event leaves alone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -42,6 +45,18 @@ class Page(gr.Blocks):
         except Exception as error:  # noqa: BLE001  (whatever a component makes of a visitor's value)
             log.debug("an event came with values that do not fit it: %s", type(error).__name__)
             raise unreadable() from None
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """Only the outputs that `predictions` names: for each that is skipped Gradio would build a component anew."""
+        skipped = gr.skip()
+        named = {} if predictions == skipped else predictions
+        if not isinstance(named, dict) or not all(isinstance(key, Block) for key in named):
+            return await super().postprocess_data(block_fn, predictions, state)
+        given = {output: value for output, value in named.items() if value != skipped}
+        told = copy(block_fn)
+        told.outputs = [output for output in block_fn.outputs if output in given]
+        values = iter(await super().postprocess_data(told, given, state) if given else [])
+        return [next(values) if output in given else skipped for output in block_fn.outputs]
 
     async def call_function(self, block_fn: Any, *args: Any, **options: Any) -> Any:
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
