@@ -36,6 +36,7 @@ ARGUMENTS = (
 )
 RUN_MS = 240_000  # a clip of the miniature on a busy machine
 SOON_MS = 20_000
+OPEN_MS = 60_000  # a page on a busy machine
 expect.set_options(timeout=SOON_MS)
 
 
@@ -188,7 +189,7 @@ def visitor(browser: Browser) -> Iterator[Page]:
 
 def ready(page: Page) -> None:
     """Until the page's first events are over: the line says what will come out."""
-    expect(page.locator("#outcome .outcome:not([data-opening])")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#outcome .outcome:not([data-opening])")).to_be_visible(timeout=OPEN_MS)
 
 
 def upload(page: Page, photo: Path) -> None:

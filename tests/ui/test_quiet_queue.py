@@ -1,9 +1,12 @@
 """Gradio still reads what the page sets on its queue, and a page that waits keeps nobody else out."""
 
 import ast
+import importlib.util
 import inspect
+import sys
 import threading
 import time
+import warnings
 
 import gradio as gr
 import pytest
@@ -23,6 +26,20 @@ def test_gradio_still_has_what_is_set_on_its_queue(name: str) -> None:
     nodes = ast.walk(ast.parse(inspect.getsource(Queue)))
     reads = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)]
     assert name in {node.attr for node in reads}, "it is set, but Gradio reads it no more"
+
+
+def test_a_plotting_library_that_is_not_here_is_not_looked_for_at_each_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib", raising=False)
+    if importlib.util.find_spec("matplotlib") is not None:
+        pytest.skip("it is installed")
+    with gr.Blocks() as page:
+        pass
+    quieten(page._queue)
+    monkeypatch.setattr(sys, "meta_path", [])  # an import that looks further finds nobody to ask, and warns
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("matplotlib")
 
 
 def test_the_queue_of_the_page_is_quiet_and_events_still_come_through_with_their_progress() -> None:

@@ -6,6 +6,7 @@ when Gradio renames them.
 """
 
 import sys
+from importlib.util import find_spec
 from typing import Final
 
 from gradio.queueing import Queue
@@ -23,3 +24,5 @@ def quieten(queue: Queue) -> None:
     """Call it before the launch."""
     for name, value in QUIET.items():
         setattr(queue, name, value)
+    if find_spec("matplotlib") is None:
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]  # else each event looks through the path for it

@@ -176,8 +176,10 @@ class RunEvents:
         return [record for record in map(self._jobs.get, visit.jobs) if record is not None]
 
     def _preview(self, events: Sequence[Event], record: JobRecord) -> dict[Component, Any]:
+        if not any(isinstance(event, Preview) for event in events):
+            return {}
         path = self._jobs.files.preview(record.job.id)
-        if not any(isinstance(event, Preview) for event in events) or not path.is_file():
+        if not path.is_file():
             return {}
         picture = base64.b64encode(path.read_bytes()).decode()
         return {
