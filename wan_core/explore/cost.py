@@ -60,25 +60,28 @@ def cost(plan: Plan, picture: Size, estimator: Estimator, where: Where, at_once:
     return Cost(len(plan.made), sampled, max(longest, seconds / at_once), dollars, quota_of(on_the_card))
 
 
-def line(plan: Plan, spent: Cost, duration: Callable[[float], str]) -> str:
-    """`4 × 3 = 12 clips · about 50 s here`."""
+def line(plan: Plan, spent: Cost, duration: Callable[[float], str], say: Callable[..., str] = str.format) -> str:
+    """`4 × 3 = 12 clips · about 50 s here`. `say` fills in the places of a sentence."""
     lengths = [length for length in plan.shape.lengths if length > 1] or [1]
     product = " × ".join(map(str, lengths))
-    clips = f"{spent.cells} clip{'' if spent.cells == 1 else 's'}"
-    words = [f"{product} = {clips}" if len(lengths) > 1 and plan.shape.cells == spent.cells else clips]
+    clips = say("1 clip") if spent.cells == 1 else say("{n} clips", n=spent.cells)
+    words = [clips]
     if plan.shape.cells != spent.cells:
-        words = [f"{product} = {plan.shape.cells} cells, {clips} to make"]
+        words = [say("{product} = {n} cells, {clips} to make", product=product, n=plan.shape.cells, clips=clips)]
+    elif len(lengths) > 1:
+        words = [f"{product} = {clips}"]
     if spent.dollars:
         each = spent.dollars / max(1, spent.cells)
-        words.append(f"{spent.cells} × ${each:.2f} = ${spent.dollars:.2f} on fal")
+        prices = {"each": f"{each:.2f}", "sum": f"{spent.dollars:.2f}"}
+        words.append(say("{n} × ${each} = ${sum} on fal", n=spent.cells, **prices))
     if spent.seconds:
-        words.append(f"about {duration(spent.seconds)} here")
+        words.append(say("about {time} here", time=duration(spent.seconds)))
     if spent.quota_s is not None:
-        words.append(f"about {spent.quota_s:.0f} s of your ZeroGPU quota")
+        words.append(say("about {seconds} s of your ZeroGPU quota", seconds=f"{spent.quota_s:.0f}"))
     if spent.sampled == 0 and spent.cells:
-        words.append("no sampling")
+        words.append(say("no sampling"))
     elif spent.sampled < spent.cells:
-        words.append(f"{spent.cells - spent.sampled} of them without sampling")
+        words.append(say("{n} of them without sampling", n=spent.cells - spent.sampled))
     return " · ".join(words)
 
 

@@ -9,6 +9,7 @@ from wan_core.events import Where
 from wan_core.profiles import EngineProfile, pool_of
 from wan_core.prompting import Chip
 from wan_core.ui.buttons import clicked
+from wan_core.ui.languages import translate
 
 ALL = {chip.label: chip for chip in (*prompting.CAMERA, *prompting.MOTION)}
 
@@ -36,7 +37,8 @@ def _group(title: str, words: tuple[Chip, ...]) -> str:
         return ""
     buttons = "".join(
         f'<button type="button" data-chip="{escape(chip.label, quote=True)}" '
-        f'title="{escape(chip.sentence, quote=True)}">{escape(chip.label)}</button>'
+        f'title="{escape(chip.sentence, quote=True)}">{escape(translate(chip.label))}</button>'
         for chip in words
     )
+    title = translate(title)
     return f'<div class="chips" role="group" aria-label="{title}"><b class="small">{title}</b>{buttons}</div>'

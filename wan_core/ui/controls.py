@@ -14,6 +14,7 @@ from wan_core import prompting
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.schema import ImageToVideoInput
+from wan_core.ui.languages import translate
 from wan_core.ui.numbers import NumberSlider
 
 PICTURE_IS_UPLOADED = "uploaded"  # stands in a picture field where the picture came as a file
@@ -36,18 +37,20 @@ def control(field: str, value: object = None, **options: Any) -> Component:
     default = IMAGE_TO_VIDEO.defaults.get(field)
     shared: dict[str, Any] = {
         "value": default if value is None else value,
-        "label": facts.title,
-        "info": facts.description,
+        "label": translate(facts.title or field),
+        "info": facts.description and translate(facts.description),
         "elem_id": field,
     } | options
     limits = IMAGE_TO_VIDEO.bounds(field)
     if IMAGE_TO_VIDEO.choices(field):
-        return gr.Radio(list(IMAGE_TO_VIDEO.choices(field)), **shared)
+        words = [(translate(word), word) for word in IMAGE_TO_VIDEO.choices(field)]
+        return gr.Radio(words, **shared)
     if facts.annotation is bool:
         return gr.Checkbox(**shared)
     if limits and default is not None:
         return NumberSlider(limits[0], limits[1], step=1 if IMAGE_TO_VIDEO.is_whole(field) else 0.1, **shared)
-    return gr.Textbox(**{"placeholder": PLACEHOLDERS.get(field), "max_lines": 1} | shared)
+    hint = PLACEHOLDERS.get(field)
+    return gr.Textbox(**{"placeholder": hint and translate(hint), "max_lines": 1} | shared)
 
 
 class Form:
@@ -88,7 +91,9 @@ class Form:
         given = dict(zip(self._inputs, values, strict=True))
         for name in ("engine", "where"):
             if given[name] is None:
-                raise InputError(name, "missing", f"{self._inputs[name].label}: choose one.")
+                raise InputError(
+                    name, "missing", translate("{field}: choose one.", field=translate(str(self._inputs[name].label)))
+                )
         return given
 
     def show(self, values: Mapping[str, object]) -> dict[Component, Any]:

@@ -9,10 +9,12 @@ from wan_core import cutting
 from wan_core.cutting import Cut
 from wan_core.jobs.record import JobRecord
 from wan_core.jobs.service import JobService
+from wan_core.ui.languages import translate
 from wan_core.ui.numbers import NumberSlider
 
 TITLE = "Trim, loop or boomerang (no new sampling)"
 HELP = "Loop fades the end into the beginning, so that the clip repeats without a jump. Boomerang plays it back again."
+ENDINGS = {"Stop": "stop", "Loop": "loop", "Boomerang": "boomerang"}
 ON_SHOW = "(visit, ...rest) => [wanVisit.read(), wanFrames.onShow()]"
 """For events whose inputs are the visit and the frame on show."""
 
@@ -52,16 +54,18 @@ class CutTools:
 
 
 def build_cut_tools() -> CutTools:
-    with gr.Accordion(TITLE, open=False, visible=False, elem_id="cut", elem_classes="not-in-embed") as section:
+    with gr.Accordion(
+        translate(TITLE), open=False, visible=False, elem_id="cut", elem_classes="not-in-embed"
+    ) as section:
         with gr.Row():
-            first = NumberSlider(1, 2, value=1, step=1, label="First frame", elem_id="first_frame")
-            last = NumberSlider(1, 2, value=2, step=1, label="Last frame", elem_id="last_frame")
+            first = NumberSlider(1, 2, value=1, step=1, label=translate("First frame"), elem_id="first_frame")
+            last = NumberSlider(1, 2, value=2, step=1, label=translate("Last frame"), elem_id="last_frame")
         with gr.Row():
-            start_here = gr.Button("Start at the frame on show", size="sm", elem_id="start-here")
-            end_here = gr.Button("End at the frame on show", size="sm", elem_id="end-here")
-        endings = [("Stop", "stop"), ("Loop", "loop"), ("Boomerang", "boomerang")]
-        ending = gr.Radio(endings, value="stop", label="At the end", info=HELP, elem_id="ending")
-        make = gr.Button("Make this clip", size="sm", elem_id="make-cut")
+            start_here = gr.Button(translate("Start at the frame on show"), size="sm", elem_id="start-here")
+            end_here = gr.Button(translate("End at the frame on show"), size="sm", elem_id="end-here")
+        endings = [(translate(words), ending) for words, ending in ENDINGS.items()]
+        ending = gr.Radio(endings, value="stop", label=translate("At the end"), info=translate(HELP), elem_id="ending")
+        make = gr.Button(translate("Make this clip"), size="sm", elem_id="make-cut")
         number = gr.Number(0, label="Frame on show", elem_id="frame-on-show", visible="hidden")
     return CutTools(section, first, last, ending, start_here, end_here, make, number)
 

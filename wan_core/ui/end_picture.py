@@ -8,6 +8,8 @@ import gradio as gr
 from wan_core.events import Where
 from wan_core.profiles import EngineProfile, pool_of
 from wan_core.ui.controls import Form, control
+from wan_core.ui.languages import translate
+from wan_core.ui.names import in_a_sentence
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import upload_box
 
@@ -29,13 +31,13 @@ class EndPicture:
 
 
 def build_end_picture(form: Form, engine: EngineProfile) -> EndPicture:
-    with gr.Accordion("End picture", open=False, elem_id="end", elem_classes="not-in-embed"):
-        gr.Markdown(HELP, elem_classes="small")
+    with gr.Accordion(translate("End picture"), open=False, elem_id="end", elem_classes="not-in-embed"):
+        gr.Markdown(translate(HELP), elem_classes="small")
         ignored = gr.Markdown(**_ignored(engine, "local"), elem_id="end-ignored")
-        form.add("end_picture", upload_box("end_picture", "End picture"))
+        form.add("end_picture", upload_box("end_picture", translate("End picture")))
         seen, box = gr.State(None), gr.HTML(elem_id="end-picture-check")
-        form.add("end_image_url", control("end_image_url", label="… or its web address", info=None))
-        loop = gr.Button("Loop: end on the first picture", size="sm", elem_id="loop")
+        form.add("end_image_url", control("end_image_url", label=translate("… or its web address"), info=None))
+        loop = gr.Button(translate("Loop: end on the first picture"), size="sm", elem_id="loop")
     return EndPicture(loop, seen, box, ignored)
 
 
@@ -71,4 +73,4 @@ def show_ignored(engine: EngineProfile, where: Where) -> Any:
 
 def _ignored(engine: EngineProfile, where: Where) -> dict[str, Any]:
     visible = not engine.takes_end_picture and pool_of(where, engine.name) == "local"
-    return {"value": IGNORED.format(engine=engine.title.lower()), "visible": visible}
+    return {"value": translate(IGNORED, engine=in_a_sentence(engine)), "visible": visible}

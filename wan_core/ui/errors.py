@@ -9,6 +9,8 @@ import gradio as gr
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import UNEXPECTED, InputError, WanError, storage_error
+from wan_core.ui.languages import translate, translate_made
+from wan_core.ui.names import title_of
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +31,20 @@ def as_gradio_error(written: Callable[[str], str] = as_html) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise gr.Error(written(error.message), title=_title(error.field), print_exception=False) from None
+        raise gr.Error(
+            written(translate_made(error.message)), title=_title(error.field), print_exception=False
+        ) from None
     except WanError as error:
-        raise gr.Error(written(error.message), title="Not done", print_exception=False) from None
+        raise gr.Error(
+            written(translate_made(error.message)), title=translate("Not done"), print_exception=False
+        ) from None
     except gr.Error:
         raise
     except Exception as error:  # the edge of the process
         log.exception("an event of the page failed")
         full = storage_error(error)
-        raise gr.Error(full.message if full else UNEXPECTED, print_exception=False) from None
+        raise gr.Error(translate_made(full.message if full else UNEXPECTED), print_exception=False) from None
 
 
 def _title(field: str) -> str:
-    return IMAGE_TO_VIDEO.fields[field].title or field if field in IMAGE_TO_VIDEO.fields else "Not done"
+    return title_of(field) if field in IMAGE_TO_VIDEO.fields else translate("Not done")

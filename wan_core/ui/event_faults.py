@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from wan_core.errors import UNEXPECTED, storage_error
+from wan_core.ui.languages import ENGLISH, preferred, speaking, translate, translate_made
+from wan_core.ui.languages.page import LayOut, Texts
 from wan_core.ui.session_config import PageConfig
 
 log = logging.getLogger(__name__)
@@ -30,8 +32,23 @@ class Page(gr.Blocks):
     that does no work for the outputs which an event leaves alone."""
 
     def __init__(self, **options: Any) -> None:
+        self.texts: Texts | None = None
         super().__init__(**options)
         self.default_config = PageConfig(self)
+
+    @property
+    def config(self) -> Any:
+        """What Gradio sends of the page, in the language of who asks."""
+        return self.texts.into(self._config, self._laid_out) if self.texts else self._config
+
+    @config.setter
+    def config(self, config: Any) -> None:
+        self._config = config
+
+    def speak(self, lay_out: LayOut) -> None:
+        """From now on in every language. `lay_out` has made all components so far, and makes them again aside."""
+        self._laid_out = [block for block in self.blocks.values() if block is not self]
+        self.texts = Texts(lay_out)
 
     def forget_session(self, request: gr.Request) -> None:
         """For `unload`. Gradio itself would keep what it knows of a closed page for ever."""
@@ -69,18 +86,27 @@ class Page(gr.Blocks):
         if isinstance(event, gr.EventData) and not isinstance(event._data, Mapping):
             event._data = {}  # else every look into it would fail
         try:
-            return await super().process_api(*args, **options)
+            with speaking(self._language_of(*args, **options)):
+                return await super().process_api(*args, **options)
         except gr.Error as error:
             error.print_exception = False
             raise
         except Exception as error:
             log.exception("an event of the page failed")
             full = storage_error(error)
-            raise gr.Error(full.message if full else UNEXPECTED, print_exception=False) from None
+            raise gr.Error(translate_made(full.message if full else UNEXPECTED), print_exception=False) from None
+
+    def _language_of(self, block_fn: Any = None, *_: Any, request: Any = None, **__: Any) -> str:
+        """English for programs: they call the public functions."""
+        function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        first = request[0] if isinstance(request, list) and request else request
+        headers = getattr(first, "headers", None) or {}
+        is_public = getattr(function, "api_visibility", "private") != "private"
+        return ENGLISH if is_public else preferred(str(headers.get("accept-language") or ""))
 
 
 def unreadable() -> gr.Error:
-    return gr.Error(UNREADABLE, title="Not done", print_exception=False)
+    return gr.Error(translate(UNREADABLE), title=translate("Not done"), print_exception=False)
 
 
 async def refuse_unreadable(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from wan_core.ui.examples import EXAMPLES, clip_of
+from wan_core.ui.languages import translate
 
 KNOWN = {example.clip.name: example.clip for example in EXAMPLES if example.clip is not None}
 SHOWN = EXAMPLES[0]
@@ -29,6 +30,6 @@ ROUTES = [Route("/examples/{name}", serve)]
 
 def shown_while_empty() -> str:
     return (
-        f'<div class="stage empty"><figure>{clip_of(SHOWN)}<figcaption>Your clip appears here. '
-        f"This one: {escape(SHOWN.clip_words)}.</figcaption></figure></div>"
+        f'<div class="stage empty"><figure>{clip_of(SHOWN)}<figcaption>{translate("Your clip appears here.")} '
+        f"{escape(translate('This one: {clip}.', clip=SHOWN.clip_words))}</figcaption></figure></div>"
     )

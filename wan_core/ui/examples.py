@@ -10,6 +10,8 @@ import gradio as gr
 from wan_core.presets import presets
 from wan_core.schema import EXAMPLE_IMAGE_URL, EXAMPLE_PROMPT
 from wan_core.ui.buttons import clicked
+from wan_core.ui.languages import translate
+from wan_core.ui.names import in_a_sentence
 
 FOLDER = Path(__file__).parents[2] / "examples"
 THUMBNAILS = FOLDER / "thumbnails"
@@ -40,7 +42,9 @@ class Example:
     @property
     def clip_words(self) -> str:
         preset = presets()[CLIP_PRESET]
-        return f"{self.title}, {self.move}, {preset.title.lower()}, {preset.complete['num_inference_steps']} steps"
+        engine = in_a_sentence(preset)
+        steps = translate("{n} steps", n=preset.complete["num_inference_steps"])
+        return ", ".join((translate(self.title), translate(self.move), engine, steps))
 
 
 EXAMPLES = (
@@ -53,7 +57,7 @@ EXAMPLES = (
 
 def gallery() -> str:
     buttons = "".join(_button(number, example) for number, example in enumerate(EXAMPLES))
-    return f'<div class="examples" role="group" aria-label="Examples">{buttons}</div>'
+    return f'<div class="examples" role="group" aria-label="{translate("Examples")}">{buttons}</div>'
 
 
 def chosen_example(event: gr.EventData) -> Example | None:
@@ -68,7 +72,7 @@ def _button(number: int, example: Example) -> str:
         picture = f'<span class="moving">{still}{clip_of(example)}</span>'
     return (
         f'<button type="button" data-example="{number}" title="{escape(example.prompt, quote=True)}">'
-        f"{picture}<span>{escape(example.title)}</span></button>"
+        f"{picture}<span>{escape(translate(example.title))}</span></button>"
     )
 
 

@@ -8,6 +8,7 @@ from html import escape
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.errors import InputError
 from wan_core.ui.controls import UPLOAD_BOXES
+from wan_core.ui.languages import translate_made
 from wan_core.ui.sections import section_of
 
 FAULTS_JS = "watch('value', () => wanFaults.show());"
@@ -27,5 +28,5 @@ def _sentence(fault: InputError) -> str:
     box = UPLOAD_BOXES.get(fault.field, fault.field)
     known = fault.field in IMAGE_TO_VIDEO.fields
     target = f'href="#{box}" data-field="{escape(box, quote=True)}" data-section="{section_of(box)}"'
-    sentence = escape(fault.message)
+    sentence = escape(translate_made(fault.message))
     return f'<p class="fault">{f"<a {target}>{sentence}</a>" if known else sentence}</p>'

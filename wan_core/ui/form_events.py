@@ -19,7 +19,9 @@ from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import UPLOAD_BOXES, Form
 from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.kept_form import KeptForm
+from wan_core.ui.languages import translate, translate_made
 from wan_core.ui.links import ParsedLink, parse_link
+from wan_core.ui.names import title_of
 from wan_core.ui.pictures import copy_to_uploads, uploads_folder
 from wan_core.ui.retuning import RetuningParts, Undo, sentence
 from wan_core.ui.screen import Screen
@@ -28,6 +30,7 @@ from wan_core.ui.tuning import Tuned, running_engine
 from wan_core.ui.visit import Visit
 
 Filled = dict[Component, Any]
+CUT_AGAIN = "This clip shows {shown}. Once it is made again, cut it below the player."
 LESS: Mapping[str, Mapping[str, Any]] = {
     "retry": {},
     "480p": {"resolution": "480p"},
@@ -94,7 +97,7 @@ class FormEvents:
             chosen = Visit.of(visit).with_shown_clip(history.chosen_clip(event))
             record = chosen.record(self._jobs)
             if record is None:
-                raise gr.Error(CLIP_GONE, print_exception=False)
+                raise gr.Error(translate(CLIP_GONE), print_exception=False)
             return self._settings_of(record) | self._screen.clip(self._jobs, chosen)
 
     def use_frame(self, visit: object, shown: object) -> Filled:
@@ -103,9 +106,9 @@ class FormEvents:
             seen = Visit.of(visit)
             record = seen.record(self._jobs)
             if record is None or not isinstance(shown, int | float):
-                raise gr.Error(CLIP_GONE, print_exception=False)
+                raise gr.Error(translate(CLIP_GONE), print_exception=False)
             picture = still(self._jobs, record, int(shown))
-            gr.Info(f"Frame {int(shown) + 1} of the clip is the start picture now.")
+            gr.Info(translate("Frame {n} of the clip is the start picture now.", n=int(shown) + 1))
             return self._form.show({"picture": str(picture), "image_url": ""})
 
     def restore_settings(self, event: gr.EventData, where: Where) -> Filled:
@@ -117,7 +120,7 @@ class FormEvents:
             if moved := saved.changes(event, kept):
                 gr.Warning(moved)
             if shown := cutting.words(kept.cut, kept.values.get("num_frames", IMAGE_TO_VIDEO.defaults["num_frames"])):
-                gr.Info(f"This clip shows {shown}. Once it is made again, cut it below the player.")
+                gr.Info(translate(CUT_AGAIN, shown=translate_made(shown)))
             picture = end_picture.NONE | ({"picture": None} if "image_url" in kept.values else {})
             detail = {} if kept.picture_detail is None else {"picture_detail": kept.picture_detail}
             fields = {**picture, **kept.values, **detail, "engine": self._runnable(kept.engine)}
@@ -150,7 +153,7 @@ class FormEvents:
                 return {self._row: gr.skip()}
             record = self._jobs.get(job_id) if job_id in Visit.of(visit).jobs else None
             if record is None:
-                raise gr.Error(CLIP_GONE, print_exception=False)
+                raise gr.Error(translate(CLIP_GONE), print_exception=False)
             return self._without_lost_pictures(record) | self._form.show({"seed": "", **less})
 
     def _without_lost_pictures(self, record: JobRecord) -> Filled:
@@ -202,9 +205,9 @@ class FormEvents:
         lost = [name for name in preset.complete if name in own and given[name] != preset.complete[name]]
         if not lost:
             return {}
-        named = ", ".join(f"{IMAGE_TO_VIDEO.fields[name].title} ({short(given[name])})" for name in lost)
+        named = ", ".join(f"{title_of(name)} ({short(given[name])})" for name in lost)
         before = {name: given[name] for name in (*preset.complete, "engine", "where", "picture_detail")}
-        said = f"{preset.title} took the place of your own {named}."
+        said = translate("{preset} took the place of your own {fields}.", preset=translate(preset.title), fields=named)
         return {self._retuning.undo: Undo(before, tuned), self._retuning.note: sentence(said)}
 
     def _fill(self, fields: Mapping[str, Any], preset: Preset | None, where: Where) -> Filled:
@@ -242,4 +245,4 @@ class FormEvents:
 def short(value: object) -> str:
     """A value in a sentence."""
     text = str(value)
-    return f"“{text[:20]}…”" if len(text) > 24 else text or "empty"
+    return f"“{text[:20]}…”" if len(text) > 24 else text or translate("empty")

@@ -19,6 +19,8 @@ from wan_core.jobs.sweeps import SweepService
 from wan_core.profiles import profiles
 from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import PICTURE_DETAIL
+from wan_core.ui.languages import translate, translate_made
+from wan_core.ui.names import title_of
 from wan_core.ui.result import clip_url
 
 PLACE = '<div class="wan-history"></div>'
@@ -78,8 +80,8 @@ class History:
             "id": job_id,
             "label": " · ".join(differences(record, earlier[job_id], self._jobs.files)),
             "prompt": inputs.prompt,
-            "engine": profiles()[engine].title if engine in profiles() else engine,
-            "settings": {_title(name): label_of(value) for name, value in told.items()},
+            "engine": translate(profiles()[engine].title) if engine in profiles() else engine,
+            "settings": {_title(name): translate(label_of(value)) for name, value in told.items()},
             "changed": [_title(name) for name in changed],
             "src": clip_url(job_id),
             "fps": result.fps,
@@ -90,11 +92,11 @@ class History:
         sweep = self._sweeps.get(sweep_id)
         if sweep is None:
             return {"id": sweep_id, "expired": True}
-        titles = [title for title, _ in sweep.axes]
+        titles = [translate(title) for title, _ in sweep.axes]
         kept = [each for each in sweep.job_ids if self._jobs.result(self._jobs.get(each)) is not None]
         return {
             "id": sweep_id,
-            "label": f"{' × '.join(titles)}: {len(sweep.job_ids)} clips",
+            "label": translate("{axes}: {n} clips", axes=" × ".join(titles), n=len(sweep.job_ids)),
             "prompt": str(sweep.shared.get("prompt", "")),
             "changed": titles,
             "src": clip_url(kept[0]) if kept else "",
@@ -110,14 +112,14 @@ def _dicts(value: object) -> Sequence[dict[str, Any]]:
 
 
 def _title(name: str) -> str:
-    return IMAGE_TO_VIDEO.fields[name].title or name
+    return title_of(name)
 
 
 def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) -> list[str]:
     """The settings that differ from `earlier`, by their titles; for the first clip, its prompt."""
     request = record.job.inputs
     if earlier is None:
-        return [_shorten(request.prompt) or "No prompt"]
+        return [_shorten(request.prompt) or translate("No prompt")]
     before = earlier.job.inputs
     said = [
         _difference(name, getattr(request, name))
@@ -125,17 +127,18 @@ def differences(record: JobRecord, earlier: JobRecord | None, files: FileStore) 
         if name not in IMAGE_TO_VIDEO.picture_fields and getattr(request, name) != getattr(before, name)
     ]
     if record.job.options.engine != earlier.job.options.engine and record.job.options.engine in profiles():
-        said.append(profiles()[record.job.options.engine].title)
+        said.append(translate(profiles()[record.job.options.engine].title))
     if record.job.options.picture_detail != earlier.job.options.picture_detail:
-        said.append(f"{PICTURE_DETAIL}: {'on' if record.job.options.picture_detail else 'off'}")
+        switch = translate("on") if record.job.options.picture_detail else translate("off")
+        said.append(f"{translate(PICTURE_DETAIL)}: {switch}")
     if record.job.options.cut != earlier.job.options.cut:
-        shown = cutting.words(record.job.options.cut, request.num_frames)
-        said.append(shown[:1].upper() + shown[1:] or "All frames")
+        shown = translate_made(cutting.words(record.job.options.cut, request.num_frames))
+        said.append(shown[:1].upper() + shown[1:] or translate("All frames"))
     if not _same_picture(record.job.picture, earlier.job.picture, files):
-        said.insert(0, "Another picture")
+        said.insert(0, translate("Another picture"))
     if not _same_picture(record.job.end_picture, earlier.job.end_picture, files):
-        said.insert(0, "Another end picture" if record.job.end_picture else "No end picture")
-    return said or ["The same settings"]
+        said.insert(0, translate("Another end picture") if record.job.end_picture else translate("No end picture"))
+    return said or [translate("The same settings")]
 
 
 def _same_picture(one: str | None, other: str | None, files: FileStore) -> bool:
@@ -146,10 +149,10 @@ def _same_picture(one: str | None, other: str | None, files: FileStore) -> bool:
 
 
 def _difference(name: str, value: Any) -> str:
-    title = IMAGE_TO_VIDEO.fields[name].title or name
+    title = title_of(name)
     if isinstance(value, bool):
-        return f"{title}: {'on' if value else 'off'}"
-    return f"{title}: {_shorten(str(value)) or 'empty'}"
+        return f"{title}: {translate('on') if value else translate('off')}"
+    return f"{title}: {_shorten(translate(str(value))) or translate('empty')}"
 
 
 def _shorten(text: str) -> str:

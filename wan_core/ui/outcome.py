@@ -9,9 +9,19 @@ from wan_core.geometry import Size
 from wan_core.profiles import EngineProfile, draws_small, pool_of
 from wan_core.schema import ImageToVideoInput
 from wan_core.timing import timing
+from wan_core.ui.languages import decimal, translate, translate_made
+from wan_core.ui.names import in_a_sentence
 from wan_core.ui.progress import duration
 
-DETAIL_WORDS = "fine detail is taken from your picture"
+DETAIL_WORDS = "drawn at {small}; fine detail is taken from your picture"
+ENLARGED = "drawn at {small}; it is enlarged to {size} without more detail"
+ONE_AHEAD = "1 job is ahead: at most {time} before yours begins."
+SEVERAL_AHEAD = "{n} jobs are ahead: at most {time} before yours begins."
+BUDGET_LEFT = "${dollars} of this server's budget for fal are left today."
+DRAWN_SMALL = "The {engine}'s video is {drawn}."
+QUOTA = "{here} and about {seconds} s of your ZeroGPU quota"
+WHOLE_CARD = "{here} and about {seconds} s of your ZeroGPU quota (a whole card counts twice)"
+TOO_SMOOTH = "At {fps} fps many players and screens drop frames; {most} fps plays everywhere."
 SMOOTHEST_FPS = 60  # what screens and players commonly show
 
 
@@ -28,14 +38,16 @@ def outcome(
     size = _size(request, picture)
     times = timing(request)
     added = times.delivered > times.generated
-    frames = f"{times.generated} → {times.delivered} frames" if added else f"{times.delivered} frames"
-    words = [str(size) if size else "size follows the picture", frames, f"{times.fps} fps", f"{times.seconds:.2f} s"]
+    count = f"{times.generated} → {times.delivered}" if added else times.delivered
+    frames = translate("{n} frames", n=count)
+    seconds = f"{decimal(f'{times.seconds:.2f}')} s"
+    words = [str(size) if size else translate("size follows the picture"), frames, f"{times.fps} fps", seconds]
     if size:
         expected = estimator.estimate(request, size, profile, picture_detail=picture_detail)
         words.append(_effort(expected, profile, where))
     notes = [_drawn_small(size, profile, picture_detail)] if size and draws_small(profile, where) else []
     if times.fps > SMOOTHEST_FPS:
-        notes.append(f"At {times.fps} fps many players and screens drop frames; {SMOOTHEST_FPS} fps plays everywhere.")
+        notes.append(translate(TOO_SMOOTH, fps=times.fps, most=SMOOTHEST_FPS))
     crop = _crop(picture, size) if picture and size else ""
     line = f'<p class="outcome" data-crop="{crop}"><b>{escape(words[0])}</b> · {escape(" · ".join(words[1:]))}</p>'
     return line + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
@@ -45,20 +57,21 @@ def queue_line(ahead: int, seconds: float) -> str:
     """The jobs before one that is sent now, and until when they keep all workers busy; empty if one is free."""
     if ahead == 0 or seconds == 0:
         return ""
-    words = "1 job is" if ahead == 1 else f"{ahead} jobs are"
-    return f'<p class="small" id="queue-ahead">{words} ahead: at most {duration(seconds)} before yours begins.</p>'
+    words = translate(ONE_AHEAD if ahead == 1 else SEVERAL_AHEAD, n=ahead, time=duration(seconds))
+    return f'<p class="small" id="queue-ahead">{words}</p>'
 
 
 def trouble_line(trouble: str) -> str:
     """Why nothing can begin here now."""
-    return f'<p class="small" id="trouble">{escape(trouble)}</p>' if trouble else ""
+    return f'<p class="small" id="trouble">{escape(translate_made(trouble))}</p>' if trouble else ""
 
 
 def budget_line(dollars: float | None) -> str:
     """What the host's key may still pay on fal today; empty where it pays nothing at all."""
     if dollars is None:
         return ""
-    return f'<p class="small" id="fal-budget">${dollars:.2f} of this server\'s budget for fal are left today.</p>'
+    left = translate(BUDGET_LEFT, dollars=decimal(f"{dollars:.2f}"))
+    return f'<p class="small" id="fal-budget">{left}</p>'
 
 
 def opening_line(request: ImageToVideoInput, profile: EngineProfile, estimator: Estimator) -> str:
@@ -70,25 +83,26 @@ def opening_line(request: ImageToVideoInput, profile: EngineProfile, estimator: 
 def drawn_at(size: Size, profile: EngineProfile, picture_detail: bool) -> str:
     """What becomes of an engine's small frames, after "it is"."""
     small = geometry.rendered_size(size, profile.render_divisor)
-    return f"drawn at {small}; {DETAIL_WORDS if picture_detail else f'it is enlarged to {size} without more detail'}"
+    return translate(DETAIL_WORDS if picture_detail else ENLARGED, small=small, size=size)
 
 
 def _effort(expected: Estimate, profile: EngineProfile, where: Where) -> str:
     """The time here with its quota, the price on fal, or both where either may happen."""
-    here, there = _effort_here(expected), f"${expected.dollars_on_fal:.2f} on fal"
+    dollars = decimal(f"{expected.dollars_on_fal:.2f}")
+    here, there = _effort_here(expected), translate("${dollars} on fal", dollars=dollars)
     if pool_of(where, profile.name) == "fal":
         return there
-    return here if where == "local" else f"{here}, or {there}"
+    return here if where == "local" else translate("{here}, or {there}", here=here, there=there)
 
 
 def _effort_here(expected: Estimate) -> str:
     """The time, and on ZeroGPU the quota it needs (assumptions: `pricing.lent_card`)."""
-    here = f"about {duration(expected.seconds)} here"
+    here = translate("about {time} here", time=duration(expected.seconds))
     quota_s = expected.zero_gpu_quota_s
     if quota_s is None:
         return here
-    double = " (a whole card counts twice)" if expected.lent_card == "whole" else ""
-    return f"{here} and about {quota_s:.0f} s of your ZeroGPU quota{double}"
+    sentence = WHOLE_CARD if expected.lent_card == "whole" else QUOTA
+    return translate(sentence, here=here, seconds=f"{quota_s:.0f}")
 
 
 def _size(request: ImageToVideoInput, picture: Size | None) -> Size | None:
@@ -112,4 +126,4 @@ def _crop(picture: Size, size: Size) -> str:
 
 
 def _drawn_small(size: Size, profile: EngineProfile, picture_detail: bool) -> str:
-    return f"The {profile.title.lower()}'s video is {drawn_at(size, profile, picture_detail)}."
+    return translate(DRAWN_SMALL, engine=in_a_sentence(profile), drawn=drawn_at(size, profile, picture_detail))

@@ -1,5 +1,6 @@
 """Lays the page out and connects its events."""
 
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -28,6 +29,7 @@ from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
 from wan_core.ui.explore.tab import build_press, build_tab, sweep_state
 from wan_core.ui.form_events import FormEvents
 from wan_core.ui.history import History, build_history
+from wan_core.ui.languages import translate
 from wan_core.ui.loading_status import build_status_place, keep_status_at
 from wan_core.ui.outcome import opening_line
 from wan_core.ui.picture_check import PictureCheck
@@ -65,33 +67,17 @@ def build(
     print_no_input()
     mend_cancelling()
     page = Page(title=TITLE, delete_cache=SWEEP_S, analytics_enabled=False)
+    notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
+    lay_out = partial(PageLayout, first, choice, machine, fal, notices, settings, estimator, expands=expand is not None)
     with page:
-        status_place = build_status_place()
-        visit, explored = visit_state(), sweep_state()
-        notices = Notices(TITLE, is_own_machine=settings.listens_on_loopback)
-        head = notices.header(first_engine(first, choice, machine))
-        header = gr.HTML(head, elem_id="header", elem_classes="not-in-embed")
-        gr.HTML(_embed_line(first_engine(first, choice, machine)), elem_id="embed-line")
-        with gr.Row(elem_id="columns"):
-            with gr.Column(scale=5, min_width=320, elem_id="left"):
-                left = FormColumn(first, choice, machine, fal, expands=expand is not None)
-            with gr.Column(scale=6, min_width=320, elem_id="right"):
-                press = build_press(varied(left.form))
-                with gr.Tabs(elem_id="views") as tabs:
-                    with gr.Tab("Clip", id=CLIP_TAB):
-                        screen = build_screen(visit, left.generate, left.cancel)
-                    with gr.Tab("Explore", id=EXPLORE_TAB, render_children=True):
-                        explore_tab = build_tab(explored, press)
-                shelf = build_history()
-                parts = SummaryParts(
-                    left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
-                )
-        if settings.force_safety:
-            sections.lock_safety(left.form)
-        draft = IMAGE_TO_VIDEO.parse(first.complete | {"image_url": "any", "prompt": "any"})
-        left.outcome.value = opening_line(draft, first_engine(first, choice, machine), estimator)
+        laid = lay_out()
+        page.speak(lay_out)
+        left, screen, shelf, parts = laid.left, laid.screen, laid.shelf, laid.summary
+        visit, tabs, explore_tab = laid.visit, laid.tabs, laid.explore
         run_events = RunEvents(jobs, settings, left.form, screen, left.faults, estimator)
-        retuning = Retuning(left.form, RetuningParts(left.tuned, left.undo, left.retuned, header, left.chips), notices)
+        retuning = Retuning(
+            left.form, RetuningParts(left.tuned, left.undo, left.retuned, laid.header, left.chips), notices
+        )
         form_events = FormEvents(jobs, left.form, left.presets, screen, choice, machine, retuning.parts)
         _connect_run(left, screen, run_events)
         summary = SettingsSummary(left.form, parts, estimator, choice.profile, jobs)
@@ -105,7 +91,7 @@ def build(
         sweeps = sweeps or SweepService(jobs, jobs.files)
         shelf.shelf.submit(History(jobs, sweeps).facts, None, [shelf.facts], **AT_ONCE)
         shown = shelf.shelf.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, js=FRESH, **RUN)
-        shown.success(lambda: gr.Tabs(selected=CLIP_TAB), None, [tabs], **AT_ONCE)
+        shown.success(lambda: gr.update(selected=CLIP_TAB), None, [tabs], **AT_ONCE)
         explore_events = ExploreEvents(sweeps, settings, estimator, left.form, explore_tab, visit, tabs)
         connect(
             explore_tab,
@@ -128,11 +114,51 @@ def build(
         left.kept.change(inputs=[left.kept], js="form => { wanForm.keep(form); }", **BROWSER)
         add_endpoint(jobs, settings, choice.profile.name)
         add_explore_endpoint(sweeps, settings, choice.profile.name)
-    keep_status_at(status_place, page)
+    keep_status_at(laid.status_place, page)
     for component in page.blocks.values():
         if isinstance(component, Component):
             leave_addresses_to_intake(component)
     return page
+
+
+class PageLayout:
+    """All components of the page, from top to bottom."""
+
+    def __init__(
+        self,
+        first: Preset,
+        choice: Choice,
+        machine: Machine,
+        fal: sections.Fal,
+        notices: Notices,
+        settings: Settings,
+        estimator: Estimator,
+        *,
+        expands: bool,
+    ) -> None:
+        engine = first_engine(first, choice, machine)
+        self.status_place = build_status_place()
+        self.visit, explored = visit_state(), sweep_state()
+        self.header = gr.HTML(notices.header(engine), elem_id="header", elem_classes="not-in-embed")
+        gr.HTML(_embed_line(engine), elem_id="embed-line")
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=5, min_width=320, elem_id="left"):
+                self.left = left = FormColumn(first, choice, machine, fal, expands=expands)
+            with gr.Column(scale=6, min_width=320, elem_id="right"):
+                press = build_press(varied(left.form))
+                with gr.Tabs(elem_id="views") as self.tabs:
+                    with gr.Tab(translate("Clip"), id=CLIP_TAB):
+                        self.screen = build_screen(self.visit, left.generate, left.cancel)
+                    with gr.Tab(translate("Explore"), id=EXPLORE_TAB, render_children=True):
+                        self.explore = build_tab(explored, press)
+                self.shelf = build_history()
+                self.summary = SummaryParts(
+                    left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
+                )
+        if settings.force_safety:
+            sections.lock_safety(left.form)
+        draft = IMAGE_TO_VIDEO.parse(first.complete | {"image_url": "any", "prompt": "any"})
+        left.outcome.value = opening_line(draft, engine, estimator)
 
 
 class FormColumn:
@@ -155,8 +181,10 @@ class FormColumn:
         self.prompt_expansion = build_prompt_expansion(visible=expands)
         with gr.Row(elem_id="go"):
             self.press = gr.Textbox(label="Press", elem_id="press", visible="hidden")
-            self.generate = gr.Button("Generate", variant="primary", size="lg", scale=3, elem_id="generate")
-            self.cancel = gr.Button("Cancel", variant="stop", size="lg", scale=1, elem_id="cancel", visible=False)
+            self.generate = gr.Button(translate("Generate"), variant="primary", size="lg", scale=3, elem_id="generate")
+            self.cancel = gr.Button(
+                translate("Cancel"), variant="stop", size="lg", scale=1, elem_id="cancel", visible=False
+            )
         self.outcome, self.faults, self.link, self.file = build_outcome()
         self.examples = gr.HTML(
             examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=click_js("example")
@@ -175,9 +203,9 @@ class FormColumn:
         self.wan_negative = sections.checks_section(self.form, first)
         self.fal_key = sections.where_section(self.form, choice, machine, engine, fal)
         with gr.Row(elem_classes="not-in-embed"):
-            self.copy_link = gr.Button("Copy link", size="sm", elem_id="copy-link")
-            self.copy_embed = gr.Button("Copy embed code", size="sm", elem_id="copy-embed")
-            self.saved = gr.HTML(saved.BUTTON, elem_id="saved", js_on_load=saved.RESTORE_JS)
+            self.copy_link = gr.Button(translate("Copy link"), size="sm", elem_id="copy-link")
+            self.copy_embed = gr.Button(translate("Copy embed code"), size="sm", elem_id="copy-embed")
+            self.saved = gr.HTML(saved.button(), elem_id="saved", js_on_load=saved.RESTORE_JS)
         gr.HTML('<p id="announcement" class="sr-only" role="status" aria-live="polite"></p>', elem_id="announcer")
         gr.HTML('<div id="to-copy" role="status"></div>', elem_id="copies", elem_classes="not-in-embed")
 
@@ -274,5 +302,5 @@ def first_engine(first: Preset, choice: Choice, machine: Machine) -> EngineProfi
 
 def _embed_line(engine: EngineProfile) -> str:
     """In an embed: what runs, and the way to the full page."""
-    line = f"{escape(engine.title)} · <a target='_blank' rel='noopener' href='.'>open full page</a>"
-    return f'<p class="small">{line}</p>'
+    link = f"<a target='_blank' rel='noopener' href='.'>{translate('open full page')}</a>"
+    return f'<p class="small">{escape(translate(engine.title))} · {link}</p>'

@@ -21,10 +21,11 @@ from wan_core.jobs.service import JobService
 from wan_core.schema import AspectRatio, Resolution
 from wan_core.settings import Settings
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.languages import translate, translate_made
 from wan_core.ui.pictures import picture_source
 
 THUMBNAIL_SIDE = 240
-READING = '<p class="said small">Looking at the picture…</p>'
+READING = "Looking at the picture…"
 SEEN = "What the engine will see"
 
 
@@ -68,7 +69,7 @@ class PictureCheck:
         if source is None or (seen is not None and seen.key == picture_key(source)):
             yield {self.seen: seen if source else None}
             return
-        yield {self.box: READING}
+        yield {self.box: f'<p class="said small">{translate(READING)}</p>'}
         with as_gradio_error():
             yield {self.seen: await self._read(source, request)}
 
@@ -111,11 +112,13 @@ class PictureCheck:
         if seen is None or seen.key != picture_key(picture_source(picture, address)):
             return ""
         if seen.size is None or frame is None:
-            return f'<p class="said {"fault" if seen.is_refused else "small"}" role="alert">{escape(seen.sentence)}</p>'
+            said = escape(translate_made(seen.sentence))
+            return f'<p class="said {"fault" if seen.is_refused else "small"}" role="alert">{said}</p>'
+        words = translate(SEEN)
         thumbnail, data = cropped(seen.thumbnail, frame)
         return (
             f'<figure class="said"><img src="{data}" width="{thumbnail.width}" height="{thumbnail.height}" '
-            f'alt="{SEEN}"><figcaption>{SEEN}</figcaption></figure>'
+            f'alt="{words}"><figcaption>{words}</figcaption></figure>'
         )
 
 

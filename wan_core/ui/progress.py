@@ -8,6 +8,7 @@ from html import escape
 from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 from wan_core.profiles import FULL_MODEL
+from wan_core.ui.languages import translate, translate_made
 
 IDLE = ""
 AFTER_FRAMES = ("interpolating", "encoding")
@@ -69,12 +70,12 @@ def panel(progress: Progress, record: JobRecord, *, several: bool = False) -> st
     if isinstance(record.outcome, Finished):
         return IDLE
     kind = "failed" if progress.failed else "over" if record.is_over else "running"
-    parts = [f'<p class="headline">{escape(progress.headline)}</p>']
+    parts = [f'<p class="headline">{escape(translate_made(progress.headline))}</p>']
     if not record.is_over:
         parts += [_bar(progress), f'<p class="small">{_figures(progress, record)}</p>']
     if progress.failed:
-        parts.append(f'<p class="small">Job <code>{record.job.id}</code></p>')
-    parts += [f'<p class="small note">{escape(note)}</p>' for note in dict.fromkeys(progress.notes)]
+        parts.append(f'<p class="small">{translate("Job")} <code>{record.job.id}</code></p>')
+    parts += [f'<p class="small note">{escape(translate_made(note))}</p>' for note in dict.fromkeys(progress.notes)]
     parts.append(_buttons(progress, record, several=several))
     facts = f'data-job="{record.job.id}" data-title="{_title(progress, record)}" data-announce="{_announced(progress)}"'
     return f'<div class="panel {kind}" {facts}>{"".join(parts)}</div>'
@@ -92,7 +93,7 @@ def _buttons(progress: Progress, record: JobRecord, *, several: bool) -> str:
     return (
         '<p class="row">'
         + "".join(
-            f'<button type="button" class="button" data-act="{verb}:{job_id}">{words}</button>'
+            f'<button type="button" class="button" data-act="{verb}:{job_id}">{translate(words)}</button>'
             for verb, words in buttons
         )
         + "</p>"
@@ -111,34 +112,37 @@ def smaller(record: JobRecord) -> list[tuple[str, str]]:
 def _title(progress: Progress, record: JobRecord) -> str:
     """For the tab: the place in line, or how far it is."""
     if progress.failed:
-        return "Failed"
+        return translate("Failed")
     if record.is_over:
-        return "Cancelled"
+        return translate("Cancelled")
     if record.status == "queued":
-        return f"{record.position} ahead" if record.position else "Next"
-    return f"{100 * progress.done // progress.total} %" if progress.total else "Running"
+        return translate("{n} ahead", n=record.position) if record.position else translate("Next")
+    return f"{100 * progress.done // progress.total} %" if progress.total else translate("Running")
 
 
 def _announced(progress: Progress) -> str:
     """What a screen reader is told: it changes at each stage and each quarter of its steps."""
     quarter = 25 * (4 * progress.done // progress.total) if progress.total else 0
-    return escape(f"{progress.headline} {quarter} %" if quarter else progress.headline, quote=True)
+    headline = translate_made(progress.headline)
+    return escape(f"{headline} {quarter} %" if quarter else headline, quote=True)
 
 
 def _bar(progress: Progress) -> str:
+    name = translate("Progress")
     if not progress.total:
-        return '<progress aria-label="Progress"></progress>'
-    return f'<progress aria-label="Progress" value="{progress.done}" max="{progress.total}"></progress>'
+        return f'<progress aria-label="{name}"></progress>'
+    return f'<progress aria-label="{name}" value="{progress.done}" max="{progress.total}"></progress>'
 
 
 def _figures(progress: Progress, record: JobRecord) -> str:
     """`Step 3 of 8 · 0:12 so far · about 20 s left`."""
-    words = [f"Step {progress.done} of {progress.total}"] if progress.total else []
+    words = [translate("Step {done} of {total}", done=progress.done, total=progress.total)] if progress.total else []
     if record.started_at is not None and record.status == "running":
         so_far = round(time.time() - record.started_at)
-        words.append(f'<span data-elapsed="{so_far}">{so_far // 60}:{so_far % 60:02} so far</span>')
+        clock = translate("{clock} so far", clock=f"{so_far // 60}:{so_far % 60:02}")
+        words.append(f'<span data-elapsed="{so_far}">{clock}</span>')
     if progress.seconds_left is not None:
-        words.append(f"about {duration(progress.seconds_left)} left")
+        words.append(translate("about {time} left", time=duration(progress.seconds_left)))
     return " · ".join(words)
 
 

@@ -13,6 +13,7 @@ from wan_core.errors import InputError
 from wan_core.prompting import difference
 from wan_core.ui.controls import Form
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.languages import translate, translate_made
 from wan_core.ui.pictures import picture_source
 
 Expand = Callable[[str | Path, str], Awaitable[tuple[str, str]]]
@@ -33,8 +34,8 @@ class ExpansionControls:
 
 def build_prompt_expansion(*, visible: bool) -> ExpansionControls:
     with gr.Row(elem_classes="not-in-embed", visible=visible):
-        expand = gr.Button("Expand the prompt", size="sm", elem_id="expand")
-        undo = gr.Button("Undo", size="sm", elem_id="undo-expand", visible=False)
+        expand = gr.Button(translate("Expand the prompt"), size="sm", elem_id="expand")
+        undo = gr.Button(translate("Undo"), size="sm", elem_id="undo-expand", visible=False)
     return ExpansionControls(expand, undo, gr.HTML(elem_id="prompt-changes", elem_classes="not-in-embed"), gr.State(""))
 
 
@@ -68,7 +69,8 @@ def connect_prompt_expansion(parts: ExpansionControls, form: Form, expand: Expan
 def changes(before: str, after: str, note: str) -> str:
     """The words removed and added, or why there are none."""
     if note or before == after:
-        return f'<p class="small note">{escape(note or "The prompt is unchanged.")}</p>'
+        said = translate_made(note) if note else translate("The prompt is unchanged.")
+        return f'<p class="small note">{escape(said)}</p>'
     words = "".join(
         f"<{TAGS[part.change]}>{escape(part.words)}</{TAGS[part.change]}>" for part in difference(before, after)
     )

@@ -13,9 +13,13 @@ from wan_core.ui import chips
 from wan_core.ui.buttons import click_js
 from wan_core.ui.controls import Form
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.languages import translate
 from wan_core.ui.tuning import Change, Tuned, kept_by_hand, retuned, running_engine
 
-ON_FAL = "This form runs on fal: {}, the model of its endpoint. What it costs stands below Generate."
+EVERY_PARAMETER = "Every parameter of fal's endpoint."
+OWN_MACHINE = "Every parameter of fal's endpoint, on your own machine."
+LEFT = "Left as you set it: {fields}. Look whether it suits {engine}."
+ON_FAL = "This form runs on fal: {engine}, the model of its endpoint. What it costs stands below Generate."
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,20 @@ class Retuning:
 
 def note(after: EngineProfile, changes: list[Change], own: list[str], *, on_fal: bool) -> str:
     """What was changed, with Undo, and what was left; empty if all suits."""
-    named = f"{after.title} on fal" if on_fal else after.title
-    parts = [f"Set for {named}: {', '.join(map(str, changes))}."] if changes else []
+    title = translate(after.title)
+    named = translate("{engine} on fal", engine=title) if on_fal else title
+    listed = ", ".join(map(str, changes))
+    parts = [translate("Set for {engine}: {changes}.", engine=named, changes=listed)] if changes else []
     if own:
-        parts.append(f"Left as you set it: {', '.join(own)}. Look whether it suits {named}.")
+        left = translate(
+            "Left as you set it: {fields}. Look whether it suits {engine}.", fields=", ".join(own), engine=named
+        )
+        parts.append(left)
     return sentence(" ".join(parts), with_undo=bool(changes)) if parts else ""
 
 
 def sentence(text: str, *, with_undo: bool = True) -> str:
-    button = ' <button type="button" class="link" data-undo="yes">Undo</button>' if with_undo else ""
+    button = f' <button type="button" class="link" data-undo="yes">{translate("Undo")}</button>' if with_undo else ""
     return f'<p class="small note" role="status">{escape(text)}{button}</p>'
 
 
@@ -102,12 +111,12 @@ class Notices:
 
     def __init__(self, title: str, *, is_own_machine: bool) -> None:
         self._title = title
-        self._place = ", on your own machine" if is_own_machine else ""
+        self._of = OWN_MACHINE if is_own_machine else EVERY_PARAMETER
 
     def header(self, engine: EngineProfile, *, on_fal: bool = False) -> str:
-        said = ON_FAL.format(engine.title) if on_fal else engine.notice
+        said = translate(ON_FAL, engine=translate(engine.title)) if on_fal else translate(engine.notice)
         notice = f'<p class="notice" id="notice">{escape(said)}</p>' if said else ""
         return (
-            f"<h1>{self._title}</h1><p>One picture and one sentence become a short video. "
-            f"Every parameter of fal's endpoint{self._place}.</p>{notice}"
+            f"<h1>{translate(self._title)}</h1><p>{translate('One picture and one sentence become a short video.')} "
+            f"{translate(self._of)}</p>{notice}"
         )

@@ -30,6 +30,7 @@ from wan_core.ui.buttons import clicked
 from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.following import Watchers
+from wan_core.ui.languages import translate
 from wan_core.ui.presses import Presses
 from wan_core.ui.progress import Progress, panels
 from wan_core.ui.screen import Screen
@@ -182,9 +183,8 @@ class RunEvents:
         if not path.is_file():
             return {}
         picture = base64.b64encode(path.read_bytes()).decode()
-        return {
-            self._screen.preview: f'<img alt="Preview of the frames so far" src="data:image/webp;base64,{picture}">'
-        }
+        alt = translate("Preview of the frames so far")
+        return {self._screen.preview: f'<img alt="{alt}" src="data:image/webp;base64,{picture}">'}
 
     def _end(self, record: JobRecord, visit: Visit) -> tuple[Visit, dict[Component, Any]]:
         """The clip of a job that is over. One that failed stays in sight until the next press."""

@@ -8,7 +8,9 @@ import gradio as gr
 from wan_core import recipe
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.recipe import Recipe
+from wan_core.ui.languages import translate
 from wan_core.ui.links import shareable
+from wan_core.ui.names import title_of
 
 RESTORE_JS = """
 element.addEventListener('change', async event => {
@@ -25,9 +27,15 @@ HINT = (
     "(mp4, PNG, WebP, JSON, text): its settings come back. The file stays on your device."
 )
 TYPES = "video/mp4,image/png,image/webp,image/jpeg,application/json,text/plain,text/csv,.json,.csv,.txt"
-BUTTON = f"""<label class="button" title="{HINT}">Settings from a file
-<input type="file" accept="{TYPES}" aria-label="Settings from a file"></label>"""
+WORDS = "Settings from a file"
 FILE_NAME = "wan-settings.json"
+
+
+def button() -> str:
+    """A file box that looks like a button."""
+    words = translate(WORDS)
+    box = f'<input type="file" accept="{TYPES}" aria-label="{words}">'
+    return f'<label class="button" title="{translate(HINT)}">{words}\n{box}</label>'
 
 
 def settings_file(settings: Recipe) -> str:
@@ -63,11 +71,13 @@ def changes(event: gr.EventData, kept: Recipe) -> str:
     said = json.loads(str(getattr(event, "settings", "")))["request"]
     moved = [_moved(name, said[name], kept.values.get(name)) for name in said if name in IMAGE_TO_VIDEO.fields]
     words = [each for each in moved if each]
-    return f"Outside this app's limits: {'; '.join(words)}." if words else ""
+    return translate("Outside this app's limits: {changes}.", changes="; ".join(words)) if words else ""
 
 
 def _moved(name: str, said: Any, kept: Any) -> str:
     if said == kept or said is None or name in IMAGE_TO_VIDEO.picture_fields:
         return ""
-    title = IMAGE_TO_VIDEO.fields[name].title or name
-    return f"{title} {str(said)[:40]} " + ("is left out" if kept is None else f"became {kept}")
+    facts = {"field": title_of(name), "said": str(said)[:40]}
+    if kept is None:
+        return translate("{field} {said} is left out", **facts)
+    return translate("{field} {said} became {kept}", **facts, kept=kept)

@@ -11,6 +11,7 @@ from wan_core.jobs.service import JobService
 from wan_core.ui import example_clips, result
 from wan_core.ui.buttons import click_js
 from wan_core.ui.cut_tools import CutTools, build_cut_tools
+from wan_core.ui.languages import translate
 from wan_core.ui.visit import Visit
 
 STATUS_JS = click_js("act") + "watch('value', () => wanStatus.show(element));"
@@ -40,7 +41,7 @@ class Screen:
 
     def busy(self, jobs: int = 1) -> dict[Component, Any]:
         """While `jobs` run or wait. Generate stays usable: another job waits in line."""
-        label = "Cancel" if jobs == 1 else "Cancel all"
+        label = translate("Cancel") if jobs == 1 else translate("Cancel all")
         return {self.cancel: gr.update(interactive=True, visible=True, value=label)}
 
     def idle(self) -> dict[Component, Any]:
@@ -65,7 +66,7 @@ class Screen:
 def build_screen(visit: gr.JSON, generate: gr.Button, cancel: gr.Button) -> Screen:
     status = gr.HTML(elem_id="status", js_on_load=STATUS_JS)
     preview = gr.HTML(elem_id="preview")
-    player = gr.HTML(result.EMPTY_PLAYER, elem_id="player", js_on_load=result.PLAYER_JS)
+    player = gr.HTML(result.empty_player(), elem_id="player", js_on_load=result.PLAYER_JS)
     gr.HTML(
         example_clips.shown_while_empty(),
         elem_id="example-clip",
@@ -74,9 +75,13 @@ def build_screen(visit: gr.JSON, generate: gr.Button, cancel: gr.Button) -> Scre
     )
     facts = gr.HTML(elem_id="facts", js_on_load=result.FACTS_JS)
     with gr.Row(elem_id="clip-buttons", elem_classes="not-in-embed"):
-        again = gr.Button(AGAIN, visible=False, size="sm", scale=3, elem_id="finish-again")
-        keep_seed = gr.Button("Use this seed", visible=False, size="sm", scale=1, min_width=120, elem_id="keep-seed")
-        use_frame = gr.Button("Use this frame", visible=False, size="sm", scale=1, min_width=120, elem_id="use-frame")
+        again = gr.Button(translate(AGAIN), visible=False, size="sm", scale=3, elem_id="finish-again")
+        keep_seed = gr.Button(
+            translate("Use this seed"), visible=False, size="sm", scale=1, min_width=120, elem_id="keep-seed"
+        )
+        use_frame = gr.Button(
+            translate("Use this frame"), visible=False, size="sm", scale=1, min_width=120, elem_id="use-frame"
+        )
     cut = build_cut_tools()
     return Screen(visit, status, preview, player, facts, again, keep_seed, generate, cancel, use_frame, cut)
 
@@ -86,7 +91,7 @@ def _again(jobs: JobService, record: JobRecord | None) -> Any:
     if record is None or jobs.result(record) is None:
         return gr.update(visible=False)
     kept = jobs.has_frames(record)
-    return gr.update(visible=True, interactive=kept, value=AGAIN if kept else _why_not_again(record))
+    return gr.update(visible=True, interactive=kept, value=translate(AGAIN if kept else _why_not_again(record)))
 
 
 def _why_not_again(record: JobRecord) -> str:

@@ -12,6 +12,8 @@ from wan_core.presets import Preset
 from wan_core.profiles import Choice, EngineProfile, Machine, draws_small, profiles, why_not
 from wan_core.schema import MAX_PROMPT_CHARS
 from wan_core.ui.controls import PICTURE_DETAIL, Form, control, to_component_value
+from wan_core.ui.languages import translate, translate_made
+from wan_core.ui.names import in_a_sentence
 from wan_core.ui.pictures import upload_box
 from wan_core.workload import TEXT_TOKENS
 
@@ -42,16 +44,18 @@ SECTIONS = {
 }
 Fal = Literal["closed", "own_key", "open"]
 """Whether jobs may run on fal: no, with the visitor's own key, or on the host's key too."""
-FRAME_NOTE = (
-    '<p class="small">Another site shows this page in a frame. To give your own fal key, '
-    '<a href="." target="_blank" rel="noopener">open the page in a tab of its own</a>.</p>'
+DETAIL_HELP = (
+    "The frames are drawn small. On: they are enlarged with fine detail from your picture, where they still show it. "
+    "Off: the model's own pixels, blurred by enlarging."
 )
+FRAME_NOTE = "Another site shows this page in a frame. To give your own fal key, {link}."
 KEY_HELP: dict[Fal, str] = {
     "closed": "",
     "own_key": "Needed to run on fal: this server has no key of its own. Used for one run, never stored.",
     "open": "Leave empty to use this server's key. Yours is used for one run and never stored.",
 }
 FORCED = "This server checks every picture and prompt; it cannot be switched off here."
+ALWAYS_FAL = "fal when this machine cannot: here always, as only the {engine} runs on it"
 PLACES: dict[Where, str] = {
     "local": "This machine",
     "fal": "fal",
@@ -66,15 +70,15 @@ def section_of(field: str) -> str:
 
 def picture_section(form: Form) -> None:
     """The picture box and the address below it; the last one given counts."""
-    form.add("picture", upload_box("picture", "Picture"))
+    form.add("picture", upload_box("picture", translate("Picture")))
     gr.HTML(
         '<button type="button" class="link" aria-expanded="false" aria-controls="image_url">'
-        "… or its web address</button>",
+        f"{translate('… or its web address')}</button>",
         elem_id="address-toggle",
         elem_classes="not-in-embed",
         js_on_load=TOGGLE_JS,
     )
-    form.add("image_url", control("image_url", label="Web address", elem_classes="not-in-embed"))
+    form.add("image_url", control("image_url", label=translate("Web address"), elem_classes="not-in-embed"))
 
 
 def prompt_section(form: Form) -> None:
@@ -97,22 +101,25 @@ def size_section(form: Form, opening: Preset) -> None:
 def _help(*fields: str) -> str:
     """The schema's words for fields that show none, behind a fold."""
     named = ((IMAGE_TO_VIDEO.fields[name].title, IMAGE_TO_VIDEO.fields[name].description) for name in fields)
-    rows = "".join(f"<dt>{escape(title or '')}</dt><dd>{escape(words or '')}</dd>" for title, words in named)
-    return f'<details class="small help"><summary>ⓘ What these mean</summary><dl>{rows}</dl></details>'
+    rows = "".join(
+        f"<dt>{escape(translate(title or ''))}</dt><dd>{escape(translate(words or ''))}</dd>" for title, words in named
+    )
+    summary = translate("What these mean")
+    return f'<details class="small help"><summary>ⓘ {summary}</summary><dl>{rows}</dl></details>'
 
 
 def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
     """The sampler's controls and, if the engine has one, its measured account of them."""
-    with gr.Accordion("Sampling", open=False, elem_id="sampling", elem_classes="not-in-embed"):
+    with gr.Accordion(translate("Sampling"), open=False, elem_id="sampling", elem_classes="not-in-embed"):
         for name in SAMPLING:
             _add(form, name, opening)
         if engine.knob_help is not None:
-            with gr.Accordion(f"What these do to the {engine.title.lower()}", open=False, elem_id="knobs"):
+            with gr.Accordion(_knob_title(engine), open=False, elem_id="knobs"):
                 text, tables = (engine.knob_help / "knobs.md").read_text(encoding="utf-8").split("## Figures\n")
                 gr.Markdown(text.partition("\n")[2], elem_classes="small")
                 gr.Image(
                     str(engine.knob_help / "knobs.jpg"),
-                    label="Last frames",
+                    label=translate("Last frames"),
                     show_label=False,
                     interactive=False,
                     buttons=["fullscreen"],
@@ -122,22 +129,21 @@ def sampling_section(form: Form, opening: Preset, engine: EngineProfile) -> None
 
 
 def frames_section(form: Form, opening: Preset) -> None:
-    with gr.Accordion("Frames and interpolation", open=False, elem_id="frames", elem_classes="not-in-embed"):
+    with gr.Accordion(translate("Frames and interpolation"), open=False, elem_id="frames", elem_classes="not-in-embed"):
         for name in FRAMES:
             _add(form, name, opening)
 
 
 def encoding_section(form: Form, opening: Preset, engine: EngineProfile) -> None:
-    with gr.Accordion("Encoding", open=False, elem_id="encoding", elem_classes="not-in-embed"):
+    with gr.Accordion(translate("Encoding"), open=False, elem_id="encoding", elem_classes="not-in-embed"):
         for name in ENCODING:
             _add(form, name, opening)
         form.add(
             "picture_detail",
             gr.Checkbox(
                 opening.picture_detail,
-                label=PICTURE_DETAIL,
-                info="The frames are drawn small. On: they are enlarged with fine detail from your picture, where they "
-                "still show it. Off: the model's own pixels, blurred by enlarging.",
+                label=translate(PICTURE_DETAIL),
+                info=translate(DETAIL_HELP),
                 elem_id="picture_detail",
                 visible=draws_small(engine, "local"),
             ),
@@ -146,8 +152,8 @@ def encoding_section(form: Form, opening: Preset, engine: EngineProfile) -> None
             "prompt_in_file",
             gr.Checkbox(
                 True,
-                label="Keep the prompt in the file",
-                info="The mp4 carries its settings, so that they can be restored. Off: without the prompts.",
+                label=translate("Keep the prompt in the file"),
+                info=translate("The mp4 carries its settings, so that they can be restored. Off: without the prompts."),
                 elem_id="prompt_in_file",
             ),
         )
@@ -155,46 +161,50 @@ def encoding_section(form: Form, opening: Preset, engine: EngineProfile) -> None
 
 def checks_section(form: Form, opening: Preset) -> gr.Button:
     """Returns the button that fills in Wan's own negative prompt."""
-    with gr.Accordion("Safety and prompt", open=False, elem_id="checks", elem_classes="not-in-embed"):
+    with gr.Accordion(translate("Safety and prompt"), open=False, elem_id="checks", elem_classes="not-in-embed"):
         for name in CHECKS:
             _add(form, name, opening)
         _add(form, "negative_prompt", opening, lines=2, max_lines=6, max_length=MAX_PROMPT_CHARS)
         token_count("negative_prompt")
-        gr.Markdown(prompting.NEGATIVE_PROMPT_NOTE, elem_classes="small")
-        return gr.Button("Use Wan's own negative prompt", size="sm", elem_id="wan-negative-prompt")
+        gr.Markdown(translate(prompting.NEGATIVE_PROMPT_NOTE), elem_classes="small")
+        return gr.Button(translate("Use Wan's own negative prompt"), size="sm", elem_id="wan-negative-prompt")
 
 
 def lock_safety(form: Form) -> None:
     """Tick the box for ever: the host has every job checked."""
     box = form["enable_safety_checker"]
-    box.value, box.interactive, box.info = True, False, FORCED
+    box.value, box.interactive, box.info = True, False, translate(FORCED)
     form.locked = form.locked | {"enable_safety_checker"}
 
 
 def where_section(form: Form, choice: Choice, machine: Machine, engine: EngineProfile, fal: Fal) -> gr.Textbox:
     """Engine and place. Returns the box for the visitor's fal key, which is no part of the form."""
-    runnable = [(profile.title, name) for name, profile in profiles().items() if why_not(profile, machine) is None]
-    with gr.Accordion("Where it runs", open=False, elem_id="where-it-runs", elem_classes="not-in-embed"):
+    runnable = [
+        (translate(profile.title), name) for name, profile in profiles().items() if why_not(profile, machine) is None
+    ]
+    with gr.Accordion(translate("Where it runs"), open=False, elem_id="where-it-runs", elem_classes="not-in-embed"):
         gr.Markdown(_why(choice, machine), elem_id="engine-reason")
         form.add(
             "engine",
-            gr.Radio(runnable, value=engine.name, label="Engine", elem_id="engine", visible=len(runnable) > 1),
+            gr.Radio(
+                runnable, value=engine.name, label=translate("Engine"), elem_id="engine", visible=len(runnable) > 1
+            ),
         )
         form.add(
             "where",
             gr.Radio(
                 [(words, place) for place, words in _places(choice).items()],
                 value="local",
-                label="Where",
-                info="The price on fal stands in the line below Generate before you click.",
+                label=translate("Where"),
+                info=translate("The price on fal stands in the line below Generate before you click."),
                 elem_id="where",
                 visible=fal != "closed",
             ),
         )
-        gr.HTML(FRAME_NOTE, elem_id="frame-note", visible=fal != "closed")
+        gr.HTML(_frame_note(), elem_id="frame-note", visible=fal != "closed")
         return gr.Textbox(
-            label="Your own fal key",
-            info=KEY_HELP[fal],
+            label=translate("Your own fal key"),
+            info=translate(KEY_HELP[fal]),
             type="password",
             max_length=400,
             html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
@@ -205,18 +215,30 @@ def where_section(form: Form, choice: Choice, machine: Machine, engine: EnginePr
 
 def _places(choice: Choice) -> dict[Where, str]:
     """The places and their labels; where only a smaller model runs, `fal_when_needed` says "always"."""
-    if choice.profile.is_full_model:
-        return PLACES
-    always = f"here always, as only the {choice.profile.title.lower()} runs on it"
-    return PLACES | {"fal_when_needed": f"{PLACES['fal_when_needed']}: {always}"}
+    places = {place: translate(words) for place, words in PLACES.items()}
+    if not choice.profile.is_full_model:
+        places["fal_when_needed"] = translate(ALWAYS_FAL, engine=in_a_sentence(choice.profile))
+    return places
 
 
 def _why(choice: Choice, machine: Machine) -> str:
-    lines = [
-        f"**{choice.profile.title}** on this machine ({machine.title}). {choice.reason}",
-        choice.profile.description,
-    ]
-    return "\n\n".join(lines)
+    here = translate(
+        "**{engine}** on this machine ({machine}). {reason}",
+        engine=translate(choice.profile.title),
+        machine=translate(machine.title),
+        reason=translate_made(choice.reason),
+    )
+    return f"{here}\n\n{translate(choice.profile.description)}"
+
+
+def _knob_title(engine: EngineProfile) -> str:
+    return translate("What these do to the {engine}", engine=in_a_sentence(engine))
+
+
+def _frame_note() -> str:
+    way = translate("open the page in a tab of its own")
+    link = f'<a href="." target="_blank" rel="noopener">{way}</a>'
+    return f'<p class="small">{translate(FRAME_NOTE, link=link)}</p>'
 
 
 def _add(form: Form, name: str, opening: Preset, **options: object) -> None:

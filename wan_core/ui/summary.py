@@ -17,6 +17,7 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.ui import faults, kept_form, outcome, picker
 from wan_core.ui.controls import Form, draft_of
 from wan_core.ui.errors import as_gradio_error
+from wan_core.ui.languages import translate
 from wan_core.ui.links import link_query
 from wan_core.ui.picture_check import SeenPicture, size_of
 from wan_core.ui.pictures import picture_source
@@ -40,7 +41,7 @@ SHOWN: dict[str, Any] = {"interactive": False, "wrap_lines": True}
 
 
 def build_snippets() -> tuple[gr.Code, gr.Code, gr.Code]:
-    with gr.Accordion("Copy as fal request", open=False, elem_id="fal-request", elem_classes="not-in-embed"):
+    with gr.Accordion(translate("Copy as fal request"), open=False, elem_id="fal-request", elem_classes="not-in-embed"):
         with gr.Tab("Python"):
             python = gr.Code(
                 language="python", label="Python", elem_id="snippet-python", interactive=False, wrap_lines=True

@@ -14,6 +14,7 @@ from wan_core.settings import Limits
 from wan_core.ui import example_clips
 from wan_core.ui.event_faults import FAULT_HANDLERS
 from wan_core.ui.explore import assets
+from wan_core.ui.languages.page import SpeakTheirLanguage
 from wan_core.ui.long_links import RefuseLongLinks
 from wan_core.ui.quiet_queue import MOST_AT_ONCE, quieten
 
@@ -77,7 +78,7 @@ def app_options(
         "run_history": False,
         "app_kwargs": {
             "routes": [*example_clips.ROUTES, *routes],
-            "middleware": [Middleware(RefuseLongLinks), *middleware],
+            "middleware": [Middleware(RefuseLongLinks), Middleware(SpeakTheirLanguage), *middleware],
             "exception_handlers": FAULT_HANDLERS,
             **({"lifespan": lifespan} if lifespan else {}),
         },
@@ -98,6 +99,7 @@ def launch_options() -> dict[str, Any]:
 
 
 def scripts() -> str:
-    """`page.js` and the small files beside it; `root.js` first, which others need as they load."""
-    files = sorted(HERE.glob("*.js"), key=lambda file: (file.name != "root.js", file.name))
+    """`page.js` and the small files beside it; those first which others need as they load."""
+    first = ("root.js", "words.js")
+    files = sorted(HERE.glob("*.js"), key=lambda file: (file.name not in first, file.name))
     return "\n".join(file.read_text("utf-8") for file in files)

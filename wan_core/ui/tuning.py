@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.events import Where
 from wan_core.presets import Preset, presets
 from wan_core.profiles import FULL_MODEL, EngineProfile, pool_of, profiles
+from wan_core.ui.names import title_of
 
 TUNED = ("num_inference_steps", "guidance_scale", "guidance_scale_2", "shift")
 
@@ -29,7 +29,7 @@ class Change:
     after: Any
 
     def __str__(self) -> str:
-        return f"{IMAGE_TO_VIDEO.fields[self.field].title}: {self.before:g} → {self.after:g}"
+        return f"{title_of(self.field)}: {self.before:g} → {self.after:g}"
 
 
 def running_engine(engine: str, where: Where) -> EngineProfile:
@@ -63,13 +63,9 @@ def kept_by_hand(after: EngineProfile, changes: list[Change], before: Tuned, val
     will = tuned_values(after, presets().get(before.preset or ""))
     changed = {change.field for change in changes}
     own = [name for name in TUNED if name not in changed and values[name] != will[name]]
-    return [IMAGE_TO_VIDEO.fields[name].title or name for name in own]
+    return [title_of(name) for name in own]
 
 
 def changed_fields(preset: Preset, values: Mapping[str, Any]) -> list[str]:
     """The titles of the fields that differ from the preset's."""
-    return [
-        IMAGE_TO_VIDEO.fields[name].title or name
-        for name, value in preset.complete.items()
-        if name in values and values[name] != value
-    ]
+    return [title_of(name) for name, value in preset.complete.items() if name in values and values[name] != value]

@@ -17,10 +17,13 @@ from wan_core.explore.values import write
 from wan_core.files import UPLOADED
 from wan_core.intake.formats import FORMATS
 from wan_core.ui.buttons import click_js, clicked
+from wan_core.ui.languages import translate, translate_made
 
 ROLES = ("Columns", "Rows", "Pages")
+VALUES_OF = ("Values of the columns", "Values of the rows", "Values of the pages")
 NOTHING = ""
 ADD_PICTURES = "Add pictures"
+SKIP, SKIPPED = "Press to skip it", "Skipped: press to take it in"
 VALUES_HELP = "1, 3.5, 7 · 2..40 step 6 · 1-10 [4] · seeds: 4 · SKIP: 7 · texts one a line"
 
 
@@ -39,21 +42,20 @@ class AxisEditor:
 
 
 def build_axis(number: int, opening: AxisText | None) -> AxisEditor:
-    role = ROLES[number].lower()
-    choices = [("—", NOTHING), *((knob.title, name) for name, knob in knobs().items())]
+    choices = [("—", NOTHING), *((translate(knob.title), name) for name, knob in knobs().items())]
     with gr.Row(elem_classes="axis", elem_id=f"axis-{number}"):
         knob = gr.Dropdown(
             choices,
             value=opening.name if opening else NOTHING,
-            label=ROLES[number],
+            label=translate(ROLES[number]),
             elem_id=f"axis-knob-{number}",
             scale=3,
             min_width=220,
         )
         values = gr.Textbox(
             opening.text if opening else "",
-            label=f"Values of the {role}",
-            info=VALUES_HELP if number == 0 else None,
+            label=translate(VALUES_OF[number]),
+            info=translate(VALUES_HELP) if number == 0 else None,
             lines=1,
             max_lines=6,
             max_length=20_000,
@@ -62,7 +64,7 @@ def build_axis(number: int, opening: AxisText | None) -> AxisEditor:
             min_width=160,
         )
     add = gr.UploadButton(
-        ADD_PICTURES,
+        translate(ADD_PICTURES),
         visible=bool(opening and takes_pictures(opening.name)),
         file_count="multiple",
         file_types=["image", *(f".{format.suffix}" for format in FORMATS)],
@@ -90,14 +92,15 @@ def chips(name: str, text: str) -> str:
     try:
         axis = read_axis(name, text)
     except InputError as error:
-        return f'<p class="fault" role="alert">{escape(error.message)}</p>'
+        return f'<p class="fault" role="alert">{escape(translate_made(error.message))}</p>'
     buttons = "".join(
         f'<button type="button" data-value="{number}" aria-pressed="{str(not value.skipped).lower()}" '
-        f'title="{"Skipped: press to take it in" if value.skipped else "Press to skip it"}">'
-        f"{_thumbnail(value)}{escape(_shorten(value.text))}</button>"
+        f'title="{translate(SKIPPED if value.skipped else SKIP)}">'
+        f"{_thumbnail(value)}{escape(_shorten(translate(value.text)))}</button>"
         for number, value in enumerate(axis.values)
     )
-    return f'<div class="chips" role="group" aria-label="Values of {escape(axis.knob.title)}">{buttons}</div>'
+    name = escape(translate("Values of {setting}", setting=translate(axis.knob.title)))
+    return f'<div class="chips" role="group" aria-label="{name}">{buttons}</div>'
 
 
 def _thumbnail(value: AxisValue) -> str:
@@ -135,7 +138,7 @@ def show(editors: Sequence[AxisEditor], definition: Definition) -> dict[Componen
     for number, editor in enumerate(editors):
         axis = definition.axes[number] if number < len(definition.axes) else AxisText(NOTHING, "")
         shown |= {editor.knob: axis.name, editor.values: axis.text, editor.shown: chips(axis.name, axis.text)}
-        shown[editor.add] = gr.UploadButton(visible=takes_pictures(axis.name))
+        shown[editor.add] = gr.update(visible=takes_pictures(axis.name))
     return shown
 
 

@@ -38,6 +38,7 @@ from wan_core.ui.explore import exporting
 from wan_core.ui.explore.axes_editor import chips, definition_of, show, suggested, takes_pictures, toggled
 from wan_core.ui.explore.grid import grid, patch, settings_link
 from wan_core.ui.explore.tab import CANCEL, EXPORTS, RETRY, ExploreTab
+from wan_core.ui.languages import decimal, translate, translate_made
 from wan_core.ui.picture_check import SeenPicture, size_of
 from wan_core.ui.pictures import copy_to_uploads, keep_picture, picture_source
 from wan_core.ui.progress import duration
@@ -47,6 +48,7 @@ from wan_core.ui.visit import Visit
 SWEEP_ID = re.compile(r"[0-9a-f-]{36}")
 EXPLORE_TAB, CLIP_TAB = "explore", "clip"
 UNKNOWN_PICTURE = Size(832, 480)
+AT_MOST = "This server makes at most {n} clips in one grid."
 Shown = dict[Any, Any]
 
 
@@ -113,16 +115,16 @@ class ExploreEvents:
             try:
                 made = replace(asked, base=self._as_draft(asked.base)).plan()
             except InputError as error:
-                return self._line(f'<p class="fault">{escape(error.message)}</p>', can_make=False)
+                return self._line(f'<p class="fault">{escape(translate_made(error.message))}</p>', can_make=False)
             picture, where = size_of(seen, source) or UNKNOWN_PICTURE, asked.given["where"]
             at_once = self._jobs.outlook(where, asked.engine).at_once
             spent = cost(made, picture, self._estimator, where, at_once)
             return self._priced(asked, made, spent)
 
-    def pick(self, name: str) -> tuple[str, gr.UploadButton, str]:
+    def pick(self, name: str) -> tuple[str, Any, str]:
         """The values that a knob suggests, whether it takes pictures, and the values' chips."""
         text = suggested(name)
-        return text, gr.UploadButton(visible=takes_pictures(name)), chips(name, text) if text else ""
+        return text, gr.update(visible=takes_pictures(name)), chips(name, text) if text else ""
 
     def add_pictures(self, files: Sequence[str] | None, text: str) -> tuple[str, None]:
         """The values and, below them, these uploads."""
@@ -148,7 +150,7 @@ class ExploreEvents:
                 words = alternatives(str(asked.base["prompt"])) if name == PROMPT_WORDS else []
                 axes = [*axes[: MAX_AXES - 1], AxisText(name, ", ".join(words) or text)]
             chosen = replace(asked.definition, axes=tuple(axes))
-            return show(self._tab.axes, chosen) | {self._tabs: gr.Tabs(selected=EXPLORE_TAB)}
+            return show(self._tab.axes, chosen) | {self._tabs: gr.update(selected=EXPLORE_TAB)}
 
     def offer(self, event: gr.EventData, *values: Any) -> Shown:
         """Take one of the offers: fewer cells, or cheaper ones."""
@@ -224,7 +226,7 @@ class ExploreEvents:
             if asked is not None:
                 result |= show(self._tab.axes, asked) | {self._tab.scout: asked.scout}
             if asked is not None or "show" in query:
-                result[self._tabs] = gr.Tabs(selected=EXPLORE_TAB)
+                result[self._tabs] = gr.update(selected=EXPLORE_TAB)
             return result
 
     @property
@@ -235,14 +237,14 @@ class ExploreEvents:
         """Show a grid of the history."""
         with as_gradio_error():
             sweep = self._sweeps.require(clicked(event, "sweep"))
-            return self._show(sweep) | {self._tabs: gr.Tabs(selected=EXPLORE_TAB)}
+            return self._show(sweep) | {self._tabs: gr.update(selected=EXPLORE_TAB)}
 
     def restore_axes(self, event: gr.EventData) -> Shown:
         """The axes in a file: of a clip of a grid, or of an exported grid, which shows the tab too."""
         asked = definitions.from_text(saved.axes_in(event))
         if asked is None:
             return {self._tab.scout: gr.skip()}
-        tab = {self._tabs: gr.Tabs(selected=EXPLORE_TAB)} if saved.is_grid(event) else {}
+        tab = {self._tabs: gr.update(selected=EXPLORE_TAB)} if saved.is_grid(event) else {}
         return show(self._tab.axes, asked) | {self._tab.scout: asked.scout} | tab
 
     def cancel(self, stored: object) -> None:
@@ -273,7 +275,7 @@ class ExploreEvents:
                 case "promote":
                     full = self._sweeps.promote(sweep, job_id, self._client(request), _key(fal_key))
                     followed = Visit.of(visit).with_job(full.job.id).plain
-                    return {self._visit: followed, self._tabs: gr.Tabs(selected=CLIP_TAB)}
+                    return {self._visit: followed, self._tabs: gr.update(selected=CLIP_TAB)}
                 case "use-frame":
                     frame = await asyncio.to_thread(exporting.frame_at, self._jobs, record, _seconds(event))
                     return self._form.show({"picture": frame, "image_url": ""})
@@ -285,7 +287,7 @@ class ExploreEvents:
         with as_gradio_error():
             sweep = self._required(stored)
             path = await asyncio.to_thread(exporting.export, self._sweeps, sweep, kind)
-            return {self._tab.file: gr.File(str(path), visible=True)}
+            return {self._tab.file: gr.update(value=str(path), visible=True)}
 
     def _read(self, values: Sequence[Any]) -> Asked:
         axes, scout, rest = values[: 2 * MAX_AXES], values[2 * MAX_AXES], values[2 * MAX_AXES + 1 :]
@@ -299,28 +301,36 @@ class ExploreEvents:
 
     def _priced(self, asked: Asked, made: Plan, spent: Cost) -> Shown:
         most = most_cells(self._settings, asked.given["where"], asked.engine)
-        words = [f'<p class="cost">{escape(line(made, spent, duration))}</p>']
+        words = [f'<p class="cost">{escape(line(made, spent, duration, translate))}</p>']
         faults = list(dict.fromkeys(cell.why for cell in made.cells if cell.state == "fault"))
-        words += [f'<p class="fault">{escape(fault)}</p>' for fault in faults[:3]]
+        words += [f'<p class="fault">{escape(translate_made(fault))}</p>' for fault in faults[:3]]
         too_many = spent.cells > most
         if too_many:
-            words.append(f'<p class="fault">This server makes at most {most} clips in one grid.</p>')
+            words.append(f'<p class="fault">{translate(AT_MOST, n=most)}</p>')
         offers = self._offers(asked, spent, too_many=too_many)
         buttons = "".join(f'<button type="button" data-offer="{key}">{escape(text)}</button>' for key, text in offers)
-        words.append(f'<div class="offers" role="group" aria-label="What would fit">{buttons}</div>' if offers else "")
-        dollars = f"Yes, spend ${spent.dollars:.2f} on fal" if spent.is_on_fal else ""
+        words.append(
+            f'<div class="offers" role="group" aria-label="{translate("What would fit")}">{buttons}</div>'
+            if offers
+            else ""
+        )
+        dollars = (
+            translate("Yes, spend ${dollars} on fal", dollars=decimal(f"{spent.dollars:.2f}"))
+            if spent.is_on_fal
+            else ""
+        )
         return self._line("".join(words), can_make=not too_many and spent.cells > 0, confirm=dollars)
 
     def _offers(self, asked: Asked, spent: Cost, *, too_many: bool) -> list[tuple[str, str]]:
         most = most_cells(self._settings, asked.given["where"], asked.engine)
-        offers = [("fewer", f"Keep {most} cells or fewer")] if too_many else []
+        offers = [("fewer", translate("Keep {n} cells or fewer", n=most))] if too_many else []
         if not (too_many or spent.is_on_fal or spent.quota_s is not None):
             return offers
         axes = {axis.name for axis in asked.definition.axes}
         if not asked.definition.scout and asked.base["resolution"] != "480p" and "resolution" not in axes:
             offers.append(("480p", "480p"))
         if not asked.definition.scout and asked.base["num_frames"] != FEWEST_FRAMES and "num_frames" not in axes:
-            offers.append(("frames", f"{FEWEST_FRAMES} frames"))
+            offers.append(("frames", translate("{n} frames", n=FEWEST_FRAMES)))
         can_turbo = why_not(profiles()[TURBO], self._machine) is None
         if can_turbo and asked.engine != TURBO and not spent.is_on_fal:
             offers.append(("turbo", "Turbo"))
@@ -339,7 +349,7 @@ class ExploreEvents:
         most = most_cells(self._settings, asked.given["where"], asked.engine)
         spent = cost(made, UNKNOWN_PICTURE, self._estimator, asked.given["where"])
         if spent.cells > most:
-            raise InputError("explore", "too_long", f"This server makes at most {most} clips in one grid.")
+            raise InputError("explore", "too_long", AT_MOST.format(n=most))
         if spent.is_on_fal and not confirmed:
             raise InputError("explore", "missing", f"Tick the box that spends ${spent.dollars:.2f} on fal first.")
 
@@ -356,12 +366,12 @@ class ExploreEvents:
         has_failed = any(record.is_over and not isinstance(record.outcome, Finished) for record in records)
         has_clip = any(isinstance(record.outcome, Finished) for record in records)
         exports = {
-            button: gr.update(visible=is_over and has_clip, value=EXPORTS[kind])
+            button: gr.update(visible=is_over and has_clip, value=translate(EXPORTS[kind]))
             for kind, button in self._tab.exports.items()
         }
         return {
-            self._tab.cancel: gr.update(visible=not is_over, value=CANCEL),
-            self._tab.retry: gr.update(visible=is_over and has_failed, value=RETRY),
+            self._tab.cancel: gr.update(visible=not is_over, value=translate(CANCEL)),
+            self._tab.retry: gr.update(visible=is_over and has_failed, value=translate(RETRY)),
             **exports,
         }
 

@@ -16,6 +16,7 @@ from wan_core.jobs.service import JobService
 from wan_core.jobs.sweeps import Sweep, SweepService
 from wan_core.ui.explore import assets
 from wan_core.ui.explore.grid import grid, patch
+from wan_core.ui.languages import ENGLISH, speaking
 from wan_core.ui.pictures import uploads_folder
 from wan_core.ui.result import clip_url
 from wan_core.ui.stills import still
@@ -38,7 +39,7 @@ def export(sweeps: SweepService, sweep: Sweep, kind: str) -> Path:
     target = folder / f"wan-{sweep.id[:8]}-{NAMES[kind]}"
     titles = [title for title, _ in sweep.axes]
     labels = [list(values) for _, values in sweep.axes]
-    with atomic_write(target) as part:
+    with speaking(ENGLISH), atomic_write(target) as part:
         match kind:
             case "video":
                 grid_video(cells, titles, labels, part)

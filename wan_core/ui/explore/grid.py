@@ -18,12 +18,13 @@ from wan_core.events import Failed, Finished, Stage, Step, Stopped
 from wan_core.explore.axes import label_of
 from wan_core.explore.definition import to_text
 from wan_core.explore.numbers import MEASURES, all_numbers
-from wan_core.explore.scout import sentence
 from wan_core.geometry import Size
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 from wan_core.jobs.sweeps import Sweep, SweepCell, SweepService
 from wan_core.ui.errors import CLIP_GONE
+from wan_core.ui.languages import translate, translate_made
 from wan_core.ui.links import link_query
+from wan_core.ui.names import title_of
 from wan_core.ui.result import clip_url
 
 ACTIONS = {
@@ -36,13 +37,19 @@ ACTIONS = {
     "hide": "Hide",
 }
 POSTER_WIDTH = 240
+SCOUTED = "Scout makes each clip with {settings}. It shows which way a knob works, not the same pixels."
 STATES = {"queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "failed"}
 
 
 def grid(sweeps: SweepService, sweep: Sweep, *, actions: bool = True) -> str:
     """The whole grid; relative addresses."""
-    axes = [{"title": title, "labels": list(labels)} for title, labels in sweep.axes]
-    measures = [{"name": each.name, "title": each.title, "unit": each.unit, "help": each.help} for each in MEASURES]
+    axes = [
+        {"title": translate(title), "labels": [translate(label) for label in labels]} for title, labels in sweep.axes
+    ]
+    measures = [
+        {"name": each.name, "title": translate(each.title), "unit": each.unit, "help": translate(each.help)}
+        for each in MEASURES
+    ]
     cells = "".join(_cell(sweep, cell, patch(sweeps, cell), actions=actions) for cell in sweep.cells)
     return (
         f'<section class="explore-grid" style="--ratio: {_ratio(sweeps, sweep)}" '
@@ -63,10 +70,14 @@ def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
     """What a cell shows now; see `wanExplore.update`."""
     record = sweeps.record(cell)
     if cell.job is None:
-        return {"job": "", "state": "skipped" if cell.state != "fault" else "failed", "status": cell.why}
+        return {
+            "job": "",
+            "state": "skipped" if cell.state != "fault" else "failed",
+            "status": translate_made(cell.why),
+        }
     if record is None:
-        return {"job": cell.job, "state": "failed", "status": CLIP_GONE}
-    shown: dict[str, Any] = {"job": cell.job, "state": STATES[record.status], "status": _status(record)}
+        return {"job": cell.job, "state": "failed", "status": translate(CLIP_GONE)}
+    shown: dict[str, Any] = {"job": cell.job, "state": STATES[record.status], "status": translate_made(_status(record))}
     result = sweeps.jobs.result(record)
     if result is not None:
         clip = sweeps.jobs.files.clip(cell.job)
@@ -75,7 +86,7 @@ def patch(sweeps: SweepService, cell: SweepCell) -> dict[str, Any]:
         frames = sweeps.jobs.files.frames(record.job.frames_of or cell.job)
         return shown | {"poster": poster(frames, result.size)}
     if isinstance(record.outcome, Finished):
-        return shown | {"state": "failed", "status": CLIP_GONE}
+        return shown | {"state": "failed", "status": translate(CLIP_GONE)}
     return shown | _preview(sweeps.jobs.files.preview(cell.job), record)
 
 
@@ -128,39 +139,56 @@ def _cell(sweep: Sweep, cell: SweepCell, shown: Mapping[str, Any], *, actions: b
         "row": row,
         "page": page,
         "state": shown["state"],
-        "label": cell.label,
+        "label": _label(cell),
         "clip": shown.get("clip", ""),
         "poster": shown.get("poster", ""),
         "fps": shown.get("fps", ""),
         "frames": shown.get("frames", ""),
-        "settings": json.dumps(cell.settings, ensure_ascii=False),
+        "settings": json.dumps(_named(cell), ensure_ascii=False),
         "numbers": json.dumps(shown.get("numbers", {})),
     }
     attributes = " ".join(f'data-{name}="{escape(str(value), quote=True)}"' for name, value in data.items())
     buttons = "".join(_button(name, words) for name, words in ACTIONS.items()) if actions else ""
-    values = " · ".join(f"{escape(title)} <b>{escape(value)}</b>" for title, value in cell.settings.items())
+    values = " · ".join(f"{escape(title)} <b>{escape(value)}</b>" for title, value in _named(cell).items())
     return (
         f'<figure class="cell" {attributes}><video muted playsinline preload="none"></video>'
-        f"<figcaption>{values or escape(cell.label)}</figcaption>"
+        f"<figcaption>{values or escape(_label(cell))}</figcaption>"
         f'<p class="status">{escape(str(shown["status"]))}</p><div class="actions">{buttons}</div></figure>'
     )
 
 
 def _button(name: str, words: str) -> str:
-    return f'<button type="button" data-action="{name}">{words}</button>'
+    return f'<button type="button" data-action="{name}">{translate(words)}</button>'
 
 
 def _shared(sweep: Sweep) -> str:
     """What all cells have in common, as far as it differs from fal's defaults, and what Scout changed."""
     defaults = IMAGE_TO_VIDEO.defaults
     said = [
-        f"{IMAGE_TO_VIDEO.fields[name].title}: {_shorten(label_of(value))}"
+        f"{title_of(name)}: {_shorten(translate(label_of(value)))}"
         for name, value in sweep.shared.items()
         if value not in (defaults.get(name), "", None)
     ]
     changed = {name: sweep.shared[name] for name in sweep.scouted if name in sweep.shared}
-    words = [f"All cells: {' · '.join(said)}." if said else "", sentence(changed) if changed else ""]
+    words = [translate("All cells: {settings}.", settings=" · ".join(said)) if said else "", _scouted(changed)]
     return escape(" ".join(filter(None, words)))
+
+
+def _named(cell: SweepCell) -> dict[str, str]:
+    """The cell's values by their titles."""
+    return {translate(title): translate(str(value)) for title, value in cell.settings.items()}
+
+
+def _label(cell: SweepCell) -> str:
+    label = cell.label
+    for title in cell.settings:
+        label = label.replace(title, translate(title))
+    return label
+
+
+def _scouted(changed: Mapping[str, Any]) -> str:
+    named = ", ".join(f"{title_of(name)}: {value}" for name, value in changed.items())
+    return translate(SCOUTED, settings=named) if changed else ""
 
 
 def settings_link(record: JobRecord) -> str:

@@ -8,6 +8,7 @@ import gradio as gr
 from wan_core.explore.axes import MAX_AXES
 from wan_core.explore.definition import OPENING, Definition
 from wan_core.ui.explore.axes_editor import AxisEditor, build_axis
+from wan_core.ui.languages import translate
 from wan_core.ui.visit import STORAGE_SECRET
 
 STORAGE_KEY = "wan-2.2-explore"
@@ -83,24 +84,24 @@ def sweep_state() -> gr.BrowserState:
 
 def build_tab(sweep: gr.BrowserState, press: gr.HTML, opening: Definition = OPENING) -> ExploreTab:
     with gr.Column(elem_id="explore-axes", elem_classes="not-in-embed"):
-        gr.Markdown(INTRO, elem_classes="small")
+        gr.Markdown(translate(INTRO), elem_classes="small")
         texts = [*opening.axes, *[None] * MAX_AXES]
         axes = tuple(build_axis(number, texts[number]) for number in range(MAX_AXES))
-        scout = gr.Checkbox(opening.scout, label="Scout first", info=SCOUT_HELP, elem_id="scout")
+        scout = gr.Checkbox(opening.scout, label=translate("Scout first"), info=translate(SCOUT_HELP), elem_id="scout")
     line = gr.HTML(elem_id="explore-line", elem_classes="not-in-embed", js_on_load=OFFERS_JS)
-    confirm = gr.Checkbox(False, label="Yes, spend this on fal", visible=False, elem_id="explore-confirm")
+    confirm = gr.Checkbox(False, label=translate("Yes, spend this on fal"), visible=False, elem_id="explore-confirm")
     with gr.Row(elem_id="explore-buttons", elem_classes="not-in-embed"):
-        make = gr.Button("Make the grid", variant="primary", elem_id="explore-make", scale=3)
-        cancel = gr.Button(CANCEL, variant="stop", visible=False, elem_id="explore-cancel", scale=1)
-        retry = gr.Button(RETRY, visible=False, elem_id="explore-retry", scale=1)
+        make = gr.Button(translate("Make the grid"), variant="primary", elem_id="explore-make", scale=3)
+        cancel = gr.Button(translate(CANCEL), variant="stop", visible=False, elem_id="explore-cancel", scale=1)
+        retry = gr.Button(translate(RETRY), visible=False, elem_id="explore-retry", scale=1)
     grid = gr.HTML(elem_id="explore-grid", js_on_load=GRID_JS)
     patches = gr.HTML(elem_id="explore-patches", js_on_load=PATCHES_JS)
     with gr.Row(elem_id="explore-export", elem_classes="not-in-embed explore-more"):
         exports = {
-            kind: gr.Button(words, size="sm", visible=False, min_width=110, elem_id=f"export-{kind}")
+            kind: gr.Button(translate(words), size="sm", visible=False, min_width=110, elem_id=f"export-{kind}")
             for kind, words in EXPORTS.items()
         }
-    file = gr.File(label="Exported file", visible=False, interactive=False, elem_id="explore-file")
+    file = gr.File(label=translate("Exported file"), visible=False, interactive=False, elem_id="explore-file")
     link = gr.Textbox(label="Link of a cell", visible="hidden", elem_id="explore-link")
     parts = (press, axes, scout, line, confirm, make, cancel, retry, grid, patches, exports, file, link)
     return ExploreTab(sweep, *parts)

@@ -1,0 +1,90 @@
+"""The configuration that Gradio sends of a page, in the visitor's language.
+
+`gr.I18n` would send all languages to everyone, and takes one whole text of a component at a time, none inside HTML. So
+the page's components are made once more in each language, when the first visitor comes who wants it; their texts
+replace the English ones.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+from gradio.context import Context
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wan_core.ui.languages import ENGLISH, preferred, speaking, spoken
+from wan_core.ui.languages.browser import with_words
+
+LayOut = Callable[[], object]
+TEXTS = ("label", "info", "placeholder", "choices")
+SAID_BY_VALUE = (gr.Button, gr.HTML, gr.Markdown)
+PAGES = ("", "/", "/config", "/config/")
+
+
+class Texts:
+    """The texts of the components that `lay_out` makes, by language."""
+
+    def __init__(self, lay_out: LayOut) -> None:
+        self._lay_out = lay_out
+        self._lock = threading.Lock()
+        self._known: dict[str, list[Mapping[str, Any]]] = {}
+
+    def into(self, config: dict[str, Any], blocks: Sequence[Block]) -> dict[str, Any]:
+        """`config` in the language that is spoken. `blocks`: the page's, in the order of their making."""
+        language = spoken()
+        if language == ENGLISH:
+            return config
+        with self._lock:
+            if language not in self._known:
+                self._known[language] = [_texts(block) for block in _made_aside(self._lay_out)]
+        texts = {block._id: said for block, said in zip(blocks, self._known[language], strict=False)}
+        components = [
+            {**each, "props": {**each["props"], **texts.get(each["id"], {})}} for each in config["components"]
+        ]
+        return {**config, "components": components, "head": with_words(config.get("head") or "", language)}
+
+
+def _made_aside(lay_out: LayOut) -> list[Block]:
+    """The components of a layout that belongs to no page."""
+    before = Context.root_block, Context.block
+    aside = gr.Blocks(analytics_enabled=False)
+    Context.root_block = Context.block = aside
+    try:
+        lay_out()
+    finally:
+        Context.root_block, Context.block = before
+    return [block for block in aside.blocks.values() if block is not aside]
+
+
+def _texts(block: Block) -> dict[str, Any]:
+    props = block.get_config()
+    said = {name: props[name] for name in TEXTS if props.get(name)}
+    if isinstance(block, SAID_BY_VALUE) and isinstance(block, Component):
+        said["value"] = block.postprocess(props.get("value"))
+    return {name: text for name, text in said.items() if text is not None}
+
+
+class SpeakTheirLanguage:
+    """The page in the language that its reader's browser asks for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in PAGES:
+            return await self._app(scope, receive, send)
+        language = preferred(Headers(scope=scope).get("accept-language", ""))
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.add_vary_header("Accept-Language")
+                headers["Content-Language"] = language
+            await send(message)
+
+        with speaking(language):
+            await self._app(scope, receive, send_named)
