@@ -63,6 +63,10 @@ def build_service(host: Settings, worker: Backend | None = None) -> Service:
     machine = profiles.detect(host) if cluster is None else _machine_of(cluster, host)
     per_client_limits = not host.listens_on_loopback
     choice = profiles.choose(host, machine)
+    if refusal := profiles.why_not_together(host, machine, choice.profile):
+        if cluster is not None:
+            cluster.close()
+        raise SystemExit(refusal)
     estimator = Estimator(machine, Calibration(host.files.calibration), film_on_cpu=host.film_on_cpu)
     store = JobStore(host.files.database)
     budget, keys = FalBudget(store, host, per_client=per_client_limits), FalKeys(store, host.fal_key)
@@ -134,7 +138,7 @@ def _machine_of(cluster: Cluster, host: Settings) -> Machine:
 
 
 def _worker_processes(host: Settings, estimator: Estimator) -> WorkerPool:
-    """One process a card, or `WAN_WORKERS` that share the cores."""
+    """One process a card or a group of cards, or `WAN_WORKERS` that share the cores."""
     environments = estimator.machine.worker_environments()
     wall_limit_s = partial(estimator.wall_limit_s, limits=host.limits)
     workers = [LocalBackend(host.limits, wall_limit_s, environment) for environment in environments]

@@ -13,7 +13,7 @@ from wan_core.events import Job, JobOptions
 from wan_core.geometry import Size
 from wan_core.profiles import Machine, profiles
 from wan_core.schema import ImageToVideoInput
-from wan_core.settings import Limits
+from wan_core.settings import ClipSplit, Limits
 
 H100 = Machine("NVIDIA H100 80GB HBM3", 80 * 2**30)
 H200 = Machine("NVIDIA H200", 2**37)
@@ -35,6 +35,33 @@ def test_clips_that_share_the_cores_take_longer_and_those_with_cards_of_their_ow
     job = a_job(num_frames=81)
     assert Estimator(shared).seconds_of(job) == pytest.approx(2 * Estimator(LAPTOP).seconds_of(job))
     assert Estimator(two_cards).seconds_of(job) == pytest.approx(Estimator(H100).seconds_of(job))
+
+
+@pytest.mark.parametrize(
+    ("split", "values", "gain"),
+    [
+        ("ulysses", {}, 4),
+        ("ulysses", {"guidance_scale": 1, "guidance_scale_2": 1}, 4),
+        ("guidance", {}, 4),
+        ("guidance", {"guidance_scale": 1, "guidance_scale_2": 1}, 2),
+        ("guidance", {"acceleration": "regular"}, 4 * 47 / 54),
+    ],
+)
+def test_cards_that_share_a_clip_take_the_busiest_ones_part_of_the_sampling(
+    split: ClipSplit, values: dict[str, object], gain: float
+) -> None:
+    """Of 27 steps `regular` guides 20, so by passes one half of the cards rests in 7."""
+    together = replace(H100, cards=("a", "b", "c", "d"), cards_per_clip=4, clip_split=split)
+    asked = request(**{"resolution": "480p", "acceleration": "none"} | values)
+    attention = 1.2 if asked.acceleration == "regular" else 1.0
+    alone = Estimator(H100).estimate(asked.model_copy(update={"acceleration": "none"}), SIZE, A14B).stages
+    shared = Estimator(together).estimate(asked, SIZE, A14B).stages
+    encode_s = 1.6e-8 * SIZE.pixels * 81
+    passes = 54 / 47 if asked.acceleration == "regular" else 1.0
+    assert (alone["sampling"] - encode_s) / (shared["sampling"] - encode_s) == pytest.approx(
+        gain * attention * passes, rel=1e-3
+    )
+    assert shared["decoding"] == alone["decoding"]
 
 
 def test_a_published_time_is_met_within_a_fifth() -> None:

@@ -48,7 +48,7 @@ class ClipWorker:
     def __init__(self, host: Settings, engine: Engine | None = None, make_frames: MakeFrames | None = None) -> None:
         self._host = host
         self._engine = engine
-        self._may_load = engine is None
+        self._may_load, self._is_lost = engine is None, False
         self._checks = checks(host)
         self._expander = expander(host)
         self._make_frames = make_frames or self.make_frames
@@ -64,10 +64,12 @@ class ClipWorker:
 
     def needs_fresh_process(self, job: Job) -> bool:
         """Another engine's memory is only surely free once its process has ended."""
-        if self._engine is None or not self._may_load or job.frames_of is not None:
+        if not self._may_load or job.frames_of is not None:
             return False
+        if self._engine is None:
+            return self._is_lost
         profile = profiles().get(job.options.engine)
-        return profile is not None and self._engine.for_profile(profile) is None
+        return self._engine.is_lost or (profile is not None and self._engine.for_profile(profile) is None)
 
     def check(self, picture: str, prompt: str) -> None:
         """Raises InputError if picture or prompt is refused."""
@@ -95,7 +97,11 @@ class ClipWorker:
             raise BackendError("engine_unavailable", f"{profile.title} is not loaded here.")
         self._engine = None if present is None else present
         if self._engine is None:
-            self._engine = loading.load(profile, self._host, emit)
+            try:
+                self._engine = loading.load(profile, self._host, emit)
+            except BackendError as error:
+                self._is_lost = error.type == "worker_lost"
+                raise
 
 
 @dataclass(frozen=True)

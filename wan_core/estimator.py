@@ -16,7 +16,7 @@ from wan_core.schedule import CACHE_FROM_STEPS
 from wan_core.schema import ImageToVideoInput, VideoWriteMode
 from wan_core.settings import Limits
 from wan_core.timing import sampled_frames, timing
-from wan_core.workload import sampling_flops
+from wan_core.workload import sampling_flops, share_of_a_card
 
 InterpolationRate = Callable[[str, str], float]
 """Model and "cpu" or "cuda" → seconds per pixel of a new frame, sides padded to 64."""
@@ -153,14 +153,24 @@ class Estimator:
         encoding_s = ENCODE_S_PER_PIXEL[request.video_write_mode] + ENLARGE_S_PER_PIXEL[variants["encoding"]]
         new_frames = clip.delivered - clip.generated
         flops = sampling_flops(request, rendered, profile.experts, lightning_end=profile.lightning_end)
-        gain = _gain(request, profile, compiles=not self.machine.zero_gpu)
+        sampling_s = flops * self._share(request, profile) / rate.flops / self._gain(request, profile)
         alone: dict[StageName, float] = {
-            "sampling": flops / rate.flops / gain + encode_s,
+            "sampling": sampling_s + encode_s,
             "decoding": rate.decode_s * rendered.pixels * frames,
             "interpolating": self._interpolating_s(variants["interpolating"], rendered, new_frames),
             "encoding": encoding_s * size.pixels * clip.delivered,
         }
         return {stage: self._sharing * seconds for stage, seconds in alone.items()}
+
+    def _share(self, request: ImageToVideoInput, profile: EngineProfile) -> float:
+        """Of the sampling, by the busiest card. The exchanges between cards are left to what finished clips teach."""
+        cards = self.machine.cards_per_clip if profile.can_share_cards else 1
+        return share_of_a_card(request, cards, self.machine.clip_split, lightning_end=profile.lightning_end)
+
+    def _gain(self, request: ImageToVideoInput, profile: EngineProfile) -> float:
+        """ZeroGPU's workers are too short-lived to compile; cards that share a clip neither compile nor cache."""
+        together = self.machine.cards_per_clip > 1 and profile.can_share_cards
+        return _gain(request, profile, compiles=not (self.machine.zero_gpu or together), caches=not together)
 
     def _interpolating_s(self, model: str, rendered: Size, new_frames: int) -> float:
         if new_frames == 0:
@@ -169,8 +179,8 @@ class Estimator:
         return self._interpolation_rate(model, self.machine.device) * pixels * new_frames
 
 
-def _gain(request: ImageToVideoInput, profile: EngineProfile, compiles: bool) -> float:
-    """Speed-up of `regular`, by priors. ZeroGPU's workers are too short-lived to compile.
+def _gain(request: ImageToVideoInput, profile: EngineProfile, *, compiles: bool, caches: bool) -> float:
+    """Speed-up of `regular`, by priors.
 
     The step cache gains in the low-noise expert's many steps.
     """
@@ -178,8 +188,8 @@ def _gain(request: ImageToVideoInput, profile: EngineProfile, compiles: bool) ->
         return 1.0
     rates = profile.rates
     whole_steps = rates.attention_gain * (rates.compile_gain if compiles else 1.0)
-    caches = request.num_inference_steps >= CACHE_FROM_STEPS and not profile.lightning_end
-    return whole_steps * (rates.cache_gain if caches else 1.0)
+    enough = request.num_inference_steps >= CACHE_FROM_STEPS and not profile.lightning_end
+    return whole_steps * (rates.cache_gain if caches and enough else 1.0)
 
 
 def _pad_to_64(side: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from wan_core.engine.miniature import architecture
 from wan_core.events import Where
 from wan_core.rates import A14B_RATES, MINIATURE_RATES, RTX_PRO_6000, Rates
-from wan_core.settings import Settings
+from wan_core.settings import ClipSplit, Settings
 from wan_core.workload import A14B, Experts, Transformer
 
 GIB = 2**30
@@ -22,6 +22,9 @@ TURBO = "a14b-turbo"
 TURBO_MOTION = "a14b-turbo-motion"
 MINIATURE = "miniature"
 MINIATURE_FOLDER = Path(__file__).parent / "engine" / "miniature"
+
+WHOLE_MODEL_BYTES = 70 * GIB
+"""Both experts and the text encoder in bf16, a tiled VAE and a clip at 480p (`engine/memory.py`)."""
 
 Loader = Literal["diffusers folder", "miniature"]
 Lightning = Literal["both experts", "low-noise expert"]
@@ -57,6 +60,10 @@ class EngineProfile:
     knob_help: Path | None = None
 
     @property
+    def can_share_cards(self) -> bool:
+        return self.loader == "diffusers folder"
+
+    @property
     def lightning_end(self) -> bool:
         """The low-noise expert takes Lightning's steps in place of those asked for."""
         return self.lightning == "low-noise expert"
@@ -80,7 +87,7 @@ def share_of_cores(processes: int) -> dict[str, str]:
 @dataclass(frozen=True)
 class Machine:
     """`card` and `vram_bytes` (0 without one): of the smallest CUDA card. `cards`: UUIDs. `workers`: processes for
-    clips.
+    clips; each has `cards_per_clip` of the cards, which share a clip by `clip_split`.
     """
 
     card: str = ""
@@ -88,6 +95,8 @@ class Machine:
     cards: tuple[str, ...] = ()
     workers: int = 1
     zero_gpu: bool = False
+    cards_per_clip: int = 1
+    clip_split: ClipSplit = "ulysses"
 
     @property
     def title(self) -> str:
@@ -96,16 +105,19 @@ class Machine:
         if not self.card:
             return "no CUDA card"
         count = f"{len(self.cards)} × " if len(self.cards) > 1 else ""
-        return f"{count}{self.card}, {self.vram_bytes / GIB:.0f} GiB"
+        together = f", {self.cards_per_clip} a clip ({self.clip_split})" if self.cards_per_clip > 1 else ""
+        return f"{count}{self.card}, {self.vram_bytes / GIB:.0f} GiB{together}"
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
         return "cuda" if self.zero_gpu or self.vram_bytes else "cpu"
 
     def worker_environments(self) -> list[dict[str, str]]:
-        """Its card, or its share of the cores."""
+        """Its cards, or its share of the cores."""
         if self.cards:
-            return [{"CUDA_VISIBLE_DEVICES": card} for card in self.cards]
+            firsts = range(0, len(self.cards), self.cards_per_clip)
+            groups = [self.cards[first : first + self.cards_per_clip] for first in firsts]
+            return [{"CUDA_VISIBLE_DEVICES": ",".join(group)} for group in groups]
         if self.workers == 1:
             return [{}]
         return [share_of_cores(self.workers)] * self.workers
@@ -226,15 +238,47 @@ def choose(settings: Settings, machine: Machine) -> Choice:
     return Choice(known[MINIATURE], refusal)
 
 
+def why_not_together(settings: Settings, machine: Machine, profile: EngineProfile) -> str | None:
+    """A sentence, if `WAN_CARDS_PER_CLIP` cannot be followed here."""
+    together, asked = settings.cards_per_clip, f"WAN_CARDS_PER_CLIP={settings.cards_per_clip}"
+    if together == 1:
+        return None
+    if settings.zero_gpu or settings.ray_address:
+        where = (
+            "ZeroGPU lends one card" if settings.zero_gpu else "over Ray (WAN_RAY_ADDRESS) each card makes its own clip"
+        )
+        return f"{asked} cannot be followed: {where}. Unset it."
+    if not profile.can_share_cards:
+        return f"{asked} is for the full model; {profile.title.lower()} (WAN_ENGINE) runs on one. Unset one of them."
+    if not machine.cards or len(machine.cards) % together:
+        found = f"{len(machine.cards)} cards" if machine.cards else "no CUDA card"
+        return (
+            f"{asked} needs cards in groups of {together}, and this machine shows {found}. Unset it, or set a divisor."
+        )
+    if machine.vram_bytes < WHOLE_MODEL_BYTES:
+        need = f"{WHOLE_MODEL_BYTES / GIB:.0f} GiB: each holds the whole model"
+        return f"{asked} needs cards of {need}. This machine has {machine.title}. Unset it."
+    return None
+
+
 def detect(settings: Settings) -> Machine:
     """By nvidia-smi, so that torch stays unloaded."""
     if settings.zero_gpu:
         return Machine(zero_gpu=True)
-    cards = _cards(settings.visible_cards)[: settings.workers]
+    together, cards = settings.cards_per_clip, _cards(settings.visible_cards)
+    if settings.workers:
+        cards = cards[: settings.workers * together]
     if not cards:
         return Machine(workers=settings.workers or 1)
     smallest = min(cards, key=lambda card: card.vram_bytes)
-    return Machine(smallest.name, smallest.vram_bytes, tuple(card.id for card in cards), len(cards))
+    return Machine(
+        smallest.name,
+        smallest.vram_bytes,
+        tuple(card.id for card in cards),
+        workers=len(cards) // together,
+        cards_per_clip=together,
+        clip_split=settings.clip_split,
+    )
 
 
 def machine_for(settings: Settings) -> Machine:

@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_core.files import FileStore
 
 StepCacheName = Literal["first-block", "cache-dit"]
+ClipSplit = Literal["ulysses", "guidance"]
 
 CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 APP_FOLDER = Path(__file__).parents[1]
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     force_safety: bool = False
     workers: int | None = Field(None, ge=1, le=64)  # one a card if unset
+    cards_per_clip: int = Field(1, ge=1, le=8)
+    clip_split: ClipSplit = "ulysses"  # see docs/scale.md
     ray_address: str | None = None  # host:port of a Ray cluster whose machines make the clips
     keep_gb: float = Field(10, gt=0)  # of results, for at most 24 hours
     sweep_cells: int | None = Field(None, ge=1, le=400)  # in one sweep
@@ -93,6 +96,13 @@ class Settings(BaseSettings):
     accelerate_cache: bool = True
     accelerate_guidance: bool = True
     step_cache: StepCacheName = "first-block"
+
+    @field_validator("cards_per_clip")
+    @classmethod
+    def _known_number(cls, cards: int) -> int:
+        if cards not in (1, 2, 4, 8):
+            raise ValueError("must be 1, 2, 4 or 8")
+        return cards
 
     @property
     def files(self) -> FileStore:

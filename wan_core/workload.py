@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wan_core.geometry import Size
 from wan_core.schedule import schedule_of
 from wan_core.schema import ImageToVideoInput
+from wan_core.settings import ClipSplit
 from wan_core.timing import TEMPORAL_STRIDE, sampled_frames
 
 PATCH = 16  # pixels of one token's side: VAE 8 × patch 2
@@ -54,3 +55,11 @@ def sampling_flops(
     video_tokens = tokens(rendered, sampled_frames(request.num_frames))
     high_noise = course.high_noise_forwards * experts.high_noise.forward_flops(video_tokens)
     return high_noise + course.low_noise_forwards * experts.low_noise.forward_flops(video_tokens)
+
+
+def share_of_a_card(request: ImageToVideoInput, cards: int, split: ClipSplit, *, lightning_end: bool = False) -> float:
+    """Of the sampling's operations, those of the busiest card. `guidance`: half of them rest in unguided steps."""
+    if cards == 1 or split == "ulysses":
+        return 1 / cards
+    course = schedule_of(request, lightning_end=lightning_end)
+    return course.steps / course.forwards / (cards // 2)

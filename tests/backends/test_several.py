@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from wan_core.backends.several import SeveralBackends
 from wan_core.errors import Cancelled
 from wan_core.events import Event, Job, Stage
 from wan_core.profiles import GIB, Machine, detect
-from wan_core.settings import Settings
+from wan_core.settings import Settings, load
 
 
 class OneAtATime:
@@ -161,3 +162,54 @@ def test_the_number_of_workers_limits_the_cards_and_without_cards_divides_the_co
     assert [each["OMP_NUM_THREADS"] for each in environments] == ["2", "2", "2"]
     assert detect(Settings()).worker_environments() == [{}]
     assert Machine("card", 24 * GIB).title == "card, 24 GiB"
+
+
+EIGHT = """#!/bin/sh
+for card in 0 1 2 3 4 5 6 7; do echo "GPU-$card, NVIDIA H100 80GB HBM3, 81559"; done
+"""
+
+
+@pytest.fixture
+def eight_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nvidia-smi").write_text(EIGHT)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_eight_cards_with_four_a_clip_are_two_workers(eight_cards: None) -> None:
+    machine = detect(Settings(cards_per_clip=4))
+    assert machine.workers == 2 and machine.title == "8 × NVIDIA H100 80GB HBM3, 80 GiB, 4 a clip (ulysses)"
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in machine.worker_environments()] == [
+        "GPU-0,GPU-1,GPU-2,GPU-3",
+        "GPU-4,GPU-5,GPU-6,GPU-7",
+    ]
+    assert detect(Settings(cards_per_clip=2, workers=3)).cards == tuple(f"GPU-{number}" for number in range(6))
+
+
+@pytest.mark.parametrize(
+    ("asked", "cards", "card_gib", "engine", "sentence"),
+    [
+        ({}, 3, 24, "miniature", None),
+        ({"cards_per_clip": 2}, 4, 80, "a14b-turbo", None),
+        ({"cards_per_clip": 4}, 6, 80, "a14b", "groups of 4, and this machine shows 6 cards"),
+        ({"cards_per_clip": 2}, 0, 0, "a14b", "this machine shows no CUDA card"),
+        ({"cards_per_clip": 2}, 2, 48, "a14b", "needs cards of 70 GiB"),
+        ({"cards_per_clip": 2}, 2, 80, "miniature", "is for the full model"),
+        ({"cards_per_clip": 2, "ray_address": "127.0.0.1:1"}, 2, 80, "a14b", "over Ray"),
+        ({"cards_per_clip": 2, "zero_gpu": True}, 0, 0, "a14b", "ZeroGPU lends one card"),
+    ],
+)
+def test_several_cards_a_clip_are_refused_in_a_sentence_where_they_cannot_be(
+    asked: dict[str, Any], cards: int, card_gib: int, engine: str, sentence: str | None
+) -> None:
+    names = tuple(str(number) for number in range(cards))
+    machine = Machine("card" if cards else "", card_gib * GIB, names)
+    refusal = profiles.why_not_together(Settings.model_construct(**asked), machine, profiles.profiles()[engine])
+    assert refusal is None if sentence is None else sentence in str(refusal)
+
+
+def test_a_number_of_cards_that_is_no_power_of_two_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN_CARDS_PER_CLIP", "3")
+    with pytest.raises(SystemExit, match=r"WAN_CARDS_PER_CLIP: .*must be 1, 2, 4 or 8"):
+        load()

@@ -249,8 +249,9 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Probed | Exce
 
         told: list[Event] = []
         monkeypatch.setattr(acceleration, "probe", measured)
-        monkeypatch.setattr(acceleration, "attention_candidates", lambda sm: list(results))
-        return best_attention(90, CPU, told.append), [event.message for event in told if isinstance(event, Log)]
+        return best_attention(list(results), CPU, told.append), [
+            event.message for event in told if isinstance(event, Log)
+        ]
 
     return choose
 

@@ -69,7 +69,7 @@ class LocalBackend:
         deadline = time.monotonic() + self._wall_limit_s(job)
         worker = self._ready_worker()
         while not (yield from self._run_in(worker, job, deadline)):
-            yield Log("Another engine was loaded: a fresh process takes its place.")
+            yield Log("The process holds another engine, or has lost its cards: a fresh one takes its place.")
             worker = self._replace(worker)
 
     def _run_in(self, worker: "Worker", job: Job, deadline: float) -> Generator[Event, None, bool]:

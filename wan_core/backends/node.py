@@ -62,7 +62,7 @@ class NodeWorker:
         shares = _read(host.files.token) == token
         self._report = NodeReport(code_digest(), machine.card, machine.vram_bytes, shares)
         self._files = host.files if shares else _own_folder(host.files)
-        environment = {"WAN_DATA_DIR": str(self._files.root)} | share_of_cores(workers)
+        environment = {"WAN_DATA_DIR": str(self._files.root), "WAN_CARDS_PER_CLIP": "1"} | share_of_cores(workers)
         self._backend = LocalBackend(host.limits, _no_limit, environment, program)  # the app knows each job's limit
         self._backend.start()
 

@@ -8,7 +8,7 @@ always set), compiled blocks, cache hooks around them, fresh cache state. fp8 is
 import copy
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -63,7 +63,8 @@ class Acceleration:
     def try_attention(self, sm: int, device: torch.device, report: Callable[[Event], None]) -> None:
         """Probe attention at the first clip: ZeroGPU has no card while loading."""
         if self.attention is None:
-            self.attention = best_attention(sm, device, report) if self.settings.accelerate_attention else NATIVE
+            names = attention_candidates(sm)
+            self.attention = best_attention(names, device, report) if self.settings.accelerate_attention else NATIVE
 
     def prepare(
         self,
@@ -142,7 +143,8 @@ def detect_acceleration(
     torch.backends.cudnn.allow_tf32 = True  # PyTorch's default for convolutions, said aloud: the VAE is 4 × as fast
     if settings.zero_gpu:
         return Acceleration(settings, attention=None)
-    attention = best_attention(sm, device, report) if settings.accelerate_attention else NATIVE
+    names = attention_candidates(sm, settings.cards_per_clip)
+    attention = best_attention(names, device, report) if settings.accelerate_attention else NATIVE
     wanted = may_compile and settings.accelerate_compile
     return Acceleration(settings, attention, wanted and compile_works(pipe.transformer, attention, device, report))
 
@@ -155,10 +157,10 @@ class Probed:
     difference: float
 
 
-def best_attention(sm: int, device: torch.device, report: Callable[[Event], None]) -> str:
+def best_attention(candidates: Sequence[str], device: torch.device, report: Callable[[Event], None]) -> str:
     """Return the fastest attention whose result is near enough to that of fp32."""
     found: dict[str, Probed] = {}
-    for name in attention_candidates(sm):
+    for name in candidates:
         try:
             found[name] = probe(name, device)
         except Exception as error:  # a kernel may raise anything: then it is not for this machine
@@ -180,13 +182,16 @@ def _probed(name: str, probed: Probed) -> str:
     return f"{name} {1000 * probed.seconds:.1f} ms, off by {probed.difference:.1%}"
 
 
-def attention_candidates(sm: int) -> list[str]:
-    """Those of the `kernels` package are fetched from the Hub. FlashAttention 3 aborts the process on Blackwell."""
+def attention_candidates(sm: int, cards: int = 1) -> list[str]:
+    """Those of the `kernels` package are fetched from the Hub. FlashAttention 3 aborts the process on Blackwell.
+
+    diffusers lets several `cards` share the heads of all but SageAttention 3.
+    """
     candidates = [NATIVE, "_native_cudnn"]
     if find_spec("kernels"):
         candidates += ["_flash_3_hub"] if sm == 90 else []
         candidates += ["sage_hub"] if sm >= 80 else []
-        candidates += ["sage_blackwell_hub"] if sm == 120 else []
+        candidates += ["sage_blackwell_hub"] if sm == 120 and cards == 1 else []
     return candidates
 
 

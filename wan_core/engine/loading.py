@@ -19,6 +19,8 @@ from transformers import UMT5EncoderModel
 
 from wan_core.engine import acceleration, memory, preview, quantizing, turbo
 from wan_core.engine.acceleration import Acceleration
+from wan_core.engine.cards.group import CardGroup
+from wan_core.engine.cards.rank import Split
 from wan_core.engine.embedding_cache import Recent, cache_first_frames
 from wan_core.engine.main_memory import available_bytes
 from wan_core.engine.memory import GIB, Plan
@@ -39,6 +41,10 @@ TOO_SMALL_TO_LEND = (
 )
 LOADED_SMALLER = "Memory ran out while the model was loaded; it now runs with a smaller plan: {plan}."
 LOADED_WHOLE = "The weights could not be made fp8 on this machine; the model now runs with another plan: {plan}."
+TOO_SMALL_TO_SHARE = (
+    "WAN_CARDS_PER_CLIP={cards} wants the whole model on each card, about 70 GiB, and the fullest has {free:.0f} GiB "
+    "free. Unset it: then one card makes a clip in the way that fits it."
+)
 NEVER_LOADED = "Memory ran out while the model was loaded. Close what else uses this machine's card and memory."
 FIRST_CLIP = memory.Clip(Size(832, 480), 81, cached=True)
 """The weights must suit the smallest resolution; larger ones may move parts off."""
@@ -49,7 +55,8 @@ class Card:
     """`sm` is the compute capability (H200: 90), 0 without CUDA.
 
     A `lent` card (ZeroGPU) exists only during a call: nothing runs on it while loading, nothing can be moved off.
-    `main_bytes`: main memory that was free before loading.
+    `main_bytes`: main memory that was free before loading. `cards`: that make a clip together; `free_bytes` is the
+    least of them.
     """
 
     device: torch.device
@@ -57,6 +64,12 @@ class Card:
     free_bytes: int = 0
     lent: bool = False
     main_bytes: float = math.inf
+    cards: int = 1
+
+    @property
+    def is_fixed(self) -> bool:
+        """Nothing can be moved off."""
+        return self.lent or self.cards > 1
 
     @property
     def is_cuda(self) -> bool:
@@ -67,7 +80,8 @@ class Card:
 class Engine:
     """A loaded model; makes one clip at a time. `pipe` is a `WanImageToVideoPipeline`.
 
-    `plan`: `None` on a CPU. `decode_s_per_pixel`: the VAE's last seconds per pixel of a frame.
+    `plan`: `None` on a CPU. `decode_s_per_pixel`: the VAE's last seconds per pixel of a frame. `group`: the cards that
+    run each forward together.
     """
 
     profile: EngineProfile
@@ -78,6 +92,12 @@ class Engine:
     colours: Colours = preview.WAN
     prompts: Recent = field(default_factory=Recent)
     decode_s_per_pixel: float | None = None
+    group: CardGroup | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """It makes no more clips; nor does its process."""
+        return self.group is not None and self.group.is_lost
 
     def for_profile(self, profile: EngineProfile) -> "Engine | None":
         """Return this engine for `profile` if its weights serve it, else `None`: load anew.
@@ -129,6 +149,8 @@ class Source:
 
 def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     folder, card = find_model(profile, settings, report), detect_card(settings)
+    if settings.cards_per_clip > 1:
+        return _load_on_cards(folder, card, profile, settings, report)
     loras = turbo.read(settings, report) if profile.lightning else {}
     plans = first_plans(card, settings, profile.title, loras=bool(loras)) if card.is_cuda else []
     if not plans:
@@ -137,6 +159,42 @@ def _load_folder(profile: EngineProfile, settings: Settings, report: Report) -> 
         return load_from(_folder_source(folder), profile, card, plans, loras, settings, report)
     except (OSError, SafetensorError) as error:
         raise _damaged_error(profile.title) from error
+
+
+def _load_on_cards(folder: Path, card: Card, profile: EngineProfile, settings: Settings, report: Report) -> Engine:
+    """Whole and plain on each card. A step cache would decide on each card by the card's own tokens; compiled blocks
+    were never tried around the exchanges; fp8 and LoRAs come after the weights are shared, the former not at all.
+    """
+    left_out = dict.fromkeys(("accelerate_compile", "accelerate_cache", "accelerate_fp8"), False)
+    settings = settings.model_copy(update=left_out)
+    split = Split(settings.cards_per_clip, settings.clip_split)
+    report(Stage("loading", f"Starting the processes of {split.cards} cards."))
+    group = CardGroup(split, card.device)
+    try:
+        least = min(card.free_bytes, group.join())
+        card = replace(card, free_bytes=least, cards=split.cards)
+        plans = _whole_plans(card, settings, profile.title, split) if card.is_cuda else []
+        engine = load_from(_folder_source(folder), profile, card, plans, {}, settings, report)
+        report(Stage("loading", "Giving the experts to the other cards."))
+        group.share(engine.pipe)
+    except (OSError, SafetensorError) as error:
+        group.close()
+        raise _damaged_error(profile.title) from error
+    except BaseException:
+        group.close()
+        raise
+    report(Log(split.words))
+    return replace(engine, group=group)
+
+
+def _whole_plans(card: Card, settings: Settings, title: str, split: Split) -> list[Plan]:
+    """Raises BackendError `engine_unavailable` if a card cannot hold everything."""
+    plans = first_plans(card, settings, title, split=split.degree)
+    whole = [plan for plan in plans if plan.placement == "resident"]
+    if not whole:
+        sentence = TOO_SMALL_TO_SHARE.format(cards=split.cards, free=card.free_bytes / GIB)
+        raise BackendError("engine_unavailable", sentence)
+    return whole
 
 
 def load_from(
@@ -217,7 +275,7 @@ def detect_card(settings: Settings) -> Card:
     return Card(torch.device("cuda"), 10 * major + minor, free, settings.zero_gpu, available_bytes())
 
 
-def first_plans(card: Card, settings: Settings, title: str, *, loras: bool = False) -> list[Plan]:
+def first_plans(card: Card, settings: Settings, title: str, *, loras: bool = False, split: int = 1) -> list[Plan]:
     """Arrangements to load, fastest first. A lent card holds everything or nothing, and takes no fp8.
 
     ZeroGPU packs weights in pinned memory, which torchao's tensors have not (spaces 0.51, torchao 0.18).
@@ -228,7 +286,7 @@ def first_plans(card: Card, settings: Settings, title: str, *, loras: bool = Fal
     """
     fp8 = settings.accelerate_fp8 and quantizing.is_available() and not card.lent
     weights = memory.weights_for(card.sm, fp8)
-    clip = replace(FIRST_CLIP, loras=loras)
+    clip = replace(FIRST_CLIP, loras=loras, cached=settings.accelerate_cache, split=split)
     plans = memory.plans(card.free_bytes, clip, weights, math.inf if card.lent else card.main_bytes)
     if card.lent and plans[0].placement != "resident":
         raise BackendError("engine_unavailable", TOO_SMALL_TO_LEND.format(free=card.free_bytes / GIB))

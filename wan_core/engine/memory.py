@@ -101,13 +101,14 @@ class MainMemory:
 class Clip:
     """What a clip asks of memory: `frames` is 4k+1, `cached` whether a step cache runs.
 
-    `loras`: whether each expert has a LoRA beside its weights.
+    `loras`: whether each expert has a LoRA beside its weights. `split`: cards that share the tokens.
     """
 
     size: Size
     frames: int
     cached: bool = False
     loras: bool = False
+    split: int = 1
 
 
 def plan(card_bytes_free: int, sm: int, size: Size, frames: int, acceleration: Acceleration, fp8: bool = True) -> Plan:
@@ -180,7 +181,7 @@ def main_memory(weights: Weights, placement: Placement, pinned: bool = False) ->
 
 def transformer_activations(clip: Clip, weights: Weights) -> float:
     """GiB of an eager forward and the step cache of one expert: 3.5, 8.1, 11.9 at 480p, 720p, 720p with 121 frames."""
-    hidden_state = 2 * HIDDEN_WIDTH * tokens(clip.size, clip.frames) / GIB
+    hidden_state = 2 * HIDDEN_WIDTH * tokens(clip.size, clip.frames) / clip.split / GIB
     return hidden_state * (HIDDEN_STATES[weights] + (CACHED_HIDDEN_STATES if clip.cached else 0))
 
 

@@ -45,10 +45,10 @@ def fits(engine: Engine, clip: Clip) -> bool:
 
 
 def _next_plan(engine: Engine, present: Plan, clip: Clip) -> Plan:
-    """The fastest that fits with the present weights, else the smallest. A lent card keeps its placement."""
+    """The fastest that fits with the present weights, else the smallest. A fixed card keeps its placement."""
     card = engine.card
     plans = memory.plans(card.free_bytes, clip, [present.weights], card.main_bytes, loaded=True)
-    if card.lent:
+    if card.is_fixed:
         plans = [plan for plan in plans if plan.placement == present.placement]
     return plans[0] if plans else replace(present, tiled=True, cached=False)
 

@@ -129,7 +129,8 @@ def check_lent_memory(engine: Engine, job: Job) -> None:
 
 def _need(engine: Engine, request: ImageToVideoInput, size: Size, frames: int) -> memory.Clip:
     loras = engine.profile.lightning is not None or turbo.is_loaded(engine.pipe)
-    return memory.Clip(size, frames, engine.acceleration.uses_cache(request), loras)
+    split = engine.group.split.degree if engine.group else 1
+    return memory.Clip(size, frames, engine.acceleration.uses_cache(request), loras, split)
 
 
 def _make(engine: Engine, clip: Clip, notes: Sequence[str], emit: Emit) -> None:
@@ -227,6 +228,8 @@ def _denoise(engine: Engine, clip: Clip, emit: Emit) -> torch.Tensor:
     for note in _notes_on_cut(engine, clip, schedule):
         emit(Note(note))
     prompts = _read_prompts(engine, clip, schedule)
+    if engine.group:
+        engine.group.begin(prompts.get("negative_prompt_embeds"))
     eta = EtaEstimator(schedule, _decode_seconds(engine, clip), _high_noise_cost(engine, clip))
     first_forward = pipe.transformer.register_forward_pre_hook(eta.start)
     variants = compiled_variants()
@@ -257,6 +260,8 @@ def _switch_turbo(engine: Engine, emit: Emit) -> None:
     if wanted and not turbo.is_loaded(engine.pipe):
         turbo.load(engine.pipe, engine.acceleration.settings, emit)
     turbo.switch(engine.pipe, wanted)
+    if engine.group:
+        engine.group.switch_turbo(wanted)
 
 
 def prepare_scheduler(pipe: Any, request: ImageToVideoInput, *, lightning_end: bool = False) -> StepSchedule:
