@@ -8,6 +8,7 @@ import pytest
 from tests.support.jobs import a_job
 from wan_core.events import Failed, JobOptions, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs.record import JobRecord
+from wan_core.pricing import dollars_of_job
 from wan_core.ui.progress import Progress, duration, panel, smaller
 
 
@@ -77,6 +78,26 @@ def test_a_failed_run_of_the_full_model_offers_less_and_turbo() -> None:
     assert offered(JobOptions("a14b", "local"), **large) == ["480p", "49", "turbo"]
     assert offered(JobOptions("a14b", "fal"), **large) == ["480p", "49"]
     assert offered(JobOptions("miniature", "local"), resolution="480p", num_frames=17) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "fal_is_paid", "offers"),
+    [
+        (JobOptions("a14b", "local"), True, True),
+        (JobOptions("a14b", "local"), False, False),
+        (JobOptions("a14b", "fal"), True, False),
+        (JobOptions("turbo", "local"), True, False),
+        (JobOptions("miniature", "local"), True, False),
+    ],
+)
+def test_the_full_model_goes_to_fal_with_its_price_where_the_server_pays(
+    options: JobOptions, fal_is_paid: bool, offers: bool
+) -> None:
+    failed = JobRecord(replace(a_job(resolution="480p", num_frames=17), options=options), "key:a", options.where, 0.0)
+    failed.mark_over(Failed("out_of_memory", "The card is full."))
+    progress = Progress(failed=True)
+    said = panel(progress, failed, fal_is_paid=fal_is_paid)
+    assert (f"fal:{failed.job.id}" in said and f"Run on fal (${dollars_of_job(failed.job):.2f})" in said) == offers
 
 
 def test_a_cancelled_job_says_so(record: JobRecord) -> None:

@@ -36,6 +36,7 @@ LESS: Mapping[str, Mapping[str, Any]] = {
     "480p": {"resolution": "480p"},
     "49": {"num_frames": 49},
     "turbo": {"engine": TURBO},
+    "fal": {"where": "fal"},
 }
 """By the verb of a failed job's button: what to change for another try."""
 

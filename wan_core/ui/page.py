@@ -74,7 +74,8 @@ def build(
         page.speak(lay_out)
         left, screen, shelf, parts = laid.left, laid.screen, laid.shelf, laid.summary
         visit, tabs, explore_tab = laid.visit, laid.tabs, laid.explore
-        run_events = RunEvents(jobs, settings, left.form, screen, left.faults, estimator)
+        paid = fal == "open"
+        run_events = RunEvents(jobs, settings, left.form, screen, left.faults, estimator, fal_is_paid=paid)
         retuning = Retuning(
             left.form, RetuningParts(left.tuned, left.undo, left.retuned, laid.header, left.chips), notices
         )

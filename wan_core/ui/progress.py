@@ -7,6 +7,7 @@ from html import escape
 
 from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, Step, Stopped
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
+from wan_core.pricing import dollars_of_job
 from wan_core.profiles import FULL_MODEL
 from wan_core.ui.languages import translate, translate_made
 
@@ -59,13 +60,17 @@ class Progress:
         self.headline, self.done, self.total, self.seconds_left = headline, 0, 0, None
 
 
-def panels(progress: Mapping[str, Progress], records: Sequence[JobRecord]) -> str:
-    """The panels of all followed jobs; each has a button of its own where there are several."""
+def panels(progress: Mapping[str, Progress], records: Sequence[JobRecord], *, fal_is_paid: bool = False) -> str:
+    """The panels of all followed jobs; each has a button of its own where there are several.
+
+    `fal_is_paid`: this server pays for jobs on fal, so that one which failed here may go there.
+    """
     several = sum(not record.is_over for record in records) > 1
-    return "".join(panel(progress[record.job.id], record, several=several) for record in records)
+    known = [(progress[record.job.id], record) for record in records]
+    return "".join(panel(*each, several=several, fal_is_paid=fal_is_paid) for each in known)
 
 
-def panel(progress: Progress, record: JobRecord, *, several: bool = False) -> str:
+def panel(progress: Progress, record: JobRecord, *, several: bool = False, fal_is_paid: bool = False) -> str:
     """The panel of a job; empty once its clip is there."""
     if isinstance(record.outcome, Finished):
         return IDLE
@@ -76,16 +81,16 @@ def panel(progress: Progress, record: JobRecord, *, several: bool = False) -> st
     if progress.failed:
         parts.append(f'<p class="small">{translate("Job")} <code>{record.job.id}</code></p>')
     parts += [f'<p class="small note">{escape(translate_made(note))}</p>' for note in dict.fromkeys(progress.notes)]
-    parts.append(_buttons(progress, record, several=several))
+    parts.append(_buttons(progress, record, several=several, fal_is_paid=fal_is_paid))
     facts = f'data-job="{record.job.id}" data-title="{_title(progress, record)}" data-announce="{_announced(progress)}"'
     return f'<div class="panel {kind}" {facts}>{"".join(parts)}</div>'
 
 
-def _buttons(progress: Progress, record: JobRecord, *, several: bool) -> str:
+def _buttons(progress: Progress, record: JobRecord, *, several: bool, fal_is_paid: bool) -> str:
     job_id = record.job.id
     if progress.failed:
-        retries = [] if record.job.frames_of else [("retry", "Retry"), *smaller(record)]  # that would sample anew
-        buttons = [*retries, ("dismiss", "Put away")]
+        again = [("retry", "Retry"), *smaller(record), *(_on_fal(record) if fal_is_paid else [])]
+        buttons = [*([] if record.job.frames_of else again), ("dismiss", "Put away")]  # else it would sample anew
     elif several and not record.is_over:
         buttons = [("cancel", "Cancel")]
     else:
@@ -107,6 +112,14 @@ def smaller(record: JobRecord) -> list[tuple[str, str]]:
     ways += [("49", "Retry with 49 frames")] if inputs.num_frames > 49 else []
     has_turbo = options.engine == FULL_MODEL and options.where == "local"  # its LoRAs run where the model does
     return ways + ([("turbo", "Retry with Turbo")] if has_turbo else [])
+
+
+def _on_fal(record: JobRecord) -> list[tuple[str, str]]:
+    """The same model at fal, with its price. Another engine's values would mean another clip there."""
+    job = record.job
+    if job.options.engine != FULL_MODEL or record.pool == "fal":
+        return []
+    return [("fal", translate("Run on fal (${dollars})", dollars=f"{dollars_of_job(job):.2f}"))]
 
 
 def _title(progress: Progress, record: JobRecord) -> str:

@@ -41,7 +41,7 @@ UPDATE_S = 0.25  # an update goes to every page that watches
 
 
 class RunEvents:
-    """`faults` is the place at the button that lists what cannot be used."""
+    """`faults` is the place at the button that lists what cannot be used. `fal_is_paid`: by this server's key."""
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class RunEvents:
         screen: Screen,
         faults: gr.HTML,
         estimator: Estimator | None = None,
+        *,
+        fal_is_paid: bool = False,
     ) -> None:
         self._jobs = jobs
         self._settings = settings
@@ -58,6 +60,7 @@ class RunEvents:
         self._screen = screen
         self._faults = faults
         self._estimator = estimator
+        self._fal_is_paid = fal_is_paid
         self._presses = Presses()
         self._watchers = Watchers()
 
@@ -164,7 +167,7 @@ class RunEvents:
                 visit, shown = self._end(record, visit)
                 running = sum(not each.is_over for each in records)
                 busy = screen.busy(running) if running else screen.idle()
-            yield {screen.status: panels(progress, records), **busy, **shown}
+            yield {screen.status: panels(progress, records, fal_is_paid=self._fal_is_paid), **busy, **shown}
             busy = {}
 
     def _expected(self, record: JobRecord) -> Mapping[str, float]:
