@@ -9,7 +9,7 @@ from wan_core.events import Event, Failed, Finished, Log, Note, Queued, Stage, S
 from wan_core.jobs.record import STAGE_SENTENCES, JobRecord
 from wan_core.pricing import dollars_of_job
 from wan_core.profiles import FULL_MODEL
-from wan_core.ui.languages import translate, translate_made
+from wan_core.ui.languages import decimal, translate, translate_made
 
 IDLE = ""
 AFTER_FRAMES = ("interpolating", "encoding")
@@ -119,7 +119,7 @@ def _on_fal(record: JobRecord) -> list[tuple[str, str]]:
     job = record.job
     if job.options.engine != FULL_MODEL or record.pool == "fal":
         return []
-    return [("fal", translate("Run on fal (${dollars})", dollars=f"{dollars_of_job(job):.2f}"))]
+    return [("fal", translate("Run on fal (${dollars})", dollars=decimal(f"{dollars_of_job(job):.2f}")))]
 
 
 def _title(progress: Progress, record: JobRecord) -> str:
