@@ -27,6 +27,7 @@ from benchmarks.one_job import make_job
 from training import moving_pictures, prompts
 from wan_core.engine import loading
 from wan_core.engine.acceleration import THRESHOLDS, Acceleration
+from wan_core.engine.loading import Engine
 from wan_core.engine.sampling import prepare_scheduler, sample
 from wan_core.files import FileStore
 from wan_core.geometry import Size
@@ -63,12 +64,10 @@ class Agreement:
 
 
 class Studio:
-    """The miniature at the size of `benchmarks.miniature`; records which passes run all blocks."""
+    """An engine at one size; records which passes run all blocks."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        self.engine = loading.load(profiles()["miniature"], Settings(), lambda event: None)
-        self.engine.profile = replace(self.engine.profile, render_divisor=1)
-        self.options, self.files = options, FileStore(folder)
+    def __init__(self, engine: Engine, size: Size, options: argparse.Namespace, folder: Path) -> None:
+        self.engine, self.size, self.options, self.files = engine, size, options, FileStore(folder)
         self.passes: list[bool] = []
         for expert in (self.engine.pipe.transformer, self.engine.pipe.transformer_2):
             expert.register_forward_pre_hook(lambda *_: self.passes.append(False))
@@ -79,7 +78,7 @@ class Studio:
 
     def clip(self, picture: Image.Image, prompt: str, acceleration: str) -> np.ndarray:
         """(T, H, W, 3) in [0, 1]."""
-        job = make_job(self.files, picture, self.request(prompt, acceleration), Size(WIDTH, HEIGHT), "miniature")
+        job = make_job(self.files, picture, self.request(prompt, acceleration), self.size, self.engine.profile.name)
         self.passes.clear()
         list(sample(self.engine, job, prompt, self.files, lambda: False))
         frames: np.ndarray = np.load(self.files.frames(job.id)) / 255
@@ -99,6 +98,13 @@ class Studio:
         runs = iter(self.passes)
         passes = [list(itertools.islice(runs, 1 + guided)) for guided in self.schedule().guided]
         return tuple(1 - sum(whole) / len(whole) for whole in passes)
+
+
+def miniature() -> Engine:
+    """At its own size."""
+    engine = loading.load(profiles()["miniature"], Settings(), lambda event: None)
+    engine.profile = replace(engine.profile, render_divisor=1)
+    return engine
 
 
 def measure(studio: Studio) -> dict[str, list[Agreement]]:
@@ -161,7 +167,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        studio = Studio(options, Path(folder))
+        studio = Studio(miniature(), Size(WIDTH, HEIGHT), options, Path(folder))
         results = report(measure(studio), studio)
     options.results.parent.mkdir(exist_ok=True)
     options.results.write_text(json.dumps(results, indent=1))

@@ -324,6 +324,9 @@ def test_on_zero_gpu_attention_is_tried_at_the_first_clip_and_nothing_compiled(
     assert here.attention == "_native_cudnn"
 
 
+COUNTED = "Blocks were compiled for this kind of clip: {} variants now, of at most 32."
+
+
 class Graphs:
     """A compiler that only counts the graphs it is given."""
 
@@ -351,7 +354,10 @@ def test_one_graph_serves_all_blocks_both_experts_and_other_sizes_also_under_the
     eager, _ = run(cached, job(num_inference_steps=18, acceleration="regular"), tmp_path)
     cached.acceleration.compiles = True
     for frames in (17, 21):
-        run(cached, job(num_inference_steps=18, num_frames=frames, acceleration="regular"), tmp_path)
+        before = graphs.count
+        _, events = run(cached, job(num_inference_steps=18, num_frames=frames, acceleration="regular"), tmp_path)
+        counted = [event.message for event in events if isinstance(event, Log) and "variants now" in event.message]
+        assert counted == ([COUNTED.format(graphs.count)] if graphs.count > before else [])
     compiled, _ = run(cached, job(num_inference_steps=18, acceleration="regular"), tmp_path)
     assert abs(compiled.astype(int) - eager).max() <= 1
     assert 1 <= graphs.count <= 2
