@@ -1,5 +1,6 @@
 """One clip on several cards, here processes on a CPU: the clip of one process, and an honest end when one is lost."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, _Attention
 from tests.engine.conftest import MakeJob
 from tests.engine.loras import publish
 from wan_core.engine import acceleration, loading, memory, offload
+from wan_core.engine.cards import rank
 from wan_core.engine.cards.rank import Split
 from wan_core.engine.loading import Card, Engine, load
 from wan_core.engine.memory import GIB
@@ -132,3 +134,18 @@ def test_what_the_cards_do_is_said_in_words() -> None:
         "2 cards make each clip: each half takes one pass of a guided step.",
         "8 cards make each clip: each half takes one pass of a guided step and 4 share the tokens of a pass (Ulysses).",
     ]
+
+
+def test_a_helpers_expert_is_described_to_the_last_dtype_and_takes_no_more_room_on_its_way(
+    saved_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two experts in fp32 would not fit any card."""
+    expert = load(WAN, settings_for(saved_once), [].append).pipe.transformer
+    made: list[torch.Tensor] = []
+    empty_like = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda *a, **k: made.append(empty_like(*a, **k)) or made[-1])
+    copy = rank.bare(json.loads(json.dumps(rank.describe(expert))), torch.device("cpu"))
+    tensors = [dict(each.named_parameters()) | dict(each.named_buffers()) for each in (expert, copy)]
+    wanted, found = ({name: (part.shape, part.dtype) for name, part in each.items()} for each in tensors)
+    assert found == wanted and {dtype for _, dtype in wanted.values()} >= {torch.bfloat16, torch.float32}
+    assert sum(part.nbytes for part in made) == sum(part.nbytes for part in tensors[0].values())

@@ -136,18 +136,17 @@ def _context(split: Split, number: int, device: torch.device) -> ContextParallel
 
 def describe(expert: Any) -> dict[str, Any]:
     """All that `bare` needs, as JSON."""
-    tensors = {name: [list(tensor.shape), dtype_name(tensor)] for name, tensor in _tensors(expert)}
-    return {"config": json.loads(expert.to_json_string()), "tensors": tensors}
+    dtypes = {name: dtype_name(tensor) for name, tensor in _tensors(expert)}
+    return {"config": json.loads(expert.to_json_string()), "dtypes": dtypes}
 
 
 def bare(described: dict[str, Any], device: torch.device) -> Any:
-    """An expert of the same shapes and dtypes, whose numbers mean nothing yet."""
+    """An expert of the same shapes and dtypes, whose numbers mean nothing yet. Never takes room for fp32 ones."""
     with torch.device("meta"):
         expert = WanTransformer3DModel.from_config(described["config"])
-    expert.to_empty(device=device)
     for name, tensor in _tensors(expert):
-        shape, dtype = described["tensors"][name]
-        tensor.data = torch.empty(shape, dtype=getattr(torch, dtype), device=device)
+        tensor.data = tensor.data.to(getattr(torch, described["dtypes"][name]))
+    expert.to_empty(device=device)
     return expert.requires_grad_(False).eval()
 
 
