@@ -58,7 +58,12 @@ class Page:
                 f"walk {uuid.uuid4()}" if name == "prompt" else v
                 for (name, _), v in zip(self._values, values, strict=True)
             ]
-            (visit,) = [m["output"]["data"][0] async for m in self._messages(self._click, values) if _is_end(m)]
+            async for message in self._messages(self._click, values):
+                if _is_end(message):
+                    visit = message["output"]["data"][0]
+                elif first is None and message["msg"] == "process_generating":  # that its picture is being read
+                    first = time.monotonic()
+                    measured.first_s.append(first - began)
             self.job = visit["jobs"][-1]
             messages = self._messages(self._watch, [visit])
         else:

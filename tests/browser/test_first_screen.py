@@ -28,12 +28,18 @@ def lowest(page: Page, *selectors: str) -> float:
     return max(box["y"] + box["height"] for box in boxes if box)
 
 
-def test_the_main_job_needs_no_scrolling_on_a_laptop(guest: Watched) -> None:
+def test_the_main_job_needs_no_scrolling_on_a_laptop(guest: Watched, photo: Path) -> None:
     page = opened(guest, width=1366, height=768)
     assert lowest(page, "#picture", "#prompt", "#chips", "#generate", "#outcome .outcome", "#player") <= 768
     page.set_viewport_size({"width": 1280, "height": 900})
     page.wait_for_timeout(300)
     assert lowest(page, "#examples") <= 900
+    filled(page, photo, "It waits.")
+    expect(page.locator("#picture-check img")).to_be_visible()
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(300)
+    assert lowest(page, "#picture", "#picture-check", "#prompt", "#chips", "#generate", "#outcome .outcome") <= 768
     chips = page.locator("#chips button")
     assert all((chip.bounding_box() or {"x": 1e9})["x"] < 640 for chip in chips.all()), "none lies off the screen"
 

@@ -74,7 +74,7 @@ def test_no_event_of_a_run_waits_for_another(page: gr.Blocks) -> None:
         if fn.queue and fn.fn is not None and ("unload" not in [event for _, event in fn.targets])
     ]
     waiting = {fn.name: fn.concurrency_limit for fn in queued}
-    assert {"submit", "finish_again", "watch", "image_to_video"} <= set(waiting)
+    assert {"press", "finish_again", "watch", "image_to_video"} <= set(waiting)
     assert set(waiting.values()) == {None}
 
 

@@ -61,6 +61,48 @@ def watch(desk: Desk, visit: Visit) -> list[dict[str, Any]]:
     return asyncio.run(collect())
 
 
+def pressed(desk: Desk, caller: gr.Request, **changed: Any) -> Iterator[dict[Any, Any]]:
+    """What the page is shown, bit by bit."""
+    events = desk.run_events.press(caller, "", Visit().plain, "", *desk.values(**changed))
+    with asyncio.Runner() as runner:
+        while True:
+            try:
+                yield runner.run(anext(events))
+            except StopAsyncIteration:
+                return
+
+
+def test_a_press_that_is_answered_at_once_says_nothing_in_between(desk: Desk, caller: gr.Request) -> None:
+    (shown,) = pressed(desk, caller)
+    assert Visit.of(shown[desk.screen.visit]).job
+
+
+def test_a_press_that_takes_a_while_says_what_it_waits_for(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 0.0)
+    while_it_waits, last = pressed(desk, caller)
+    (said,) = while_it_waits.values()
+    assert "Looking at the picture" in said
+    assert Visit.of(last[desk.screen.visit]).job and last[desk.left.faults] == ""
+
+
+def test_what_a_press_waited_for_goes_with_its_fault(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(0.05)
+        raise BackendError("too_many_jobs", "Too many jobs wait already.")
+
+    monkeypatch.setattr(desk.house.jobs, "submit", full)
+    monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 0.0)
+    shown = pressed(desk, caller)
+    assert "Looking at the picture" in str(next(shown))
+    assert list(next(shown).values()) == [""]
+    with pytest.raises(gr.Error, match="Too many jobs"):
+        next(shown)
+
+
 def test_a_run_ends_with_the_clip_and_its_facts(desk: Desk, caller: gr.Request) -> None:
     visit = submit(desk, caller, seed="7")
     *_, last = watch(desk, visit)

@@ -169,12 +169,10 @@ class FormColumn:
         self.form = Form()
         engine = first_engine(first, choice, machine)
         self.tuned, self.undo = gr.State(Tuned(engine.name, first.name)), gr.State(None)
-        sections.picture_section(self.form)
+        self.picture_check = sections.picture_section(self.form)
         self.kept = gr.Textbox(label="Kept form", elem_id="kept-form", visible="hidden")
         self.settled_address = gr.Textbox(label="Settled address", elem_id="settled-address", visible="hidden")
         self.seen_picture = gr.State(None)
-        self.picture_check = gr.HTML(elem_id="picture-check")
-        self.end = build_end_picture(self.form, engine)
         sections.prompt_section(self.form)
         self.chips = gr.HTML(
             chips.chips(engine, "local"), elem_id="chips", elem_classes="not-in-embed", js_on_load=click_js("chip")
@@ -197,6 +195,7 @@ class FormColumn:
             js_on_load=click_js("preset"),
         )
         self.retuned = build_note()
+        self.end = build_end_picture(self.form, engine)
         sections.size_section(self.form, first)
         sections.sampling_section(self.form, first, engine)
         sections.frames_section(self.form, first)
@@ -215,7 +214,7 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
     inputs = [left.press, screen.visit, left.fal_key, *left.form.inputs]
     press: dict[str, Any] = {"js": NAMED_PRESS, **RUN}
     visit, watch = [screen.visit], {"js": FRESH, "trigger_mode": "multiple", **RUN}
-    sent = left.generate.click(run_events.submit, inputs, [screen.visit, left.faults], **press)
+    sent = left.generate.click(run_events.press, inputs, [screen.visit, left.faults], **press)
     inputs = [left.press, screen.visit, *screen.cut.inputs, *left.form.inputs]
     finishing = [screen.again.click, screen.cut.make.click]
     again = gr.on(finishing, run_events.finish_again, inputs, [screen.visit], **press)

@@ -29,6 +29,10 @@ READING = "Looking at the picture…"
 SEEN = "What the engine will see"
 
 
+def reading() -> str:
+    return f'<p class="said small">{translate(READING)}</p>'
+
+
 @dataclass(frozen=True)
 class SeenPicture:
     """The gate's answer for a picture: upright size and a small JPEG, or the sentence that says why there is none.
@@ -69,7 +73,7 @@ class PictureCheck:
         if source is None or (seen is not None and seen.key == picture_key(source)):
             yield {self.seen: seen if source else None}
             return
-        yield {self.box: f'<p class="said small">{translate(READING)}</p>'}
+        yield {self.box: reading()}
         with as_gradio_error():
             yield {self.seen: await self._read(source, request)}
 

@@ -31,12 +31,14 @@ from wan_core.ui.controls import Form, request_of, uploads_of
 from wan_core.ui.errors import CLIP_GONE, as_gradio_error
 from wan_core.ui.following import Watchers
 from wan_core.ui.languages import translate
+from wan_core.ui.picture_check import reading
 from wan_core.ui.presses import Presses
 from wan_core.ui.progress import Progress, panels
 from wan_core.ui.screen import Screen
 from wan_core.ui.visit import Visit
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
+AT_ONCE_S = 0.4  # what feels like an answer to a press
 UPDATE_S = 0.25  # an update goes to every page that watches
 
 
@@ -63,6 +65,21 @@ class RunEvents:
         self._fal_is_paid = fal_is_paid
         self._presses = Presses()
         self._watchers = Watchers()
+
+    async def press(self, request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+        """`submit`; where that takes a while, such as for a picture from the web, it says why."""
+        submitting = asyncio.ensure_future(self.submit(request, *values))
+        submitting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # who pressed may have left
+        await asyncio.wait([submitting], timeout=AT_ONCE_S)
+        is_late = not submitting.done()
+        if is_late:
+            yield {self._faults: reading()}
+        try:
+            yield await submitting
+        except gr.Error:
+            if is_late:
+                yield {self._faults: ""}
+            raise
 
     async def submit(
         self, request: gr.Request, press: object, visit: object, fal_key: str, *values: object

@@ -68,17 +68,21 @@ def section_of(field: str) -> str:
     return SECTIONS.get(field, "")
 
 
-def picture_section(form: Form) -> None:
-    """The picture box and the address below it; the last one given counts."""
-    form.add("picture", upload_box("picture", translate("Picture")))
-    gr.HTML(
-        '<button type="button" class="link" aria-expanded="false" aria-controls="image_url">'
-        f"{translate('… or its web address')}</button>",
-        elem_id="address-toggle",
-        elem_classes="not-in-embed",
-        js_on_load=TOGGLE_JS,
-    )
-    form.add("image_url", control("image_url", label=translate("Web address"), elem_classes="not-in-embed"))
+def picture_section(form: Form) -> gr.HTML:
+    """The picture box and the address below it; the last one given counts. Returns the place for the gate's answer."""
+    with gr.Column(elem_id="picture-part"):  # a form of its own, apart from the prompt
+        with gr.Row(elem_id="picture-row"):
+            form.add("picture", upload_box("picture", translate("Picture")))
+            check = gr.HTML(elem_id="picture-check")
+        gr.HTML(
+            '<button type="button" class="link" aria-expanded="false" aria-controls="image_url">'
+            f"{translate('… or its web address')}</button>",
+            elem_id="address-toggle",
+            elem_classes="not-in-embed",
+            js_on_load=TOGGLE_JS,
+        )
+        form.add("image_url", control("image_url", label=translate("Web address"), elem_classes="not-in-embed"))
+    return check
 
 
 def prompt_section(form: Form) -> None:
