@@ -51,7 +51,7 @@ class Page:
 
     async def run_job(self, measured: Measured) -> None:
         began, first = time.monotonic(), None
-        visit = None
+        visit: dict[str, Any] = {}
         if self._kind == "app":
             values = [value if name != "picture" else self._picture for name, value in self._values]
             values = [
