@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.jobs import House
 from tests.ui.conftest import CHOICE, MACHINE, Desk
-from wan_core import prompting, ui
+from wan_core import cutting, prompting, ui
 from wan_core.endpoints import IMAGE_TO_VIDEO
+from wan_core.errors import InputError
 from wan_core.estimator import Estimator
 from wan_core.explore.axes import knobs
 from wan_core.explore.numbers import MEASURES
@@ -23,6 +24,7 @@ from wan_core.profiles import profiles
 from wan_core.settings import Settings
 from wan_core.ui import examples, languages
 from wan_core.ui.languages import TRANSLATED, preferred, sentences, speaking, translate, translate_made
+from wan_core.ui.languages.browser import asked, words
 
 UI = Path(ui.__file__).parent
 PLACE = re.compile(r"\{\w+\}")
@@ -263,6 +265,68 @@ def test_every_sentence_in_the_pages_code_is_in_the_files() -> None:
         if text not in prompts and PROSE.search(prose(text)) and not any(prose(text) in each for each in known)
     }
     assert found == set()
+
+
+SHOWN_BY_SCRIPTS = re.compile(
+    r"(?:textContent|title|label|placeholder)\s*[:=]\s*['`]([^'`$]*[a-z]{2}[^'`]*)['`]"
+    r"|aria-label'?[,:]\s*['`]([^'`]*[a-z]{2}[^'`]*)['`]|(?:aria-label|title|placeholder)=\"([^\"$]*[a-z]{2}[^\"]*)\""
+    r"|(?:confirm|prompt|alert|sentence|setStatus)\([^'`()]*['`]([^'`]*[a-z]{2}[^'`]*)['`]"
+    r"|>([^<>`'${}=;]*[a-z]{2}[^<>`'${}=;]*)</(?:button|label|h3|p|summary|span|option)"
+)
+
+
+def test_every_sentence_of_the_scripts_is_in_the_files() -> None:
+    assert set(asked()) - set(sentences("de")) == set()
+    assert len(asked()) > 80
+    for script in UI.rglob("*.js"):
+        shown = ["".join(found) for found in SHOWN_BY_SCRIPTS.findall(script.read_text("utf-8"))]
+        left = [text for text in shown if "wanWord" not in text and text != "Wan 2.2 image to video"]  # the app's name
+        assert left == [], script.name
+
+
+def test_the_scripts_get_the_words_of_one_language() -> None:
+    assert words("en") == ""
+    assert '"Copied":"Kopiert"' in words("de") and "Copié" not in words("de")
+    assert "</" not in words("ja")
+
+
+BAD: Mapping[str, object] = {
+    "num_frames": 500,
+    "guidance_scale": 99.5,
+    "resolution": "4k",
+    "adjust_fps_for_interpolation": "perhaps",
+    "prompt": "",
+    "seed": "x",
+    "image_url": "h" * 3_000,
+    "negative_prompt": "x" * 5_000,
+}
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_every_fault_of_a_value_is_told_in_the_visitors_language(language: str) -> None:
+    fine = {"image_url": "https://example.com/a.png", "prompt": "a walk"}
+    faults = [fault for name, value in BAD.items() for fault in _faults(fine | {name: value})] + _faults({})
+    faults += [
+        _fault_of_a_cut({"first_frame": 9, "last_frame": 3}),
+        _fault_of_a_cut({"last_frame": 3, "ending": "loop"}),
+    ]
+    assert len(faults) == len(BAD) + 4
+    with speaking(language):
+        told = [translate_made(fault.message) for fault in faults]
+    assert [fault.message for fault, text in zip(faults, told, strict=True) if text == fault.message] == []
+    assert not any(re.search(r"you sent|must be|may have| needs ", text) for text in told)
+
+
+def _faults(values: Mapping[str, object]) -> list[InputError]:
+    with pytest.raises(InputError) as fault:
+        IMAGE_TO_VIDEO.parse(values)
+    return [fault.value, *fault.value.others]
+
+
+def _fault_of_a_cut(values: Mapping[str, object]) -> InputError:
+    with pytest.raises(InputError) as fault:
+        cutting.parse(values, 81)
+    return fault.value
 
 
 def _by_id(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

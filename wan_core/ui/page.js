@@ -38,7 +38,7 @@ window.wan = (() => {
     parent.classList.add('cropped');
     const box = shown(picture, parent);
     frame.className = 'crop';
-    frame.title = 'This part of the picture becomes the video';
+    frame.title = wanWord('This part of the picture becomes the video');
     frame.style.left = `${box.x + box.width * left / 100}px`;
     frame.style.top = `${box.y + box.height * top / 100}px`;
     frame.style.width = `${box.width * (right - left) / 100}px`;
@@ -124,7 +124,7 @@ window.wan = (() => {
     } catch {
       return offerText(text);
     }
-    say(id, 'Copied');
+    say(id, wanWord('Copied'));
     offer(...hints(id));
   }
 
@@ -153,8 +153,8 @@ window.wan = (() => {
   function offerText(text) {
     const field = document.createElement('textarea');
     Object.assign(field, {value: text, readOnly: true, rows: 3});
-    field.setAttribute('aria-label', 'To copy');
-    offer(sentence('This browser does not let the page copy. The text is selected: copy it yourself.'), field);
+    field.setAttribute('aria-label', wanWord('To copy'));
+    offer(sentence(wanWord('This browser does not let the page copy. The text is selected: copy it yourself.')), field);
     field.focus();
     field.select();
   }
@@ -162,20 +162,19 @@ window.wan = (() => {
   function offerFile(id, content) {
     const link = document.createElement('a');
     link.className = 'button';
-    link.textContent = 'Download the settings';
+    link.textContent = wanWord('Download the settings');
     link.download = 'wan-settings.json';
     link.href = URL.createObjectURL(new Blob([content], {type: 'application/json'}));
-    say(id, 'Too long for a link');
-    offer(sentence('These texts are too long for a link. “Settings from a file” reads them back from this file:'), link);
+    say(id, wanWord('Too long for a link'));
+    offer(sentence(wanWord('These texts are too long for a link. “Settings from a file” reads them back from this file:')), link);
   }
 
   function hints(id) {
     const address = document.querySelector('#image_url :is(input, textarea)')?.value;
     const isUploaded = document.querySelector('#picture img') && !address;
     return [
-      ...(isUploaded ? [sentence('An uploaded picture is not in it: who opens it adds their own. ' +
-        'A picture given by its web address goes along.')] : []),
-      ...(id === 'copy-embed' ? [sentence(`For Notion, WordPress and others that take a plain address: ${embedAddress}`)] : []),
+      ...(isUploaded ? [sentence(wanWord('An uploaded picture is not in it: who opens it adds their own. A picture given by its web address goes along.'))] : []),
+      ...(id === 'copy-embed' ? [sentence(wanWord('For Notion, WordPress and others that take a plain address: {address}', {address: embedAddress}))] : []),
     ];
   }
 
@@ -208,7 +207,7 @@ window.wan = (() => {
     const job = clock.closest('.panel')?.dataset.job, said = Date.now() - 1000 * clock.dataset.elapsed;
     begun.set(job, Math.min(begun.get(job) ?? said, said));
     const seconds = Math.max(0, Math.floor((Date.now() - begun.get(job)) / 1000));
-    clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} so far`;
+    clock.textContent = wanWord('{clock} so far', {clock: `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`});
   }), 250);
 
   new MutationObserver(() => {

@@ -20,9 +20,9 @@ window.wanStatus = (() => {
   function done(job) {
     if (!running.delete(job)) return;
     const live = document.getElementById('announcement');
-    if (live) live.textContent = 'Your clip is ready.';
+    if (live) live.textContent = wanWord('Your clip is ready.');
     if (!document.hidden || wanRoot.isGuest()) return;
-    document.title = `✓ Your clip is ready · ${title}`;
+    document.title = `✓ ${wanWord('Your clip is ready')} · ${title}`;
     addEventListener('visibilitychange', () => { document.title = title; }, {once: true});
   }
 

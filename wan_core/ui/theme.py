@@ -99,7 +99,6 @@ def launch_options() -> dict[str, Any]:
 
 
 def scripts() -> str:
-    """`page.js` and the small files beside it; those first which others need as they load."""
-    first = ("root.js", "words.js")
-    files = sorted(HERE.glob("*.js"), key=lambda file: (file.name not in first, file.name))
+    """`page.js` and the small files beside it; `root.js` first, which others need as they load."""
+    files = sorted(HERE.glob("*.js"), key=lambda file: (file.name != "root.js", file.name))
     return "\n".join(file.read_text("utf-8") for file in files)

@@ -21,8 +21,9 @@ window.wanTokens = (() => {
     const tokens = about(box.value), limit = Number(line.dataset.limit);
     line.hidden = !box.value.trim();
     line.classList.toggle('over', tokens > limit);
-    line.textContent = `about ${tokens} of ${limit} tokens`
-      + (tokens > limit ? ': the end may not be read, put what matters first' : '');
+    line.textContent = tokens > limit
+      ? wanWord('about {tokens} of {limit} tokens: the end may not be read, put what matters first', {tokens, limit})
+      : wanWord('about {tokens} of {limit} tokens', {tokens, limit});
   }
 
   const boxes = () => document.querySelectorAll('#prompt textarea, #negative_prompt textarea');

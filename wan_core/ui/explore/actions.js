@@ -20,7 +20,7 @@
   function hide(cell, button) {
     const hidden = cell.classList.toggle('dismissed');
     button.dataset.word ??= button.textContent;
-    button.textContent = hidden ? 'Show' : button.dataset.word;
+    button.textContent = hidden ? wanWord('Show') : button.dataset.word;
     cell.dispatchEvent(new CustomEvent('wan:arrange', {bubbles: true}));
   }
 

@@ -5,7 +5,8 @@ from html import escape
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PLAYER = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js", "compare.js", "chart.js")
+GRID = ("clock.js", "transport.js", "cells.js", "layout.js", "player.js", "actions.js", "compare.js", "chart.js")
+PLAYER = ("words.js", *GRID)
 PAGE = (*PLAYER, "media_texts.js", "comfyui.js", "foreign_settings.js", "history_store.js", "history.js", "explore.js")
 """In the order of loading: each uses those before it."""
 

@@ -23,7 +23,7 @@ window.wanExplore ??= {};
     if (said) return said;
     const grid = cell.closest('.explore-grid'), place = placeOf(cell);
     const values = axesOf(grid).map((axis, at) => [axis.title, axis.labels[place[at]]]).filter(([title, value]) => title && value);
-    return values.length ? Object.fromEntries(values) : {Clip: cell.dataset.label ?? ''};
+    return values.length ? Object.fromEntries(values) : {[wanWord('Clip')]: cell.dataset.label ?? ''};
   }
 
   /** Of the clip; empty until it is made. The page may lie below a path of its host. */

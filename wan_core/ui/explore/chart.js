@@ -15,9 +15,9 @@ window.wanExplore ??= {};
     if (!measures.length) return;
     const box = document.createElement('div'), id = `measure-${copies += 1}`;
     box.className = 'grid-chart';
-    box.innerHTML = `<div class="chart-tools"><label for="${id}">Numbers</label> <select id="${id}"></select>
+    box.innerHTML = `<div class="chart-tools"><label for="${id}">${wanWord('Numbers')}</label> <select id="${id}"></select>
       <ul class="legend"></ul></div><p class="small help"></p><div class="drawing"></div>
-      <details><summary>All numbers</summary><table></table></details>`;
+      <details><summary>${wanWord('All numbers')}</summary><table></table></details>`;
     const select = box.querySelector('select');
     for (const {name, title} of measures) select.append(new Option(title, name));
     grid.matrix.after(box);
@@ -48,7 +48,7 @@ window.wanExplore ??= {};
     const {columns, rows} = grid.layout, scale = scaleOf(points.map(point => point.value));
     const x = column => EDGE.left + (width - EDGE.left - EDGE.right) * (column + 0.5) / columns.length;
     const y = value => HEIGHT - EDGE.bottom - (HEIGHT - EDGE.top - EDGE.bottom) * (value - scale.from) / (scale.to - scale.from);
-    const svg = make('svg', {viewBox: `0 0 ${width} ${HEIGHT}`, role: 'group', 'aria-label': `${measure.title} of each clip`});
+    const svg = make('svg', {viewBox: `0 0 ${width} ${HEIGHT}`, role: 'group', 'aria-label': wanWord('{measure} of each clip', {measure: measure.title})});
     for (const tick of scale.ticks) {
       svg.append(make('line', {class: 'rule', x1: EDGE.left, x2: width - EDGE.right, y1: y(tick), y2: y(tick)}),
         make('text', {x: EDGE.left - 8, y: y(tick) + 4, 'text-anchor': 'end'}, said(tick, measure)));
@@ -95,7 +95,7 @@ window.wanExplore ??= {};
       line.append(...texts.map(text => Object.assign(document.createElement(kind), {textContent: text})));
       return line;
     };
-    const head = row('th', ['Clip', ...measures.map(each => each.unit ? `${each.title}, ${each.unit}` : each.title)]);
+    const head = row('th', [wanWord('Clip'), ...measures.map(each => each.unit ? `${each.title}, ${each.unit}` : each.title)]);
     const lines = cells.map(cell => {
       const numbers = numbersOf(cell);
       return row('td', [cell.dataset.label, ...measures.map(each => Number.isFinite(numbers[each.name]) ? said(numbers[each.name], each) : '—')]);

@@ -3,7 +3,7 @@
 window.wanExplore ??= {};
 (() => {
   const CALM = matchMedia('(prefers-reduced-motion: reduce)');
-  const MODES = {side: 'Side by side', wipe: 'Wipe', blink: 'Blink', difference: 'Difference'};
+  const MODES = {side: wanWord('Side by side'), wipe: wanWord('Wipe'), blink: wanWord('Blink'), difference: wanWord('Difference')};
   const BLINK_MS = 600;  // well below three flashes a second
   const AMPLIFY = [1, 2, 4, 8, 16];
   const WIDEST = 960;
@@ -32,7 +32,7 @@ window.wanExplore ??= {};
       Object.assign(this, {place, clips, clock, onClose, ends: new AbortController()});
       this.root = document.createElement('section');
       this.root.className = 'wan-compare';
-      this.root.setAttribute('aria-label', `Comparison of ${clips.length} clips`);
+      this.root.setAttribute('aria-label', wanWord('Comparison of {n} clips', {n: clips.length}));
       this.sides = clips.map(clip => this.#side(clip));
       this.stage = document.createElement('div');
       this.stage.className = 'compare-stage';
@@ -98,7 +98,7 @@ window.wanExplore ??= {};
       const {each, shared} = differences(this.clips), line = document.createElement('p');
       each.forEach((said, at) => pairs(this.sides[at].figure.querySelector('figcaption'), said, this.clips[at].label));
       line.className = 'small shared';
-      if (shared.length && shared.length <= MOST_SHARED) pairs(line, shared, '', this.clips.length > 2 ? 'All: ' : 'Both: ');
+      if (shared.length && shared.length <= MOST_SHARED) pairs(line, shared, '', this.clips.length > 2 ? wanWord('All: ') : wanWord('Both: '));
       return line;
     }
 
@@ -106,14 +106,14 @@ window.wanExplore ??= {};
       const tools = document.createElement('div'), two = this.clips.length === 2;
       tools.className = 'compare-tools';
       const modes = Object.entries(MODES).filter(([mode]) => two || ['side', 'difference'].includes(mode));
-      tools.innerHTML = `<span role="group" aria-label="How to compare">${modes.map(([mode, word]) =>
+      tools.innerHTML = `<span role="group" aria-label="${wanWord('How to compare')}">${modes.map(([mode, word]) =>
         `<button type="button" data-mode="${mode}">${word}</button>`).join('')}</span>
-        <label data-for="difference">Amplify <select data-do="amplify">${AMPLIFY.map(times =>
+        <label data-for="difference">${wanWord('Amplify')} <select data-do="amplify">${AMPLIFY.map(times =>
         `<option value="${times}"${times === this.amplify ? ' selected' : ''}>${times}×</option>`).join('')}</select></label>
         <span class="scale" data-for="difference"><i></i><span></span></span>
-        <label data-for="difference" class="reference-choice">Difference to <select data-do="reference"></select></label>
-        <button type="button" data-do="other" data-for="blink">Show the other</button>
-        <button type="button" data-do="close">Close</button>`;
+        <label data-for="difference" class="reference-choice">${wanWord('Difference to')} <select data-do="reference"></select></label>
+        <button type="button" data-do="other" data-for="blink">${wanWord('Show the other')}</button>
+        <button type="button" data-do="close">${wanWord('Close')}</button>`;
       const reference = tools.querySelector('[data-do=reference]');
       const {each} = differences(this.clips);
       each.forEach((said, at) => reference.append(new Option(said.map(pair => pair.join(' ')).join(' · ') || this.clips[at].label, at)));
@@ -137,7 +137,8 @@ window.wanExplore ??= {};
       this.amplify = times;
       this.root.style.setProperty('--amplify', times);
       const white = Math.round(255 / times);
-      this.tools.querySelector('.scale span').textContent = `black 0 · white ${times > 1 ? `${white} or more` : white} of 255 levels`;
+      this.tools.querySelector('.scale span').textContent = times > 1
+        ? wanWord('black 0 · white {white} or more of 255 levels', {white}) : wanWord('black 0 · white {white} of 255 levels', {white});
     }
 
     // ---- the wipe
@@ -145,7 +146,7 @@ window.wanExplore ??= {};
     #handle() {
       const handle = document.createElement('div');
       Object.assign(handle, {className: 'handle', tabIndex: 0});
-      for (const [name, value] of Object.entries({role: 'slider', 'aria-label': 'Edge between the two clips', 'aria-valuemin': 0, 'aria-valuemax': 100})) {
+      for (const [name, value] of Object.entries({role: 'slider', 'aria-label': wanWord('Edge between the two clips'), 'aria-valuemin': 0, 'aria-valuemax': 100})) {
         handle.setAttribute(name, value);
       }
       const move = percent => {
@@ -215,7 +216,7 @@ window.wanExplore ??= {};
       for (const {video, hold, clip} of this.sides) {
         hold.hidden = !this.clock.isHeld(video);
         const seconds = clip.frames && clip.fps ? clip.frames / clip.fps : video.duration;
-        if (!hold.hidden) hold.textContent = `ended at ${seconds.toFixed(2)} s: its last frame`;
+        if (!hold.hidden) hold.textContent = wanWord('ended at {seconds} s: its last frame', {seconds: seconds.toFixed(2)});
       }
     }
   }
@@ -259,7 +260,7 @@ window.wanExplore ??= {};
     for (const cell of wanExplore.cells.cellsOf(section)) {
       const label = document.createElement('label');
       label.className = 'pick';
-      label.innerHTML = '<input type="checkbox"> Compare';
+      label.innerHTML = `<input type="checkbox"> ${wanWord('Compare')}`;
       label.querySelector('input').addEventListener('change', event => {
         if (event.target.checked) chosen.push(cell); else chosen.splice(chosen.indexOf(cell), 1);
         compare();

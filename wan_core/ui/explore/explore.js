@@ -15,9 +15,9 @@ window.wanVary = (() => {
       const field = document.getElementById(name);
       if (!field || field.querySelector(':scope .vary')) continue;
       const button = document.createElement('button');
-      Object.assign(button, {type: 'button', className: 'vary not-in-embed', textContent: 'Vary'});
-      button.title = 'Compare several values of this setting in a grid';
-      button.setAttribute('aria-label', `Vary ${name.replaceAll('_', ' ')}`);
+      Object.assign(button, {type: 'button', className: 'vary not-in-embed', textContent: wanWord('Vary')});
+      button.title = wanWord('Compare several values of this setting in a grid');
+      button.setAttribute('aria-label', wanWord('Vary {setting}', {setting: window.wanWords ? labelOf(field) : name.replaceAll('_', ' ')}));
       button.addEventListener('click', event => {
         event.preventDefault();
         event.stopPropagation();
@@ -26,6 +26,8 @@ window.wanVary = (() => {
       field.append(button);
     }
   }
+
+  const labelOf = field => field.querySelector('[data-testid=block-info]')?.textContent.trim() ?? '';
 
   /** Show `Vary` wherever its knob is on the page, and tell `press` which was pressed. */
   function listen(names, press) {
@@ -38,7 +40,7 @@ window.wanVary = (() => {
   async function copied(queryText) {
     if (!queryText) return;
     const link = `${location.origin}${location.pathname}?${queryText.split(' ')[0]}`;
-    try { await navigator.clipboard.writeText(link); } catch { prompt('Copy this link:', link); }
+    try { await navigator.clipboard.writeText(link); } catch { prompt(wanWord('Copy this link:'), link); }
   }
 
   /** A grid that was asked for lies below the fold: bring it up, with “Cancel all” above it. */

@@ -7,9 +7,10 @@ window.wanExplore ??= {};
   const SAME_RATIO = 0.04;
   const SHOWN_CHARS = 60;
   const NAMES = {
-    prompt: 'prompt', negative_prompt: 'negative prompt', seed: 'seed', num_inference_steps: 'steps', guidance_scale: 'guidance',
-    guidance_scale_2: 'guidance (2nd stage)', shift: 'shift', num_frames: 'frames', frames_per_second: 'frames per second',
-    resolution: 'resolution', aspect_ratio: 'aspect ratio', interpolator_model: 'interpolator', num_interpolated_frames: 'new frames',
+    prompt: wanWord('prompt'), negative_prompt: wanWord('negative prompt'), seed: wanWord('seed'), num_inference_steps: wanWord('steps'),
+    guidance_scale: wanWord('guidance'), guidance_scale_2: wanWord('guidance (2nd stage)'), shift: wanWord('shift'),
+    num_frames: wanWord('frames'), frames_per_second: wanWord('frames per second'), resolution: wanWord('resolution'),
+    aspect_ratio: wanWord('aspect ratio'), interpolator_model: wanWord('interpolator'), num_interpolated_frames: wanWord('new frames'),
   };
   const json = text => { try { return JSON.parse(text); } catch { return undefined; } };
 
@@ -25,8 +26,9 @@ window.wanExplore ??= {};
     if (!found) return {settings: '', explore: '', note: ''};
     const {request, notes} = translated(found.values);
     const taken = Object.keys(request).map(name => NAMES[name]), unused = [...notes, ...found.unused].map(shorten);
-    const note = `From ${found.tool}: ${taken.length ? taken.join(', ') : 'nothing that this page has'}.` +
-      (unused.length ? ` Not taken over: ${unused.join('; ')}.` : '');
+    const names = taken.length ? taken.join(', ') : wanWord('nothing that this page has');
+    const note = wanWord('From {tool}: {settings}.', {tool: found.tool, settings: names}) +
+      (unused.length ? ` ${wanWord('Not taken over: {settings}.', {settings: unused.join('; ')})}` : '');
     return {settings: taken.length ? recipe(request) : '', explore: '', note};
   }
 
@@ -108,7 +110,7 @@ window.wanExplore ??= {};
     for (const name of ['num_inference_steps', 'guidance_scale', 'guidance_scale_2', 'shift', 'num_frames']) put(name, number(values[name]));
     const seed = number(values.seed);
     if (seed >= 0 && Number.isSafeInteger(seed)) put('seed', seed);
-    else if (seed >= 0) notes.push(`seed ${values.seed} (above 2^53)`);
+    else if (seed >= 0) notes.push(wanWord('seed {seed} (above 2^53)', {seed: values.seed}));
     putSize(number(values.width), number(values.height), put, notes);
     putRate(values, put, notes);
     return {request, notes};
@@ -120,14 +122,14 @@ window.wanExplore ??= {};
     put('resolution', Object.keys(AREAS).reduce((best, word) => far(word) < far(best) ? word : best));
     const ratio = Object.keys(RATIOS).find(word => Math.abs(Math.log(RATIOS[word] * height / width)) < SAME_RATIO);
     put('aspect_ratio', ratio ?? 'auto');
-    notes.push(`the exact size ${width} × ${height}`);
+    notes.push(wanWord('the exact size {size}', {size: `${width} × ${height}`}));
   }
 
   /** A file's rate counts the interpolated frames; ours is that of the generated ones. */
   function putRate({fps, base_fps: base, interpolator, multiplier}, put, notes) {
     const times = number(multiplier) ?? 1, rate = number(base) ?? number(fps) / times;
     if (rate && Number.isInteger(rate)) put('frames_per_second', rate);
-    else if (rate) notes.push(`${rate} frames a second`);
+    else if (rate) notes.push(wanWord('{rate} frames a second', {rate}));
     if (!interpolator) return;
     put('interpolator_model', interpolator);
     put('num_interpolated_frames', times - 1);

@@ -5,16 +5,16 @@ window.wanExplore ??= {};
   const store = wanExplore.history;
   const IN_ROW = 12;  // before “Show all”
   const SOON_MS = 50, AGAIN_MS = 2500, TRIES = 4;
-  const MARKUP = `<h3>Your clips and grids</h3>
-    <p class="small">Click a clip to play it and to get its settings back. Tick two or more to compare them.</p>
+  const MARKUP = `<h3>${wanWord('Your clips and grids')}</h3>
+    <p class="small">${wanWord('Click a clip to play it and to get its settings back. Tick two or more to compare them.')}</p>
     <div class="history-tools">
-      <label class="starred"><input type="checkbox" data-filter="starred"> Starred</label>
-      <label>Changed <select data-filter="field" aria-label="Only clips that change this setting"></select></label>
-      <label>Engine <select data-filter="engine" aria-label="Only clips of this engine"></select></label>
-      <input type="search" data-filter="text" placeholder="Search prompts and settings" aria-label="Search prompts and settings">
-      <button type="button" data-do="all" aria-expanded="false">Show all</button>
-      <button type="button" data-do="clear">Delete all without a star</button>
-      <button type="button" data-do="forget" title="Remove every trace of your visits from this browser">Forget this visit</button>
+      <label class="starred"><input type="checkbox" data-filter="starred"> ${wanWord('Starred')}</label>
+      <label>${wanWord('Changed')} <select data-filter="field" aria-label="${wanWord('Only clips that change this setting')}"></select></label>
+      <label>${wanWord('Engine')} <select data-filter="engine" aria-label="${wanWord('Only clips of this engine')}"></select></label>
+      <input type="search" data-filter="text" placeholder="${wanWord('Search prompts and settings')}" aria-label="${wanWord('Search prompts and settings')}">
+      <button type="button" data-do="all" aria-expanded="false">${wanWord('Show all')}</button>
+      <button type="button" data-do="clear">${wanWord('Delete all without a star')}</button>
+      <button type="button" data-do="forget" title="${wanWord('Remove every trace of your visits from this browser')}">${wanWord('Forget this visit')}</button>
     </div>
     <div class="compare-place"></div><div class="strip" role="list"></div>`;
 
@@ -71,7 +71,7 @@ window.wanExplore ??= {};
       this.element.querySelector('[data-do=all]').hidden = wanted <= IN_ROW && !this.element.classList.contains('all');
       let line = this.element.querySelector('.none');
       if (wanted || !all) return line?.remove();
-      line ??= Object.assign(document.createElement('p'), {className: 'none small', textContent: 'Nothing matches this filter.'});
+      line ??= Object.assign(document.createElement('p'), {className: 'none small', textContent: wanWord('Nothing matches this filter.')});
       this.list.before(line);
     }
 
@@ -88,8 +88,8 @@ window.wanExplore ??= {};
     /** What the clips offer to choose from. */
     #choices(items) {
       const known = items.map(item => facts.get(item.id));
-      fill(this.#filter('field'), 'any setting', [...new Set(known.flatMap(fact => fact.changed ?? []))].sort());
-      fill(this.#filter('engine'), 'any', [...new Set(known.map(fact => fact.engine).filter(Boolean))].sort());
+      fill(this.#filter('field'), wanWord('any setting'), [...new Set(known.flatMap(fact => fact.changed ?? []))].sort());
+      fill(this.#filter('engine'), wanWord('any'), [...new Set(known.map(fact => fact.engine).filter(Boolean))].sort());
     }
 
     #click(event) {
@@ -99,14 +99,14 @@ window.wanExplore ??= {};
         all: () => {
           const open = this.element.classList.toggle('all');
           button.setAttribute('aria-expanded', open);
-          button.textContent = open ? 'Show fewer' : 'Show all';
+          button.textContent = open ? wanWord('Show fewer') : wanWord('Show all');
           this.show();
         },
         clear: () => {
-          if (confirm('Delete every clip and grid without a star from this list?')) store.delete(...store.items.filter(each => !each.starred).map(each => each.id));
+          if (confirm(wanWord('Delete every clip and grid without a star from this list?'))) store.delete(...store.items.filter(each => !each.starred).map(each => each.id));
         },
         forget: () => {
-          if (!confirm('Forget all clips and grids of this browser? Whoever has a link can still see them.')) return;
+          if (!confirm(wanWord('Forget all clips and grids of this browser? Whoever has a link can still see them.'))) return;
           store.forget();
           location.reload();
         },
@@ -157,13 +157,13 @@ window.wanExplore ??= {};
     Object.assign(card.dataset, {id: item.id, kind: item.kind});
     card.setAttribute('role', 'listitem');
     card.innerHTML = `<button type="button" class="open" data-do="open"><span class="picture"></span><span class="label"></span></button>
-      <div class="card-tools"><label class="small"><input type="checkbox" data-compare=""> Compare</label>
-      <button type="button" data-do="star" aria-label="Star">☆</button>
-      <button type="button" data-do="delete" aria-label="Delete from this list" title="Delete from this list">×</button></div>`;
+      <div class="card-tools"><label class="small"><input type="checkbox" data-compare=""> ${wanWord('Compare')}</label>
+      <button type="button" data-do="star" aria-label="${wanWord('Star')}">☆</button>
+      <button type="button" data-do="delete" aria-label="${wanWord('Delete from this list')}" title="${wanWord('Delete from this list')}">×</button></div>`;
     const open = card.querySelector('.open'), box = card.querySelector('[data-compare]');
     open.dataset[item.kind] = item.id;
     box.dataset.compare = item.id;
-    open.title = item.kind === 'clip' ? 'Play this clip and restore its settings' : 'Show this grid';
+    open.title = item.kind === 'clip' ? wanWord('Play this clip and restore its settings') : wanWord('Show this grid');
     box.closest('label').hidden = item.kind !== 'clip' || fact.expired;
     if (fact.src) {
       const video = Object.assign(document.createElement('video'), {muted: true, playsInline: true, preload: 'metadata', tabIndex: -1, src: `${window.wanRoot?.address(fact.src) ?? fact.src}#t=0.1`});
@@ -174,7 +174,7 @@ window.wanExplore ??= {};
 
   function update(card, item, fact) {
     const star = card.querySelector('[data-do=star]'), label = card.querySelector('.label'), open = card.querySelector('.open');
-    label.textContent = fact.expired ? 'Expired: no longer kept here' : fact.label;
+    label.textContent = fact.expired ? wanWord('Expired: no longer kept here') : fact.label;
     card.classList.toggle('expired', Boolean(fact.expired));
     open.disabled = Boolean(fact.expired);
     star.textContent = item.starred ? '★' : '☆';
@@ -219,7 +219,7 @@ window.wanExplore ??= {};
     for (const button of grid.section.querySelectorAll('[data-action=star]')) {
       const starred = store.isStarred(button.closest('.cell').dataset.job);
       button.setAttribute('aria-pressed', starred);
-      button.textContent = starred ? 'Starred' : 'Star';
+      button.textContent = starred ? wanWord('Starred') : wanWord('Star');
     }
   };
   wanExplore.onGrid(grid => {

@@ -3,7 +3,7 @@
 window.wanExplore ??= {};
 (() => {
   const {axesOf, cellsOf, placeOf} = wanExplore.cells;
-  const ROLES = ['Columns', 'Rows', 'Pages'];
+  const ROLES = [wanWord('Columns'), wanWord('Rows'), wanWord('Pages')];
   const NARROW = matchMedia('(max-width: 640px)');
   const ZOOM = {min: 120, max: 900};
 
@@ -98,9 +98,9 @@ window.wanExplore ??= {};
       const choices = this.axes.map((axis, at) => `<option value="${at}"></option>`).join('');
       tools.innerHTML = ROLES.map((role, at) => `<label class="role"${many < 2 ? ' hidden' : ''}>${role}
           <select data-role="${at}">${choices}</select></label>`).join('') +
-        `<label class="zoom">Size <input type="range" min="${ZOOM.min}" max="${ZOOM.max}" step="20" value="${ZOOM.min}"
-          aria-label="Size of the clips"></label><div class="switches"></div>`;
-      for (const option of tools.querySelectorAll('option')) option.textContent = this.axes[option.value].title || 'none';
+        `<label class="zoom">${wanWord('Size')} <input type="range" min="${ZOOM.min}" max="${ZOOM.max}" step="20" value="${ZOOM.min}"
+          aria-label="${wanWord('Size of the clips')}"></label><div class="switches"></div>`;
+      for (const option of tools.querySelectorAll('option')) option.textContent = this.axes[option.value].title || wanWord('none');
       tools.addEventListener('change', event => {
         const role = event.target.dataset.role;
         if (role) this.assign(Number(role), Number(event.target.value));
@@ -138,7 +138,7 @@ window.wanExplore ??= {};
       slider.max = labels.length - 1;
       slider.value = at;
       slider.setAttribute('aria-valuetext', labels[at]);
-      slider.setAttribute('aria-label', title || (name === 'page' ? 'Page' : 'Column'));
+      slider.setAttribute('aria-label', title || (name === 'page' ? wanWord('Page') : wanWord('Column')));
     }
   }
 

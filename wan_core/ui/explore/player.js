@@ -64,7 +64,7 @@ window.wanExplore ??= {};
       fold(cell.querySelector('.actions'));
       video.addEventListener('loadedmetadata', () => this.#ratio(video), {once: true});
       video.addEventListener('error', () => {
-        if (video.getAttribute('src')) wanExplore.setStatus(cell, 'This clip cannot be played here.');
+        if (video.getAttribute('src')) wanExplore.setStatus(cell, wanWord('This clip cannot be played here.'));
       });
       this.show(cell);
       this.sight.observe(cell);
@@ -142,7 +142,8 @@ window.wanExplore ??= {};
     }
 
     #say(still) {
-      const words = still ? `${this.most} clips play at once on this device; ${still} more follow when you pause.` : '';
+      const words = still
+        ? wanWord('{most} clips play at once on this device; {still} more follow when you pause.', {most: this.most, still}) : '';
       if (this.notes.textContent !== words) this.notes.textContent = words;
     }
 
@@ -153,7 +154,7 @@ window.wanExplore ??= {};
         if (hold.hidden !== held) continue;
         hold.hidden = !held;
         const {fps, frames} = clipOf(cell), seconds = frames && fps ? frames / fps : video.duration;
-        hold.textContent = `ended at ${seconds.toFixed(2)} s: its last frame`;
+        hold.textContent = wanWord('ended at {seconds} s: its last frame', {seconds: seconds.toFixed(2)});
       }
     }
 
@@ -179,12 +180,12 @@ window.wanExplore ??= {};
   function fold(actions) {
     if (!actions || actions.children.length <= AT_FIRST || actions.querySelector('.more')) return;
     const more = document.createElement('button');
-    Object.assign(more, {type: 'button', className: 'more', textContent: 'More'});
+    Object.assign(more, {type: 'button', className: 'more', textContent: wanWord('More')});
     more.setAttribute('aria-expanded', 'false');
     more.addEventListener('click', () => {
       const open = actions.classList.toggle('open');
       more.setAttribute('aria-expanded', open);
-      more.textContent = open ? 'Less' : 'More';
+      more.textContent = open ? wanWord('Less') : wanWord('More');
     });
     actions.append(more);
   }

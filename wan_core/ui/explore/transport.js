@@ -10,22 +10,22 @@ window.wanExplore ??= {};
   const shown = [];  // pairs of bar and clock, the latest last
 
   const MARKUP = `
-    <button type="button" data-do="start" aria-label="To the first frame (Home)" title="To the first frame (Home)">Start</button>
-    <button type="button" data-do="back" aria-label="One frame back (←)" title="One frame back (←)">−1</button>
-    <button type="button" data-do="play" title="Space">Play</button>
-    <button type="button" data-do="on" aria-label="One frame on (→)" title="One frame on (→)">+1</button>
-    <input type="range" min="0" value="0" step="1" aria-label="Moment in all clips">
+    <button type="button" data-do="start" aria-label="${wanWord('To the first frame (Home)')}" title="${wanWord('To the first frame (Home)')}">${wanWord('Start')}</button>
+    <button type="button" data-do="back" aria-label="${wanWord('One frame back (←)')}" title="${wanWord('One frame back (←)')}">−1</button>
+    <button type="button" data-do="play" title="${wanWord('Space')}">${wanWord('Play')}</button>
+    <button type="button" data-do="on" aria-label="${wanWord('One frame on (→)')}" title="${wanWord('One frame on (→)')}">+1</button>
+    <input type="range" min="0" value="0" step="1" aria-label="${wanWord('Moment in all clips')}">
     <output></output>
-    <label>Speed <select data-do="speed" aria-label="Speed">${SPEEDS.map(speed =>
+    <label>${wanWord('Speed')} <select data-do="speed" aria-label="${wanWord('Speed')}">${SPEEDS.map(speed =>
     `<option value="${speed}"${speed === 1 ? ' selected' : ''}>${speed}×</option>`).join('')}</select></label>
-    <label><input type="checkbox" data-do="loop" checked> Loop</label>`;
+    <label><input type="checkbox" data-do="loop" checked> ${wanWord('Loop')}</label>`;
 
   /** A bar for `clock`; the keys work wherever nothing else uses them, while the bar is on the page. */
   function transport(clock) {
     const bar = document.createElement('div');
     bar.className = 'transport';
     bar.setAttribute('role', 'group');
-    bar.setAttribute('aria-label', 'Player of all clips');
+    bar.setAttribute('aria-label', wanWord('Player of all clips'));
     bar.innerHTML = MARKUP;
     const [play, range, output] = ['[data-do=play]', '[type=range]', 'output'].map(each => bar.querySelector(each));
 
@@ -34,11 +34,11 @@ window.wanExplore ??= {};
       const frame = Math.min(last, Math.floor(clock.time * clock.fps + 1e-6));
       range.max = last;
       if (!range.matches(':active')) range.value = frame;
-      const words = `frame ${frame + 1} of ${last + 1} · ${(frame / clock.fps).toFixed(2)} s`;
+      const words = `${wanWord('frame {n} of {all}', {n: frame + 1, all: last + 1})} · ${(frame / clock.fps).toFixed(2)} s`;
       if (output.value !== words) output.value = words;
       range.setAttribute('aria-valuetext', words);
     };
-    const state = () => { play.textContent = clock.playing ? 'Pause' : 'Play'; };
+    const state = () => { play.textContent = clock.playing ? wanWord('Pause') : wanWord('Play'); };
     clock.addEventListener('time', show);
     clock.addEventListener('change', show);
     clock.addEventListener('state', state);

@@ -7,10 +7,11 @@ replace the English ones.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
+from gradio.blocks import Block, BlocksConfig
 from gradio.components import Component
 from gradio.context import Context
 from starlette.datastructures import Headers, MutableHeaders
@@ -49,15 +50,16 @@ class Texts:
 
 
 def _made_aside(lay_out: LayOut) -> list[Block]:
-    """The components of a layout that belongs to no page."""
+    """The components of a layout that belongs to no page. (A `gr.Blocks` would open event loops and keep them.)"""
+    root: Any = SimpleNamespace(renderables=[], current_page="", temp_file_sets=[])
+    root.default_config = BlocksConfig(root)
     before = Context.root_block, Context.block
-    aside = gr.Blocks(analytics_enabled=False)
-    Context.root_block = Context.block = aside
+    Context.root_block, Context.block = root, gr.Column(render=False)
     try:
         lay_out()
     finally:
         Context.root_block, Context.block = before
-    return [block for block in aside.blocks.values() if block is not aside]
+    return list(root.default_config.blocks.values())
 
 
 def _texts(block: Block) -> dict[str, Any]:
