@@ -88,6 +88,8 @@ def test_a_sentence_with_values_is_found_again() -> None:
     with speaking("de"):
         assert translate_made("Waiting: 3 jobs are ahead of yours.") == "Wartet: 3 Aufträge sind davor."
         assert translate_made("frames 9 to 40 of 81, as a loop") == "Frames 9 bis 40 von 81, als Schleife"
+        told = translate_made("Ran on fal, because this machine could not: The worker process died.")
+        assert told == "Lief auf fal, weil dieser Rechner es nicht konnte: Der Worker-Prozess ist abgestürzt."
         assert translate_made("Nobody has written this.") == "Nobody has written this."
         assert translate("{n} frames", n=81) == "81 Frames"
     assert translate_made("Waiting: 3 jobs are ahead of yours.") == "Waiting: 3 jobs are ahead of yours."

@@ -96,9 +96,11 @@ def _translate_made(language: str, sentence: str) -> str:
 
 
 def _value(known: Mapping[str, str], value: str) -> str:
-    """In a sentence that names a field of the request: its title."""
-    title = IMAGE_TO_VIDEO.fields[value].title if value in IMAGE_TO_VIDEO.fields else None
-    return known.get(title or value, value)
+    """A field of the request by its title; a sentence in a sentence as itself."""
+    if value in IMAGE_TO_VIDEO.fields:
+        title = IMAGE_TO_VIDEO.fields[value].title or value
+        return known.get(title, title)
+    return translate_made(value)
 
 
 @cache

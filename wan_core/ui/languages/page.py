@@ -5,6 +5,7 @@ the page's components are made once more in each language, when the first visito
 replace the English ones.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
@@ -19,6 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_core.ui.languages import ENGLISH, preferred, speaking, spoken
 from wan_core.ui.languages.browser import with_words
+
+log = logging.getLogger(__name__)
 
 LayOut = Callable[[], object]
 TEXTS = ("label", "info", "placeholder", "choices")
@@ -39,14 +42,24 @@ class Texts:
         language = spoken()
         if language == ENGLISH:
             return config
-        with self._lock:
-            if language not in self._known:
-                self._known[language] = [_texts(block) for block in _made_aside(self._lay_out)]
-        texts = {block._id: said for block, said in zip(blocks, self._known[language], strict=False)}
+        known = self._in(language, blocks)
+        texts = {block._id: said for block, said in zip(blocks, known, strict=False)}
         components = [
             {**each, "props": {**each["props"], **texts.get(each["id"], {})}} for each in config["components"]
         ]
         return {**config, "components": components, "head": with_words(config.get("head") or "", language)}
+
+    def _in(self, language: str, blocks: Sequence[Block]) -> list[Mapping[str, Any]]:
+        """Nothing if something else was made meanwhile; the next visitor asks again."""
+        with self._lock:
+            if language in self._known:
+                return self._known[language]
+            made = _made_aside(self._lay_out)
+            if [type(block) for block in made] != [type(block) for block in blocks]:
+                log.warning("the page could not be laid out in another language (%s)", language)
+                return []
+            self._known[language] = [_texts(block) for block in made]
+            return self._known[language]
 
 
 def _made_aside(lay_out: LayOut) -> list[Block]:
