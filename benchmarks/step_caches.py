@@ -47,10 +47,13 @@ CACHES: dict[str, tuple[StepCache, int]] = {
 OTHER_SEED = "another seed, without a cache"
 HEAD = """# The step caches beside each other
 
-Made by `python -m benchmarks.step_caches --write`, {day}, {machine}: {frames} frames, {steps} steps, guidance 3.5,
-`regular`. Each clip is compared with the same without a step cache; *another seed* shows how far apart clips may be.
-*Work left*: what the passes would compute on A14B's forty blocks, 100 % without a cache. No card has run it yet;
-`python -m benchmarks.engine` times both there.
+Made by `python -m benchmarks.step_caches --write` on {day}, {machine}:
+{frames} frames, {steps} steps, guidance 3.5, `regular`. Each clip is compared with the same without a step cache;
+*another seed* shows how far apart clips may be. *Work left*: what the passes would compute on A14B's forty blocks,
+100 % without a cache.
+
+cache-dit computes some steps of each expert before it skips one, so it skips a little less and stays nearer. No card
+has run either: `python -m benchmarks.engine` times both there, and until then the first-block cache stays the default.
 """
 COLUMNS = "| model | step cache | passes skipped | work left | PSNR | SSIM |\n|---|---|---|---|---|---|\n"
 
