@@ -248,13 +248,13 @@ def why_not_together(settings: Settings, machine: Machine, profile: EngineProfil
             "ZeroGPU lends one card" if settings.zero_gpu else "over Ray (WAN_RAY_ADDRESS) each card makes its own clip"
         )
         return f"{asked} cannot be followed: {where}. Unset it."
-    if not profile.can_share_cards:
-        return f"{asked} is for the full model; {profile.title.lower()} (WAN_ENGINE) runs on one. Unset one of them."
     if not machine.cards or len(machine.cards) % together:
         found = f"{len(machine.cards)} cards" if machine.cards else "no CUDA card"
         return (
             f"{asked} needs cards in groups of {together}, and this machine shows {found}. Unset it, or set a divisor."
         )
+    if not profile.can_share_cards:
+        return f"{asked} is for the full model; {profile.title.lower()} (WAN_ENGINE) runs on one. Unset one of them."
     if machine.vram_bytes < WHOLE_MODEL_BYTES:
         need = f"{WHOLE_MODEL_BYTES / GIB:.0f} GiB: each holds the whole model"
         return f"{asked} needs cards of {need}. This machine has {machine.title}. Unset it."

@@ -115,3 +115,21 @@ def test_heads_that_cannot_be_divided_are_said() -> None:
             group.share(pipe)
     finally:
         group.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("split", ["ulysses", "guidance"])
+def test_two_cards_make_the_clip_of_one(saved: Path, job: MakeJob, tmp_path: Path, split: ClipSplit) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("there are no two CUDA cards")
+    plain = {"accelerate_compile": False, "accelerate_attention": False, "accelerate_fp8": False}
+    hosts = [settings_for(saved, cards, split).model_copy(update=plain) for cards in (1, 2)]
+    alone, engine = (load(WAN, host, [].append) for host in hosts)
+    assert engine.group is not None
+    try:
+        for size, scale in ((EVEN, 1), (ODD, 8)):
+            asked = job(size=size, guidance_scale=scale, guidance_scale_2=8)
+            assert difference(run(engine, asked, tmp_path), run(alone, asked, tmp_path)) <= TOLERANCE
+    finally:
+        engine.group.close()

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 EXPERTS = ("transformer", "transformer_2")
 PATIENCE = timedelta(minutes=5)  # a forward of 720p takes a minute at most, and the weights reach all within another
+START_S = 600.0  # a helper imports torch and diffusers first: ten seconds, minutes on a busy machine
 GRACE_S = 20.0  # nccl may wait for a dead rank for ever: then this process ends
 LOST = "One of the {cards} processes that make a clip together stopped or no longer answers."
 TOO_FULL = "The memory of the {cards} cards is not enough for this clip. Try fewer frames or a smaller resolution."
@@ -62,7 +63,7 @@ class CardGroup:
             BackendError: `worker_lost`.
         """
         keys = [ready_key(number) for number in range(1, self.split.cards)]
-        until = time.monotonic() + self._patience.total_seconds()
+        until = time.monotonic() + START_S
         while not self._store.check(keys):
             if self.is_lost or time.monotonic() > until:
                 raise self._lost_error()
