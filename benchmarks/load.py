@@ -10,10 +10,14 @@ L2  500 submissions in 2 s, from one client and from 100
 L3  one client with two jobs, ten with one
 L4  1,000 jobs with pictures and clips: files open, threads, memory, disk
 L5  100 uploads of 1 kB/s at once
+L6  nobody is there
+L7  what it costs to accept a picture, in a child of its own, against Pillow's decoding and PNG in this process
 """
 
 import argparse
 import asyncio
+import base64
+import io
 import json
 import os
 import socket
@@ -32,6 +36,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import httpx
+from PIL import Image
 
 from benchmarks.visitors import Measured, Page, Usage, picture, read_statuses
 from tests.support.app import data_uri, free_port
@@ -347,7 +352,50 @@ def drips(asked: argparse.Namespace) -> None:
     )
 
 
-ROWS = {"L1": waiting_visitors, "L2": bursts, "L3": fairness, "L4": soak, "L5": drips}
+# L6
+
+
+def at_rest(asked: argparse.Namespace) -> None:
+    told = {}
+    for kind in ("bare", "app"):
+        with running(kind) as server:
+            time.sleep(10)  # all that is done once at the start is over
+            before = server.usage().cpu_s
+            time.sleep(asked.seconds)
+            told[kind] = f"{(server.usage().cpu_s - before) / asked.seconds * 100:.2f} %"
+    print(f"L6 nobody is there: {told['app']} of a core, bare Gradio {told['bare']}")
+
+
+# L7
+
+
+def accepted_pictures(asked: argparse.Namespace) -> None:
+    content = picture()
+    body = {"prompt": "a walk", "image_url": "data:image/jpeg;base64," + base64.b64encode(content).decode()}
+    with running("app", job_s=300) as server, httpx.Client(base_url=server.home, timeout=60) as http:
+        for _ in range(3):
+            http.post(SUBMIT, json=body).raise_for_status()
+        before = server.usage().cpu_s
+        for _ in range(40):
+            http.post(SUBMIT, json=body).raise_for_status()
+        taken_ms = (server.usage().cpu_s - before) / 40 * 1000
+    began = time.process_time()
+    for _ in range(40):
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.convert("RGB").save(io.BytesIO(), "PNG", compress_level=1)
+    by_hand_ms = (time.process_time() - began) / 40 * 1000
+    print(f"L7 a picture of 832 pixels, accepted: {taken_ms:.0f} ms (aim: 50), by Pillow alone {by_hand_ms:.0f}")
+
+
+ROWS = {
+    "L1": waiting_visitors,
+    "L2": bursts,
+    "L3": fairness,
+    "L4": soak,
+    "L5": drips,
+    "L6": at_rest,
+    "L7": accepted_pictures,
+}
 
 
 def main() -> None:
