@@ -11,7 +11,7 @@ import gradio
 import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
-from tests.browser.conftest import SOON_MS, Watched, ready
+from tests.browser.conftest import OPEN_MS, Watched, ready
 from tests.support.scripted_page import ScriptedPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
@@ -53,7 +53,7 @@ def blog(guest: Watched, tmp_path: Path) -> Iterator[Blog]:
 
 
 def fill(embed: FrameLocator | Page, photo: Path, prompt: str) -> None:
-    expect(embed.locator("#outcome .outcome:not([data-opening])")).to_be_visible(timeout=SOON_MS)
+    expect(embed.locator("#outcome .outcome:not([data-opening])")).to_be_visible(timeout=OPEN_MS)
     embed.locator("#picture input[type=file]").first.set_input_files(photo)
     expect(embed.locator("#picture img")).to_be_visible()
     embed.locator("#prompt textarea").fill(prompt)

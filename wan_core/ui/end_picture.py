@@ -8,12 +8,12 @@ import gradio as gr
 from wan_core.events import Where
 from wan_core.profiles import EngineProfile, pool_of
 from wan_core.ui.controls import Form, control
+from wan_core.ui.event_kinds import BROWSER
 from wan_core.ui.languages import translate
 from wan_core.ui.names import in_a_sentence
 from wan_core.ui.picture_check import PictureCheck
 from wan_core.ui.pictures import upload_box
 
-BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 HELP = "The clip ends on this picture. It is cropped to the frames of the first one."
 IGNORED = "The {engine} only knows camera moves: it ignores an end picture."
 NONE = {"end_picture": None, "end_image_url": ""}

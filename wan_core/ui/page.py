@@ -23,6 +23,7 @@ from wan_core.ui.cut_tools import ON_SHOW
 from wan_core.ui.end_picture import build_end_picture, connect_end_picture
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.event_faults import Page, print_no_input
+from wan_core.ui.event_kinds import AT_ONCE, BROWSER, RUN
 from wan_core.ui.explore.connecting import connect, varied
 from wan_core.ui.explore.endpoint import add_explore_endpoint
 from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
@@ -44,11 +45,7 @@ from wan_core.ui.visit import FRESH, visit_state
 
 TITLE = "Wan 2.2 image to video"
 SWEEP_S = (3600, 24 * 3600)  # Gradio's copies of uploads: looked at each hour, kept a day
-HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
-AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}  # for what cannot be refused: Gradio shows no error of these
 NAMED_PRESS = "(press, visit, ...rest) => [wanPresses.name(), wanVisit.read(), ...rest]"
-BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 
 
 def build(

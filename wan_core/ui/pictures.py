@@ -18,6 +18,7 @@ from wan_core.files import UPLOADED, FileStore, atomic_write, new_file_id
 from wan_core.intake.formats import HEAD_BYTES, check_format
 from wan_core.intake.refusals import reported_at
 from wan_core.intake.uploads import uploaded
+from wan_core.ui.event_kinds import BROWSER
 from wan_core.ui.languages import translate
 
 UNFINISHED_S = 900  # an upload that has stood still this long has missed its deadline
@@ -95,7 +96,7 @@ def upload_box(name: str, label: str) -> UploadedImage:
         placeholder=translate("Drop a picture here, paste one, or click to choose"),
     )
     box.chosen = gr.Textbox(label=f"{label} chosen", elem_id=f"{name}-chosen", visible="hidden")
-    box.change(None, [box], [box.chosen], js="picture => picture?.path ?? ''", api_visibility="private")
+    box.change(inputs=[box], outputs=[box.chosen], js="picture => picture?.path ?? ''", **BROWSER)
     return box
 
 

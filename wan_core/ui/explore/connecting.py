@@ -9,14 +9,10 @@ import gradio as gr
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.explore.axes import knobs
 from wan_core.ui.controls import Form
+from wan_core.ui.event_kinds import AT_ONCE, BROWSER, RUN
 from wan_core.ui.explore.events import ExploreEvents
 from wan_core.ui.explore.tab import ExploreTab
 from wan_core.ui.visit import FRESH
-
-HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
-AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}
-BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}
 
 
 def varied(form: Form) -> list[str]:
