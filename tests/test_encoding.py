@@ -127,7 +127,9 @@ def test_frame_count_and_rate_are_exact(tmp_path: Path, fps: int, count: int) ->
     assert f" {fps} fps" in banner(clip.path)
 
 
-@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize(
+    "clip", [pytest.param(name, marks=[] if name == "soft" else pytest.mark.slow) for name in CLIPS]
+)
 def test_small_is_the_smallest_and_fast_the_largest_on_a_zoom_a_soft_clip_and_grain(tmp_path: Path, clip: str) -> None:
     frames = [np.asarray(Image.fromarray(frame).resize((208, 120))) for frame in CLIPS[clip](17)]
     size = Size(208, 120)

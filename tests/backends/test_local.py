@@ -43,6 +43,7 @@ def small_job(folder: FileStore, **values: Any) -> Job:
     return replace(job_with_picture(folder, **values), size=Size(256, 160))
 
 
+@pytest.mark.slow
 def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: LocalBackend, folder: FileStore) -> None:
     job = small_job(folder, num_frames=18)
     events = list(backend.run(job))
@@ -57,6 +58,7 @@ def test_a_job_becomes_an_mp4_of_the_promised_size_frames_and_rate(backend: Loca
     assert kept.dtype == np.uint8 and kept.shape[0] == 18
 
 
+@pytest.mark.slow
 def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
     backend: LocalBackend, folder: FileStore
 ) -> None:
@@ -72,6 +74,7 @@ def test_a_running_job_stops_within_a_step_and_the_worker_takes_the_next(
     assert isinstance(list(backend.run(small_job(folder)))[-1], Finished)
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_exist_is_an_error_and_not_a_crash(backend: LocalBackend, folder: FileStore) -> None:
     job = replace(small_job(folder), options=JobOptions("no-such-engine"))
     with pytest.raises(BackendError) as caught:
@@ -134,6 +137,7 @@ def test_cuda_memory_of_a_worker_grows_unless_the_host_says_other(monkeypatch: p
     assert settings.with_variables({})["PYTORCH_CUDA_ALLOC_CONF"] == "max_split_size_mb:512"
 
 
+@pytest.mark.slow
 def test_a_cancel_for_an_unknown_job_changes_nothing(backend: LocalBackend) -> None:
     backend.cancel("unknown")
 

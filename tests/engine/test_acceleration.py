@@ -56,6 +56,7 @@ def cached(engine: Engine) -> Engine:
     return engine
 
 
+@pytest.mark.slow
 def test_none_after_regular_is_still_the_plain_call(cached: Engine, job: MakeJob, tmp_path: Path) -> None:
     regular, none = (job(num_inference_steps=18, acceleration=word) for word in ("regular", "none"))
     accelerated, _ = run(cached, regular, tmp_path)
@@ -136,6 +137,7 @@ def test_the_last_quarter_goes_without_guidance(
     assert len(calls) == 6 * 2 + 2
 
 
+@pytest.mark.slow
 def test_with_every_switch_off_regular_is_none(engine: Engine, job: MakeJob, tmp_path: Path) -> None:
     off = Settings(accelerate_cache=False, accelerate_guidance=False, accelerate_attention=False)
     engine.acceleration = Acceleration(off)

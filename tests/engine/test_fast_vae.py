@@ -53,7 +53,7 @@ def test_latents_are_the_plain_vaes_but_for_rounding(build_vae: Callable[[], Any
     torch.testing.assert_close(moments(fast, video), moments(plain, video), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("frames", [1, 5, 9, 33, pytest.param(81, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("frames", [1, 5, 9, *(pytest.param(longer, marks=pytest.mark.slow) for longer in (33, 81))])
 def test_repeated_latents_are_the_encoded_ones_bit_for_bit(build_vae: Callable[[], Any], frames: int) -> None:
     vae, video = build_vae(), picture_and_black_frames(frames)
     oracle = moments(vae, video)
@@ -69,6 +69,7 @@ def test_only_five_of_the_frames_are_encoded(build_vae: Callable[[], Any]) -> No
     assert sum(encoded) == 5
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_not_black_after_its_first_frame_is_encoded_whole(build_vae: Callable[[], Any]) -> None:
     vae, video = build_vae(), picture_and_black_frames(33)
     video[:, :, 20] = 0.5

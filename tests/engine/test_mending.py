@@ -59,6 +59,7 @@ def test_out_of_memory_once_gives_the_same_frames_with_the_next_plan_and_says_so
     assert carded.plan is not None and carded.plan.placement == "model_offload"
 
 
+@pytest.mark.slow
 def test_the_lesson_is_kept_for_the_next_clip(carded: Engine, job: MakeJob, tmp_path: Path) -> None:
     exhaust(carded.pipe.transformer_2, times=1)
     run(carded, job(), tmp_path)

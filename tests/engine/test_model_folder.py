@@ -95,7 +95,9 @@ def test_another_repository_can_be_named_with_its_branch(fetch: Fetch) -> None:
     "revision, variables, named",
     [
         pytest.param("f" * 40, {}, "f" * 40, marks=pytest.mark.slow, id="unknown revision"),
-        pytest.param(REVISION, {"WAN_MODEL": "nobody/nothing"}, "nobody/nothing", id="unknown repository"),
+        pytest.param(
+            REVISION, {"WAN_MODEL": "nobody/nothing"}, "nobody/nothing", marks=pytest.mark.slow, id="unknown repository"
+        ),
     ],
 )
 def test_a_wrong_name_is_said_with_the_setting_that_mends_it(
@@ -113,6 +115,7 @@ def test_where_the_host_forbids_the_network_the_sentence_says_so(fetch: Fetch) -
     assert "cannot be reached" in str(answer["message"])
 
 
+@pytest.mark.slow
 def test_without_a_network_the_sentence_says_so(fetch: Fetch) -> None:
     answer = fetch(url="http://127.0.0.1:9")[-1]
     assert answer["type"] == "engine_unavailable"

@@ -68,6 +68,7 @@ def test_with_an_end_picture_the_frames_are_those_of_diffusers_with_a_last_image
     assert not np.array_equal(ours, frames_of(engine, job(), tmp_path))
 
 
+@pytest.mark.slow
 def test_a_count_between_4k_and_1_still_ends_on_the_end_picture(
     engine: Engine, job: MakeJob, tmp_path: Path, end_picture: dict[str, str]
 ) -> None:

@@ -53,6 +53,7 @@ def test_turbo_changes_the_clip_and_plain_is_plain_again_to_the_last_bit(
     assert np.array_equal(run(fast, asked, tmp_path), turbo_frames)
 
 
+@pytest.mark.slow
 def test_both_experts_have_their_own_lora(
     engine: Engine, loras: Path, saved: Path, job: MakeJob, tmp_path: Path
 ) -> None:
