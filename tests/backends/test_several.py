@@ -129,12 +129,17 @@ echo "GPU-bbbb, NVIDIA A10, 23028"
 """
 
 
+def show_cards(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`script` is the nvidia-smi of this machine."""
+    (folder / "nvidia-smi").write_text(script)
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
 @pytest.fixture
 def two_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "nvidia-smi").write_text(SMI)
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    show_cards(SMI, tmp_path, monkeypatch)
 
 
 def test_each_card_gets_a_worker_and_the_smallest_decides_what_can_run(two_cards: None) -> None:
@@ -171,10 +176,7 @@ for card in 0 1 2 3 4 5 6 7; do echo "GPU-$card, NVIDIA H100 80GB HBM3, 81559"; 
 
 @pytest.fixture
 def eight_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "nvidia-smi").write_text(EIGHT)
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    show_cards(EIGHT, tmp_path, monkeypatch)
 
 
 def test_eight_cards_with_four_a_clip_are_two_workers(eight_cards: None) -> None:

@@ -15,7 +15,7 @@ from tests.engine.conftest import MakeJob, tiny_pipeline
 from tests.engine.test_cards import EVEN, ODD, TOLERANCE, WAN, difference, run, settings_for
 from wan_core.engine.cards.group import CardGroup
 from wan_core.engine.cards.rank import Split
-from wan_core.engine.loading import load
+from wan_core.engine.loading import Engine, load
 from wan_core.errors import BackendError
 from wan_core.settings import ClipSplit
 
@@ -46,17 +46,22 @@ def forward(pipe: Any, expert: str, text: torch.Tensor) -> torch.Tensor:
     return result
 
 
+def assert_same_clips(together: Engine, alone: Engine, job: MakeJob, folder: Path) -> None:
+    """Of tokens that divide and that do not, with one pass and with two. Ends the group."""
+    assert together.group is not None
+    try:
+        for size, scale in ((EVEN, 1), (ODD, 8)):
+            asked = job(size=size, guidance_scale=scale, guidance_scale_2=8)
+            assert difference(run(together, asked, folder), run(alone, asked, folder)) <= TOLERANCE
+    finally:
+        together.group.close()
+
+
 @pytest.mark.slow
 def test_four_processes_in_two_halves_make_the_clip_of_one(saved: Path, job: MakeJob, tmp_path: Path) -> None:
     """Each half takes a pass, and its two share the tokens."""
     alone, engine = (load(WAN, settings_for(saved, cards, "guidance"), [].append) for cards in (1, 4))
-    assert engine.group is not None
-    try:
-        for size, scale in ((EVEN, 1), (ODD, 8)):
-            asked = job(size=size, guidance_scale=scale, guidance_scale_2=8)
-            assert difference(run(engine, asked, tmp_path), run(alone, asked, tmp_path)) <= TOLERANCE
-    finally:
-        engine.group.close()
+    assert_same_clips(engine, alone, job, tmp_path)
 
 
 @pytest.mark.slow
@@ -126,10 +131,4 @@ def test_two_cards_make_the_clip_of_one(saved: Path, job: MakeJob, tmp_path: Pat
     plain = {"accelerate_compile": False, "accelerate_attention": False, "accelerate_fp8": False}
     hosts = [settings_for(saved, cards, split).model_copy(update=plain) for cards in (1, 2)]
     alone, engine = (load(WAN, host, [].append) for host in hosts)
-    assert engine.group is not None
-    try:
-        for size, scale in ((EVEN, 1), (ODD, 8)):
-            asked = job(size=size, guidance_scale=scale, guidance_scale_2=8)
-            assert difference(run(engine, asked, tmp_path), run(alone, asked, tmp_path)) <= TOLERANCE
-    finally:
-        engine.group.close()
+    assert_same_clips(engine, alone, job, tmp_path)
