@@ -38,7 +38,7 @@ def tiny_models_run_on_one_thread(one_thread: None) -> None:
     """More threads only cost time, and sums would depend on how many there are."""
 
 
-def expert() -> WanTransformer3DModel:
+def expert(layers: int = 2) -> WanTransformer3DModel:
     return WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=2,
@@ -48,7 +48,7 @@ def expert() -> WanTransformer3DModel:
         text_dim=32,
         freq_dim=256,
         ffn_dim=32,
-        num_layers=2,
+        num_layers=layers,
         cross_attn_norm=True,
         qk_norm="rms_norm_across_heads",
         rope_max_seq_len=64,  # patches a side: enough for 624 × 624
@@ -75,13 +75,13 @@ def text_encoder() -> UMT5EncoderModel:
     ).eval()
 
 
-def tiny_pipeline() -> WanImageToVideoPipeline:
+def tiny_pipeline(layers: int = 2) -> WanImageToVideoPipeline:
     torch.manual_seed(0)
     pipe = WanImageToVideoPipeline(
         tokenizer=tokenizer(),
         text_encoder=text_encoder(),
-        transformer=expert(),
-        transformer_2=expert(),
+        transformer=expert(layers),
+        transformer_2=expert(layers),
         vae=vae(),
         scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
         image_encoder=None,

@@ -34,7 +34,7 @@ def name(shape: dict[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     """One for all shapes, as in a worker: what an earlier request left must not be seen in a later one."""
-    pipe = tiny_pipeline()
+    pipe = tiny_pipeline(layers=1)
     cache_first_frames(pipe.vae)
     return Engine(TINY, pipe)
 
@@ -42,7 +42,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def plain() -> WanImageToVideoPipeline:
     """The same weights, apart from the engine; reads each prompt once."""
-    pipe = tiny_pipeline()
+    pipe = tiny_pipeline(layers=1)
     pipe.encode_prompt = cache(pipe.encode_prompt)
     return pipe
 
