@@ -91,7 +91,7 @@ def on_disk(content: bytes) -> IO[bytes]:
 def gate(content: bytes, limits: PictureLimits = PICTURE_LIMITS) -> Image.Image:
     """What the picture gate makes of a file."""
     with on_disk(content) as file:
-        return decode_now(file, limits)
+        return decode_now(file, Image.Image.copy, limits)
 
 
 def refusal(content: bytes, limits: PictureLimits = PICTURE_LIMITS) -> Refused:

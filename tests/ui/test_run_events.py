@@ -87,6 +87,30 @@ def test_a_press_that_takes_a_while_says_what_it_waits_for(
     assert Visit.of(last[desk.screen.visit]).job and last[desk.left.faults] == ""
 
 
+def test_a_press_behind_another_says_so_at_once(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 60.0)
+    submit, free = desk.house.jobs.submit, asyncio.Event()
+
+    async def submit_once_free(*given: Any) -> Any:
+        await free.wait()
+        return await submit(*given)
+
+    async def two_presses() -> tuple[str, Any]:
+        events = [desk.run_events.press(caller, "", Visit().plain, "", *desk.values()) for _ in range(2)]
+        first = asyncio.ensure_future(anext(events[0]))
+        await asyncio.sleep(0)
+        said = str(await anext(events[1]))
+        free.set()
+        return said, [await first, await anext(events[1])]
+
+    monkeypatch.setattr(desk.house.jobs, "submit", submit_once_free)
+    said, shown = asyncio.run(two_presses())
+    assert "Looking at the picture" in said
+    assert all(Visit.of(each[desk.screen.visit]).job for each in shown)
+
+
 def test_what_a_press_waited_for_goes_with_its_fault(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in their threads, so that no
-more than two decoded pictures are in memory.
+At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in one thread, so that no more
+than one decoded picture is in memory: malloc would keep one for each thread.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from wan_core.intake.refusals import Refused
 from wan_core.intake.storing import no_room, unnamed_file
 
 _ANSWER = re.compile(rb"([a-z_]{1,20}) (\d{1,9}) (\d{1,9})\n")
-_STRIP_ROWS: Final = 256
+_STRIP_ROWS: Final = 64
 
 T = TypeVar("T")
 
@@ -31,19 +31,24 @@ def _decoders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
 
 
+@cache
+def _user() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoded-picture")
+
+
 async def decode(file: IO[bytes], use: Callable[[Image.Image], T], limits: PictureLimits = PICTURE_LIMITS) -> T:
-    """Decode and close `file`; return what `use` makes of the picture, in the decoder's thread.
+    """Decode and close `file`; return what `use` makes of the picture, in a thread.
 
     Raises Refused, BackendError, and what `use` raises.
     """
-    work = _decoders().submit(lambda: use(decode_now(file, limits)))
+    work = _decoders().submit(decode_now, file, use, limits)
     try:
         return await asyncio.wrap_future(work)
     finally:  # a cancelled visitor leaves at once; the decoder still needs the file
         work.add_done_callback(lambda _: file.close())
 
 
-def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
+def decode_now(file: IO[bytes], use: Callable[[Image.Image], T], limits: PictureLimits = PICTURE_LIMITS) -> T:
     """Blocking. `file` stays open and must be a real one: the child reads its descriptor."""
     file.flush()
     format = check_format(os.pread(file.fileno(), HEAD_BYTES, 0))
@@ -51,7 +56,7 @@ def decode_now(file: IO[bytes], limits: PictureLimits) -> Image.Image:
         _run_child(file, answer, limits, format)
         answer.seek(0)
         size = _judged_size(answer.readline(64), limits, format)
-        return _picture(answer, size)
+        return _user().submit(lambda: use(_picture(answer, size))).result()
 
 
 def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: Format) -> None:

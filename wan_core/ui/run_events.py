@@ -63,14 +63,18 @@ class RunEvents:
         self._faults = faults
         self._estimator = estimator
         self._fal_is_paid = fal_is_paid
+        self._submitting: set[asyncio.Future[Any]] = set()
         self._presses = Presses()
         self._watchers = Watchers()
 
     async def press(self, request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        """`submit`; where that takes a while, such as for a picture from the web, it says why."""
+        """`submit`; where that takes a while, as for a picture from the web or behind others', it says why."""
+        patience_s = 0 if self._submitting else AT_ONCE_S
         submitting = asyncio.ensure_future(self.submit(request, *values))
+        self._submitting.add(submitting)
+        submitting.add_done_callback(self._submitting.discard)
         submitting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # who pressed may have left
-        await asyncio.wait([submitting], timeout=AT_ONCE_S)
+        await asyncio.wait([submitting], timeout=patience_s)
         is_late = not submitting.done()
         if is_late:
             yield {self._faults: reading()}
