@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.api.conftest import BODY, a_twin
-from tests.intake.pictures import encoded, photo
+from tests.intake.pictures import encoded, itself, photo
 from tests.support.app import ROOT, data_uri
 from tests.support.jobs import NO_FLOOR, SHORT, a_house
 from tests.support.small_disk import fill, small_disk
@@ -63,7 +62,7 @@ def test_a_full_temporary_folder_is_no_fault_of_the_picture(disk: FileStore, mon
     for leave in (0, 20_000):
         filler = fill(disk.root, leave)
         with picture.open("rb") as file, pytest.raises(BackendError) as refused:
-            decode_now(file, Image.Image.copy)
+            decode_now(file, itself)
         assert refused.value.type == "storage_full"
         filler.unlink()
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.intake.pictures import encoded, gate, on_disk, photo, pixels
+from tests.intake.pictures import encoded, gate, itself, on_disk, photo, pixels
 from wan_core.intake import decoding, images
 from wan_core.intake.decoder import PICTURE_LIMITS
 from wan_core.intake.refusals import Refused
@@ -48,6 +47,6 @@ def test_a_picture_that_takes_too_long_is_given_up_and_the_next_one_decoded() ->
     gate(encoded(photo()))
     (first,) = idle()
     with on_disk(encoded(photo(2000, 2000))) as file, pytest.raises(Refused, match="too long"):
-        images.decode_now(file, Image.Image.copy, replace(PICTURE_LIMITS, wall_s=0.001))
+        images.decode_now(file, itself, replace(PICTURE_LIMITS, wall_s=0.001))
     assert gate(encoded(photo())).size == photo().size
     assert idle() == [first]

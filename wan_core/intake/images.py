@@ -1,7 +1,7 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in one thread, so that no more
-than one decoded picture is in memory: malloc would keep one for each thread.
+At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in one thread, so that no
+more than one decoded picture is in memory: malloc would keep one for each thread.
 """
 
 import asyncio
