@@ -1,6 +1,10 @@
 """What all tests share: a clean environment and a folder for data."""
 
+import gc
 import os
+import re
+import socket
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -10,32 +14,58 @@ from unittest import mock
 import certifi
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from wan_core.files import FileStore
 
 if TYPE_CHECKING:
     from tests.support.faulty_fal import FaultyFal
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads in each of several workers would wait for each other
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+gc.disable()  # what is imported and collected stays; see pytest_collection_finish
+
+if IS_WORKER:  # torch's threads in each of several workers would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with mock.patch("inspect.getfile", side_effect=OSError):  # or gradio writes a .pyi for each component, for seconds
         import gradio  # noqa: F401
-
-settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
-settings.load_profile("untimed")
 
 HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
 
 MEET_OTHERS = ("online", "client", "security", "fault", "browser", "cluster")
 """Marks of tests whose programs may need the certificates of the machine."""
 MARK_OF_FOLDER = {"browser": "browser", "clients": "client", "security": "security", "faults": "fault"}
+MARK_OF_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", re.MULTILINE)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers tell a failure by its local variables: to rewrite each assert costs each of them seconds.
+
+    A test that runs alone, without `-n`, shows both sides of what it compares.
+    """
+    if IS_WORKER:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not config.pluginmanager.rewrite_hook]
+        config.option.showlocals = True
+        if to_controller := getattr(getattr(config, "failures_db", None), "sock", None):  # pytest-rerunfailures'
+            to_controller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each test waits 40 ms for an ACK
+    from hypothesis import settings
+
+    settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+    settings.load_profile("untimed")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Spare the imports of folders whose every test would be deselected."""
-    mark, asked = MARK_OF_FOLDER.get(collection_path.name), str(config.getoption("markexpr"))
-    return True if mark and asked.startswith("not (") and mark in asked.split("(")[1] else None
+    """Spare the imports of folders and files whose every test would be deselected."""
+    mark = MARK_OF_FOLDER.get(collection_path.name)
+    if collection_path.match("test_*.py") and (of_file := MARK_OF_FILE.search(collection_path.read_text("utf-8"))):
+        mark = of_file[1]
+    asked = str(config.getoption("markexpr"))
+    return True if mark and asked.startswith("not (") and mark in re.findall(r"\w+", asked) else None
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests are here to stay: the collector need not walk them again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
