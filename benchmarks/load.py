@@ -12,6 +12,7 @@ L4  1,000 jobs with pictures and clips: files open, threads, memory, disk
 L5  100 uploads of 1 kB/s at once
 L6  nobody is there
 L7  what it costs to accept a picture, in a child of its own, against Pillow's decoding and PNG in this process
+L8  3,000 sessions of the page, opened and closed: memory, files open, threads
 """
 
 import argparse
@@ -387,6 +388,34 @@ def accepted_pictures(asked: argparse.Namespace) -> None:
     print(f"L7 a picture of 832 pixels, accepted: {taken_ms:.0f} ms (aim: 50), by Pillow alone {by_hand_ms:.0f}")
 
 
+# L8
+
+
+async def sessions(server: Server, count: int) -> list[float]:
+    """Open and close `count` pages, five at a time; the memory in MB after each tenth."""
+    async with client(server) as http:
+        config, memory_mb = (await http.get("/config")).json(), []
+        for _ in range(10):
+            for _ in range(count // 50):
+                await asyncio.gather(*(Page(http, server.kind, config).open_and_leave() for _ in range(5)))
+            memory_mb.append(server.usage().rss_mb)
+    return memory_mb
+
+
+def page_sessions(asked: argparse.Namespace) -> None:
+    with running("app") as server:
+        before = server.usage()
+        memory_mb = asyncio.run(sessions(server, asked.sessions))
+        time.sleep(6)  # connections of the clients are closed
+        after = server.usage()
+    print(
+        f"L8 {asked.sessions} sessions of the page: memory {before.rss_mb:.0f} → "
+        f"{' → '.join(f'{each:.0f}' for each in memory_mb)} MB, {memory_mb[-1] - memory_mb[0]:+.0f} MB from the first "
+        f"tenth to the last (aim: 60) · open files {before.fds} → {after.fds} · threads {before.threads} → "
+        f"{after.threads}"
+    )
+
+
 ROWS = {
     "L1": waiting_visitors,
     "L2": bursts,
@@ -395,6 +424,7 @@ ROWS = {
     "L5": drips,
     "L6": at_rest,
     "L7": accepted_pictures,
+    "L8": page_sessions,
 }
 
 
@@ -404,6 +434,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20, help="of a round")
     parser.add_argument("--jobs", type=int, default=1000, help="of the soak")
+    parser.add_argument("--sessions", type=int, default=3000, help="of the page")
     asked = parser.parse_args()
     for name, row in ROWS.items():
         if name.startswith(asked.only):

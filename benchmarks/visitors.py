@@ -42,6 +42,7 @@ class Page:
         self._http, self._kind = http, kind
         self._session = uuid.uuid4().hex
         self._click, self._watch, self._values = _events(config, "Generate")
+        self._opening = _opening(config)
         self._grid = _events(config, "Make the grid") if kind == "app" else None
         self.job: str | None = None
 
@@ -86,6 +87,15 @@ class Page:
         async for _ in self._messages(watch, [sweep]):
             pass
 
+    async def open_and_leave(self) -> None:
+        """Load the page, ask what it shows, and let it follow a job that is not there."""
+        (await self._http.get("/")).raise_for_status()
+        body = {"data": [{}, ""], "fn_index": self._opening, "session_hash": self._session, "event_data": None}
+        answer = await self._http.post("/gradio_api/run/predict", json=body)
+        answer.raise_for_status()
+        async for _ in self._messages(self._watch, [{}]):
+            pass
+
     async def _messages(self, event: int, data: list[Any]) -> AsyncIterator[dict[str, Any]]:
         """Join the queue, and yield what is said of this event. Raises ValueError if it fails."""
         body = {"data": data, "fn_index": event, "session_hash": self._session, "event_data": None, "trigger_id": None}
@@ -118,6 +128,12 @@ def _events(config: dict[str, Any], button: str) -> tuple[int, int, list[tuple[s
     ]
     values = [(parts[i]["props"].get("elem_id") or "", parts[i]["props"].get("value")) for i in click["inputs"]]
     return click["id"], after[-1]["id"] if after else click["id"], values
+
+
+def _opening(config: dict[str, Any]) -> int:
+    """The event of a page's opening that changes most."""
+    events = [event for event in config["dependencies"] if any(target[1] == "load" for target in event["targets"])]
+    return max(events, key=lambda event: len(event["outputs"]))["id"] if events else -1
 
 
 @dataclass(frozen=True)
