@@ -1,7 +1,7 @@
-"""The page in the language of its visitor: one JSON file a language, from the English sentence to the translation.
+"""The page in the language of its visitor: `translations.json` has each English sentence in the other languages.
 
 English sentences stand where they are made; `schema.py`, presets and engines are the source of theirs. A visitor's
-language is the first of `Accept-Language` that there is a file for, which is what Gradio's own words follow too.
+language is the first of `Accept-Language` that is known, which is what Gradio's own words follow too.
 HTTP API, logs, recipes and exported files are English.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 
-HERE = Path(__file__).parent
+TRANSLATIONS = Path(__file__).with_name("translations.json")
 ENGLISH = "en"
 TRANSLATED = ("de", "fr", "es", "ja", "zh")
 SIMPLIFIED = ("zh-cn", "zh-sg", "zh-my", "zh-hans")
@@ -65,9 +65,10 @@ def _weighed(part: str) -> tuple[str, float]:
 @cache
 def sentences(language: str) -> Mapping[str, str]:
     """By the English sentence; empty for English."""
-    file = HERE / f"{language}.json"
-    plain: dict[str, str] = json.loads(file.read_text("utf-8")) if language in TRANSLATED else {}
-    return plain
+    if language not in TRANSLATED:
+        return {}
+    table: dict[str, dict[str, str]] = json.loads(TRANSLATIONS.read_text("utf-8"))
+    return {english: said[language] for english, said in table.items() if language in said}
 
 
 def translate(english: str, **values: object) -> str:
@@ -91,7 +92,7 @@ def _translate_made(language: str, sentence: str) -> str:
         found = pattern.fullmatch(sentence)
         if found:
             values = {name: _value(known, value) for name, value in found.groupdict().items()}
-            return PLACE.sub(lambda place: values.get(place[1], place[0]), known[english])  # noqa: B023
+            return PLACE.sub(lambda place: values.get(place[1], place[0]), known.get(english, english))  # noqa: B023
     return sentence
 
 
