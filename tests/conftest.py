@@ -84,14 +84,26 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
+def forget_host_variables(patch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WAN_")] + list(HOST_VARIABLES):
+        patch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_from_the_start() -> Iterator[None]:
+    """What a module or the session shares does not depend on the host's variables either."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget_host_variables(patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, unmade: Iterator[Path], one_authority: str
 ) -> None:
     """No test depends on the host's variables, and none writes into the checkout."""
     folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else next(unmade)
-    for name in [name for name in os.environ if name.startswith("WAN_")] + list(HOST_VARIABLES):
-        monkeypatch.delenv(name, raising=False)
+    forget_host_variables(monkeypatch)
     monkeypatch.setenv("WAN_DATA_DIR", str(folder / "data"))
     if not any(map(request.node.get_closest_marker, MEET_OTHERS)):
         monkeypatch.setenv("SSL_CERT_FILE", one_authority)

@@ -199,6 +199,35 @@ def test_the_web_process_imports_no_torch_through_any_file_of_ours() -> None:
     assert {"torch", "diffusers"} <= libraries_loaded_by("wan_core.engine.loading")
 
 
+IN_LIGHT_ROOMS = """
+import sys
+from importlib import import_module
+import numpy as np
+
+def check(what):
+    assert not {"torch", "diffusers", "transformers", "huggingface_hub"} & set(sys.modules), what
+
+for room in sys.argv[1:]:
+    import_module(f"wan_core.{room}")
+    check(room)
+from pathlib import Path
+from wan_core import interpolation
+from wan_core.interpolation import InterpolationPlan, find_declaration, iter_interpolated
+for file in Path(interpolation.__file__).parent.glob("[!_]*.py"):
+    find_declaration(file.stem)
+    check(f"looking {file.stem} up")
+black = np.zeros((32, 32, 3), np.uint8)
+assert len(list(iter_interpolated([black] * 2, 1, InterpolationPlan("fallback")))) == 3
+check("the fallback")
+"""
+
+
+def test_light_rooms_are_imported_and_frames_are_blended_without_torch_and_without_the_hubs_client() -> None:
+    safety = ("safety", "expansion", "expansion.server", "expansion.local", "prompting")
+    rooms = ("hub", "interpolation", "engine.miniature", "estimator", *safety)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", IN_LIGHT_ROOMS, *rooms], cwd=ROOT, check=True)
+
+
 @pytest.mark.slow
 def test_the_web_process_starts_without_torch() -> None:
     check = f"import sys, {', '.join(WEB)}; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.routes import App
 from PIL import Image
 
 from tests.support.jobs import House, a_house
@@ -99,6 +100,17 @@ def closed_loops() -> Iterator[None]:
         yield
     for loop in made:
         loop.close()
+
+
+@pytest.fixture(autouse=True)
+def apps_only_where_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio makes two web apps for each Blocks that it builds, and another one, which alone is used, at the launch."""
+    create = App.create_app
+
+    def create_app(blocks: gr.Blocks, **options: Any) -> App | None:
+        return None if options == {"mcp_server": False} else create(blocks, **options)
+
+    monkeypatch.setattr(App, "create_app", staticmethod(create_app))
 
 
 @pytest.fixture

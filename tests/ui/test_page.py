@@ -2,17 +2,19 @@
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from tests.support.jobs import House
-from tests.ui.conftest import CHOICE, MACHINE
+from tests.support.jobs import House, a_house
+from tests.ui.conftest import CHOICE, MACHINE, loops_of_gradio
 from wan_core import schema, ui
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.estimator import Estimator
+from wan_core.files import FileStore
 from wan_core.presets import presets
 from wan_core.profiles import Choice, profiles
 from wan_core.settings import Settings
@@ -21,9 +23,14 @@ from wan_core.ui.pictures import UploadedImage
 from wan_core.ui.prompt_expansion import changes
 
 
-@pytest.fixture
-def page(house: House) -> gr.Blocks:
-    return ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE)
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
+    """Every test reads it, none changes it."""
+    data = FileStore(tmp_path_factory.mktemp("data"))
+    with a_house(data) as house, loops_of_gradio() as made:
+        yield ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE)
+    for loop in made:
+        loop.close()
 
 
 def test_the_public_endpoints_are_the_clip_and_the_grid(page: gr.Blocks) -> None:
