@@ -4,5 +4,5 @@ from typing import Any
 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 RUN: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
-AT_ONCE: dict[str, Any] = {**HIDDEN, "queue": False}  # for what cannot be refused: Gradio shows no error of these
+UNQUEUED: dict[str, Any] = {**HIDDEN, "queue": False}  # for what cannot be refused: Gradio shows no error of these
 BROWSER: dict[str, Any] = {"fn": None, "api_visibility": "private"}

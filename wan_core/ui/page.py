@@ -23,7 +23,7 @@ from wan_core.ui.cut_tools import ON_SHOW
 from wan_core.ui.end_picture import build_end_picture, connect_end_picture
 from wan_core.ui.endpoint import add_endpoint
 from wan_core.ui.event_faults import Page, print_no_input
-from wan_core.ui.event_kinds import AT_ONCE, BROWSER, RUN
+from wan_core.ui.event_kinds import BROWSER, RUN, UNQUEUED
 from wan_core.ui.explore.connecting import connect, varied
 from wan_core.ui.explore.endpoint import add_explore_endpoint
 from wan_core.ui.explore.events import CLIP_TAB, EXPLORE_TAB, ExploreEvents
@@ -87,9 +87,9 @@ def build(
         _connect_retuning(left, retuning)
         _connect_copies(left)
         sweeps = sweeps or SweepService(jobs, jobs.files)
-        shelf.shelf.submit(History(jobs, sweeps).facts, None, [shelf.facts], **AT_ONCE)
+        shelf.shelf.submit(History(jobs, sweeps).facts, None, [shelf.facts], **UNQUEUED)
         shown = shelf.shelf.click(form_events.clip, [screen.visit], form_events.outputs_with_screen, js=FRESH, **RUN)
-        shown.success(lambda: gr.update(selected=CLIP_TAB), None, [tabs], **AT_ONCE)
+        shown.success(lambda: gr.update(selected=CLIP_TAB), None, [tabs], **UNQUEUED)
         explore_events = ExploreEvents(sweeps, settings, estimator, left.form, explore_tab, visit, tabs)
         connect(
             explore_tab,
@@ -105,7 +105,7 @@ def build(
         )
         if expand is not None:
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
-        stored = {"js": "() => [wanVisit.read(), wanForm.read()]", **AT_ONCE}
+        stored = {"js": "() => [wanVisit.read(), wanForm.read()]", **UNQUEUED}
         opened = page.load(form_events.address, [visit, left.kept], form_events.outputs_with_screen, **stored)
         opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, js=FRESH, **RUN)
         page.unload(page.forget_session)
@@ -219,13 +219,13 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
     for accepted in (sent, again):
         accepted.then(js="() => { wanPresses.answered(); }", **BROWSER)
         accepted.success(run_events.watch, visit, screen.outputs, **watch)
-    screen.keep_seed.click(run_events.seed_of, visit, [left.form["seed"]], js=FRESH, **AT_ONCE)
+    screen.keep_seed.click(run_events.seed_of, visit, [left.form["seed"]], js=FRESH, **UNQUEUED)
     cut = screen.cut
     for button, frame in ((cut.start_here, cut.first_frame), (cut.end_here, cut.last_frame)):
-        button.click(run_events.kept_frame, [screen.visit, cut.number], [frame], js=ON_SHOW, **AT_ONCE)
-    left.cancel.click(run_events.cancel, visit, None, js=FRESH, **AT_ONCE)
+        button.click(run_events.kept_frame, [screen.visit, cut.number], [frame], js=ON_SHOW, **UNQUEUED)
+    left.cancel.click(run_events.cancel, visit, None, js=FRESH, **UNQUEUED)
     screen.visit.change(inputs=visit, js="visit => { wanVisit.merge(visit); }", **BROWSER)
-    acted = screen.status.click(run_events.act, visit, visit, js=FRESH, **AT_ONCE)
+    acted = screen.status.click(run_events.act, visit, visit, js=FRESH, **UNQUEUED)
     acted.then(run_events.watch, visit, screen.outputs, **watch)
 
 
@@ -235,7 +235,7 @@ def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, An
         "fn": summary.refresh,
         "inputs": [left.seen_picture, left.tuned, *left.form.inputs],
         "outputs": summary.parts.outputs,
-        **AT_ONCE,
+        **UNQUEUED,
     }
     gr.on(left.form.changes, trigger_mode="always_last", **refresh)
     return refresh
@@ -249,7 +249,7 @@ def _connect_picture(left: FormColumn, check: PictureCheck, refresh: dict[str, A
         "fn": check.show,
         "inputs": [check.seen, picture, address, *sizes],
         "outputs": [check.box],
-        **AT_ONCE,
+        **UNQUEUED,
     }
     address.change(inputs=[address], outputs=[settled], js="wan.settle", **BROWSER)
     inputs, outputs = [check.seen, picture, settled], [check.seen, check.box]
@@ -270,12 +270,12 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
     used = [left.form["picture"], left.form["image_url"]]
     screen.use_frame.click(form_events.use_frame, [screen.visit, screen.cut.number], used, js=ON_SHOW, **RUN)
     left.saved.upload(form_events.restore_settings, where, form_events.outputs, **RUN)
-    left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **AT_ONCE)
+    left.chips.click(form_events.chip, [left.form["prompt"]], [left.form["prompt"]], **UNQUEUED)
     runs = [left.form["engine"], left.form["where"]]
     detail = left.form["picture_detail"]
-    gr.on([each.change for each in runs], form_events.detail_switch, runs, [detail], **AT_ONCE)
-    gr.on([each.change for each in runs], form_events.end_ignored, runs, [left.end.ignored], **AT_ONCE)
-    left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **AT_ONCE)
+    gr.on([each.change for each in runs], form_events.detail_switch, runs, [detail], **UNQUEUED)
+    gr.on([each.change for each in runs], form_events.end_ignored, runs, [left.end.ignored], **UNQUEUED)
+    left.wan_negative.click(lambda: prompting.WAN_NEGATIVE_PROMPT, None, [left.form["negative_prompt"]], **UNQUEUED)
     picture.input(outputs=[image_url], js="() => ''", **BROWSER)
     image_url.input(outputs=[picture], js="() => null", **BROWSER)
 
@@ -283,8 +283,8 @@ def _connect_choices(left: FormColumn, screen: Screen, form_events: FormEvents) 
 def _connect_retuning(left: FormColumn, retuning: Retuning) -> None:
     runs = [left.form["engine"].change, left.form["where"].change]
     inputs = [left.tuned, *left.form.inputs]
-    gr.on(runs, retuning.follow, inputs, retuning.outputs, trigger_mode="always_last", **AT_ONCE)
-    left.retuned.click(retuning.take_back, [left.undo], retuning.outputs, **AT_ONCE)
+    gr.on(runs, retuning.follow, inputs, retuning.outputs, trigger_mode="always_last", **UNQUEUED)
+    left.retuned.click(retuning.take_back, [left.undo], retuning.outputs, **UNQUEUED)
 
 
 def _connect_copies(left: FormColumn) -> None:
