@@ -31,7 +31,7 @@ from wan_core.schema import ImageToVideoInput
 from wan_core.settings import Settings
 
 SIZE = Size(208, 128)
-CLIP = np.random.default_rng(0).integers(0, 255, (17, 160, 160, 3), np.uint8)
+CLIP = np.random.default_rng(0).integers(0, 255, (17, 64, 112, 3), np.uint8)  # half the size, as an engine may draw
 REFUSED = InputError("prompt", "content_policy_violation", "The safety check refused the prompt.")
 
 
@@ -99,8 +99,9 @@ def spy(data: FileStore) -> Spy:
 
 
 def small_job(files: FileStore, **values: Any) -> Job:
-    """Its clip is encoded in an instant."""
-    return replace(job_with_picture(files, **values), size=SIZE)
+    """Its clip is encoded in an instant, and enlarged without its picture."""
+    job = job_with_picture(files, **values)
+    return replace(job, size=SIZE, options=replace(job.options, picture_detail=False))
 
 
 def run(spy: Spy, *, forced: bool = False, **values: Any) -> list[Event]:
@@ -281,7 +282,7 @@ def test_a_new_interpolator_is_one_module_and_one_word(
     job = replace(job, inputs=request)
     estimated = Estimator(Machine()).of_job(job).stages["interpolating"]
     assert estimated == pytest.approx(2e-9 * 256 * 128 * 32), "16 pairs at the miniature's 208×128, padded to 64"
-    job = replace(job, size=SIZE)
+    job = replace(job, size=SIZE, options=replace(job.options, picture_detail=False))
     events = run_job(spy, job)
     assert [event for event in events if isinstance(event, Note)] == []
     clip = encoding.probe(spy.files.clip(job.id))
