@@ -65,8 +65,13 @@ def fetch(hub: Hub, tmp_path: Path) -> Fetch:
     return run
 
 
-def test_a_model_is_downloaded_once_and_then_needs_no_network(fetch: Fetch, hub: Hub, saved: Path) -> None:
+def test_a_model_is_downloaded_once_without_code_or_pickle_and_then_needs_no_network(
+    fetch: Fetch, hub: Hub, saved: Path
+) -> None:
+    (hub.folder / "vae" / "modeling.py").write_text("print('gotcha')")
+    (hub.folder / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
     first = fetch()
+    assert hub.asked and {Path(name).suffix for name in hub.asked} == {".json", ".safetensors"}
     steps = [event["done"] for event in first if event.get("event") == "Step"]
     assert steps == sorted(steps) and steps[-1] == 100
     assert first[0]["event"] == "Stage" and "Downloading Tiny Wan" in str(first[0]["detail"])
@@ -76,13 +81,6 @@ def test_a_model_is_downloaded_once_and_then_needs_no_network(fetch: Fetch, hub:
     assert sorted(path.name for path in folder.glob("transformer/*.safetensors")) == shards and len(shards) > 1
     hub.shutdown()
     assert fetch() == [{"folder": str(folder), "torch": False}]
-
-
-def test_no_code_and_no_pickle_is_fetched(fetch: Fetch, hub: Hub) -> None:
-    (hub.folder / "vae" / "modeling.py").write_text("print('gotcha')")
-    (hub.folder / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
-    fetch()
-    assert hub.asked and {Path(name).suffix for name in hub.asked} == {".json", ".safetensors"}
 
 
 @pytest.mark.slow
