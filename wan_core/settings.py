@@ -16,6 +16,7 @@ StepCacheName = Literal["first-block", "cache-dit"]
 ClipSplit = Literal["ulysses", "guidance"]
 
 CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
+WAITING, ASLEEP = "OMP_WAIT_POLICY", "PASSIVE"
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -160,8 +161,10 @@ def load() -> Settings:
 
 
 def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """For a process that may use a card."""
-    return {CUDA_ALLOCATOR: GROWING_SEGMENTS} | dict(os.environ) | dict(changes)
+    """For a process that computes. Threads that wait for others sleep: spinning doubled what a decoder took of a busy
+    machine's cores.
+    """
+    return {CUDA_ALLOCATOR: GROWING_SEGMENTS, WAITING: ASLEEP} | dict(os.environ) | dict(changes)
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

@@ -130,11 +130,20 @@ def test_a_job_for_another_engine_runs_in_a_fresh_process_and_questions_are_aske
     assert len(started) == 2 and started[0].poll() is not None and answered_by == str(started[1].pid)
 
 
-def test_cuda_memory_of_a_worker_grows_unless_the_host_says_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
-    assert settings.with_variables({})["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
-    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:512")
-    assert settings.with_variables({})["PYTORCH_CUDA_ALLOC_CONF"] == "max_split_size_mb:512"
+@pytest.mark.parametrize(
+    ("variable", "ours", "the_hosts"),
+    [
+        ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", "max_split_size_mb:512"),
+        ("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
+    ],
+)
+def test_a_worker_gets_our_variables_unless_the_host_says_other(
+    monkeypatch: pytest.MonkeyPatch, variable: str, ours: str, the_hosts: str
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    assert settings.with_variables({})[variable] == ours
+    monkeypatch.setenv(variable, the_hosts)
+    assert settings.with_variables({})[variable] == the_hosts
 
 
 @pytest.mark.slow

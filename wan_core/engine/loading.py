@@ -22,7 +22,7 @@ from wan_core.engine.acceleration import Acceleration
 from wan_core.engine.cards.group import CardGroup
 from wan_core.engine.cards.rank import Split
 from wan_core.engine.embedding_cache import Recent, cache_first_frames
-from wan_core.engine.main_memory import available_bytes
+from wan_core.engine.main_memory import available_bytes, give_back_freed_memory
 from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.model_folder import find_model
 from wan_core.engine.preview import Colours
@@ -123,18 +123,21 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     engine = LOADERS[profile.loader](profile, settings, report)
     engine.pipe.set_progress_bar_config(disable=True)
     cache_first_frames(engine.pipe.vae)
+    give_back_freed_memory()
     report(Log(f"{profile.title} is loaded on {engine.card.device}."))
     return engine
 
 
 def _load_miniature(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     """No step cache: three blocks leave little to skip (measured in `benchmarks.quality`)."""
-    from wan_core.engine.miniature import fast_vae
+    from wan_core.engine.miniature import fast_experts, fast_vae
     from wan_core.engine.miniature.build import build_pipeline
 
     torch.set_num_threads(settings.threads or cores())
     pipe = build_pipeline()
     fast_vae.speed_up(pipe.vae)
+    for expert in (pipe.transformer, pipe.transformer_2):
+        fast_experts.speed_up(expert)
     colours = preview.fit_colours(pipe.vae)
     return Engine(profile, pipe, acceleration=Acceleration(settings, caches=False), colours=colours)
 

@@ -1,10 +1,18 @@
-"""Main memory that this process may still take: the machine's, and its container's limit. Knows no model."""
+"""Main memory that this process may still take, and what it gives back. Knows no model."""
 
+import ctypes
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 MACHINE = Path("/")
+
+
+def give_back_freed_memory() -> None:
+    """glibc keeps what large tensors leave, in pieces that later ones do not fit. Nothing without glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def available_bytes(root: Path = MACHINE) -> int:

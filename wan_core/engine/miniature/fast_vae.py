@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any, cast
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm
 
 from wan_core.endpoints import IMAGE_TO_VIDEO
 from wan_core.timing import sampled_frames
@@ -35,7 +35,9 @@ def speed_up(vae: Any) -> None:
 def send_convolutions_to_onednn(vae: Any) -> None:
     for module in vae.modules():
         if isinstance(module, WanCausalConv3d):
-            module._conv_forward = MethodType(_onednn_convolution, module)
+            module.forward = MethodType(_onednn_convolution, module)
+        elif isinstance(module, WanRMS_norm):
+            module.forward = MethodType(_normalize_in_place, module)
 
 
 def repeat_latents_of_black_frames(vae: Any) -> None:
@@ -69,9 +71,23 @@ def latents_of_black_frames_repeat(vae: Any) -> bool:
     return torch.equal(later, later[:, :, :1].expand_as(later))
 
 
-def _onednn_convolution(
-    self: torch.nn.Conv3d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    """Channels last: a tenth cheaper, and the layers between keep that order. They have padded `x` themselves."""
-    x = x.contiguous(memory_format=torch.channels_last_3d)
-    return torch.mkldnn_convolution(x, weight, bias, (0, 0, 0), self.stride, self.dilation, self.groups)
+def _onednn_convolution(self: Any, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
+    """`WanCausalConv3d.forward` with one copy of `x` instead of three: behind what came before, channels last (a tenth
+    cheaper, and the layers between keep that order).
+    """
+    right, _, below, _, before, _ = self._padding
+    known = 0 if cache_x is None or not before else cache_x.shape[2]
+    shape = (*x.shape[:2], before + x.shape[2], *x.shape[3:])
+    padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)
+    padded[:, :, : before - known] = 0
+    if known:
+        padded[:, :, before - known : before] = cache_x
+    padded[:, :, before:] = x
+    padding = (0, below, right)
+    return torch.mkldnn_convolution(padded, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
+
+
+def _normalize_in_place(self: Any, x: torch.Tensor) -> torch.Tensor:
+    """`WanRMS_norm.forward` of fp32 without its copies."""
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
+    return (x / length).mul_(self.scale).mul_(self.gamma).add_(self.bias)
