@@ -76,15 +76,16 @@ def _onednn_convolution(self: Any, x: torch.Tensor, cache_x: torch.Tensor | None
     cheaper, and the layers between keep that order).
     """
     right, _, below, _, before, _ = self._padding
-    known = 0 if cache_x is None or not before else cache_x.shape[2]
+    known = cache_x.shape[2] if cache_x is not None and before else 0
     shape = (*x.shape[:2], before + x.shape[2], *x.shape[3:])
     padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)
     padded[:, :, : before - known] = 0
-    if known:
+    if cache_x is not None and known:
         padded[:, :, before - known : before] = cache_x
     padded[:, :, before:] = x
     padding = (0, below, right)
-    return torch.mkldnn_convolution(padded, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
+    out = torch.mkldnn_convolution(padded, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
+    return cast(torch.Tensor, out)
 
 
 def _normalize_in_place(self: Any, x: torch.Tensor) -> torch.Tensor:
