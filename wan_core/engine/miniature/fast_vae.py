@@ -84,11 +84,11 @@ def _onednn_convolution(self: Any, x: torch.Tensor, cache_x: torch.Tensor | None
         padded[:, :, before - known : before] = cache_x
     padded[:, :, before:] = x
     padding = (0, below, right)
-    out = torch.mkldnn_convolution(padded, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
-    return cast(torch.Tensor, out)
+    return torch.mkldnn_convolution(padded, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
 
 
 def _normalize_in_place(self: Any, x: torch.Tensor) -> torch.Tensor:
     """`WanRMS_norm.forward` of fp32 without its copies."""
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
-    return (x / length).mul_(self.scale).mul_(self.gamma).add_(self.bias)
+    normalized: torch.Tensor = (x / length).mul_(self.scale).mul_(self.gamma).add_(self.bias)
+    return normalized
