@@ -24,11 +24,12 @@ def clip(folder: Path, place: tuple[int, int], frames: int, fps: int) -> Exporte
     return Exported((*place, 0), path, SIZE, fps, frames)
 
 
-@pytest.fixture
-def cells(tmp_path: Path) -> list[Exported]:
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
     """The first lasts half a second, the others one; the last has the double rate."""
     lengths = {(0, 0): (8, 16), (1, 0): (16, 16), (0, 1): (16, 16), (1, 1): (32, 32)}
-    return [clip(tmp_path, place, *length) for place, length in lengths.items()]
+    folder = tmp_path_factory.mktemp("cells")
+    return [clip(folder, place, *length) for place, length in lengths.items()]
 
 
 def test_the_grid_video_has_every_clip_at_its_place_in_step(cells: list[Exported], tmp_path: Path) -> None:
