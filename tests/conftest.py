@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_
 MEET_OTHERS = ("online", "client", "security", "fault", "browser", "cluster")
 """Marks of tests whose programs may need the certificates of the machine."""
 MARK_OF_FOLDER = {"browser": "browser", "clients": "client", "security": "security", "faults": "fault"}
+MEMORY, ROOM = Path("/dev/shm"), 8_000_000_000
+"""Where the default tests write, if it has that room: a disk that syncs its database costs each service 40 ms."""
 MARK_OF_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", re.MULTILINE)
 
 
@@ -47,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.showlocals = True
         if to_controller := getattr(getattr(config, "failures_db", None), "sock", None):  # pytest-rerunfailures'
             to_controller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each test waits 40 ms for an ACK
+    elif config.getoption("numprocesses", None) and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     from hypothesis import settings
 
     settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
