@@ -1,10 +1,12 @@
 """Main memory of machines and containers, from files as their kernels write them."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from wan_core.engine.main_memory import available_bytes
+from wan_core.engine.main_memory import available_bytes, freed_memory_given_back
 
 GIB = 2**30
 V2 = ("memory.max", "memory.current", "memory.stat")
@@ -50,3 +52,18 @@ def test_a_container_without_limit_has_the_machines_memory(machine: Path) -> Non
 
 def test_this_machine_has_some() -> None:
     assert 10**8 < available_bytes() < 10**14
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif("glibc" not in (os.confstr("CS_GNU_LIBC_VERSION") or ""), reason="needs glibc")
+def test_memory_between_tensors_goes_back() -> None:
+    """Of 64 MB in tensors of 2 MB, every second one is freed."""
+    with freed_memory_given_back():
+        before = resident_bytes()
+        tensors = [torch.ones(2**19) for _ in range(32)]
+        del tensors[::2]
+    assert len(tensors) == 16 and resident_bytes() - before < 48 * 2**20
+    assert torch.ones(2**22).sum() == 2**22

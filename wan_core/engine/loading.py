@@ -22,7 +22,7 @@ from wan_core.engine.acceleration import Acceleration
 from wan_core.engine.cards.group import CardGroup
 from wan_core.engine.cards.rank import Split
 from wan_core.engine.embedding_cache import Recent, cache_first_frames
-from wan_core.engine.main_memory import available_bytes, give_back_freed_memory
+from wan_core.engine.main_memory import available_bytes
 from wan_core.engine.memory import GIB, Plan
 from wan_core.engine.model_folder import find_model
 from wan_core.engine.preview import Colours
@@ -123,7 +123,6 @@ def load(profile: EngineProfile, settings: Settings, report: Report) -> Engine:
     engine = LOADERS[profile.loader](profile, settings, report)
     engine.pipe.set_progress_bar_config(disable=True)
     cache_first_frames(engine.pipe.vae)
-    give_back_freed_memory()
     report(Log(f"{profile.title} is loaded on {engine.card.device}."))
     return engine
 

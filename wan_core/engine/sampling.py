@@ -26,7 +26,7 @@ from wan_core.engine.eta import EtaEstimator
 from wan_core.engine.framing import frame_picture
 from wan_core.engine.lightning_end import LightningEnd
 from wan_core.engine.loading import Engine
-from wan_core.engine.main_memory import give_back_freed_memory
+from wan_core.engine.main_memory import freed_memory_given_back
 from wan_core.engine.preview import Previews
 from wan_core.engine.prompt_length import note_on_cut
 from wan_core.errors import BackendError, WanError
@@ -113,7 +113,12 @@ def sample(
     target, preview = files.frames(job.id), files.preview(job.id)
     clip = Clip(job.inputs, prompt, frame(job.picture), last_frame, size, target, preview, takes_detail)
     notes = [] if ends_on_picture or job.end_picture is None else [_no_end_picture(engine)]
-    return run_in_thread(lambda emit: _make(engine, clip, [*notes, *_notes(engine, clip)], emit), cancelled)
+
+    def make(emit: Emit) -> None:
+        with freed_memory_given_back():
+            _make(engine, clip, [*notes, *_notes(engine, clip)], emit)
+
+    return run_in_thread(make, cancelled)
 
 
 def check_lent_memory(engine: Engine, job: Job) -> None:
@@ -152,7 +157,6 @@ def _make(engine: Engine, clip: Clip, notes: Sequence[str], emit: Emit) -> None:
         raise BackendError("no_media_generated", NOT_FINITE) from error
     finally:
         engine.pipe.maybe_free_model_hooks()
-        give_back_freed_memory()
 
 
 def _no_end_picture(engine: Engine) -> str:
@@ -196,7 +200,6 @@ def _try_fast_parts(engine: Engine, clip: Clip, emit: Emit) -> str | None:
     regular, latents = clip.request.acceleration == "regular", None
     try:
         latents = _denoise(engine, clip, emit)
-        give_back_freed_memory()
         _decode(engine, clip, latents, emit)
     except NotFinite:
         part = engine.acceleration.fall_back(None) if regular else None
