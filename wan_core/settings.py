@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_core.files import FileStore
 
@@ -16,7 +16,8 @@ StepCacheName = Literal["first-block", "cache-dit"]
 ClipSplit = Literal["ulysses", "guidance"]
 
 CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
-WAITING, ASLEEP = "OMP_WAIT_POLICY", "PASSIVE"
+COMPUTING = {CUDA_ALLOCATOR: GROWING_SEGMENTS, "OMP_WAIT_POLICY": "PASSIVE"}
+"""Variables of a process that computes. Passive: threads that wait do not spin, which doubled their processor time."""
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -98,18 +99,6 @@ class Settings(BaseSettings):
     accelerate_guidance: bool = True
     step_cache: StepCacheName = "first-block"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """No files are read."""
-        return init_settings, env_settings
-
     @field_validator("cards_per_clip")
     @classmethod
     def _known_number(cls, cards: int) -> int:
@@ -173,10 +162,8 @@ def load() -> Settings:
 
 
 def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """For a process that computes. Threads that wait for others sleep: spinning doubled what a decoder took of a busy
-    machine's cores.
-    """
-    return {CUDA_ALLOCATOR: GROWING_SEGMENTS, WAITING: ASLEEP} | dict(os.environ) | dict(changes)
+    """For a process that computes."""
+    return COMPUTING | dict(os.environ) | dict(changes)
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:
