@@ -2,7 +2,6 @@
 
     python -m benchmarks.miniature vae      the VAE against a 16-channel linear PCA, still clips, colours
     python -m benchmarks.miniature moves    right moves per photograph, seed and wording, first-frame dB
-    python -m benchmarks.miniature budget   seconds and memory of whole clips
     python -m benchmarks.miniature looks    flicker, colour drift and block borders of whole clips
     python -m benchmarks.miniature knobs    what steps, guidance, shift and seed do: writes knobs.md and its picture
     python -m benchmarks.miniature sheets   contact sheets into docs/miniature/
@@ -15,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,17 +212,6 @@ def measure_moves(pipeline: WanImageToVideoPipeline, options: argparse.Namespace
     print("first frame dB:", {name: round(float(np.mean(values)), 1) for name, values in first_db.items()})
 
 
-def measure_budget(pipeline: WanImageToVideoPipeline) -> None:
-    picture = read_held_out("cat", WIDTH, HEIGHT)
-    for settings in (PRESET, replace(PRESET, frames=17), FAL):
-        start = time.perf_counter()
-        decode(pipeline, sample(pipeline, picture, ["pan left"], 0, settings))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(
-            f"{settings}: {time.perf_counter() - start:.1f} s on {torch.get_num_threads()} threads, peak {peak:.2f} GB"
-        )
-
-
 def measure_looks(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) -> None:
     for name, picture in photographs(options.photographs):
         true = np.asarray(picture) / 255
@@ -325,7 +311,7 @@ def draw_sheets(pipeline: WanImageToVideoPipeline, options: argparse.Namespace) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("vae", "moves", "budget", "looks", "knobs", "sheets"))
+    parser.add_argument("what", choices=("vae", "moves", "looks", "knobs", "sheets"))
     parser.add_argument("--moves", nargs="+", default=list(prompts.MOVES), choices=list(prompts.MOVES))
     parser.add_argument("--photographs", nargs="+", default=list(HELD_OUT), choices=list(HELD_OUT))
     parser.add_argument("--seeds", type=int, default=3)
@@ -339,8 +325,6 @@ def main() -> None:
         measure_vae(pipeline)
     elif options.what == "moves":
         measure_moves(pipeline, options)
-    elif options.what == "budget":
-        measure_budget(pipeline)
     elif options.what == "looks":
         measure_looks(pipeline, options)
     elif options.what == "knobs":
