@@ -49,8 +49,8 @@ def measure(clip: str, resolution: str) -> None:
         for event in ClipWorker(host).run(job, lambda: False):
             if isinstance(event, Stage) and event.name == "sampling":
                 began = cpu_seconds()
-    seconds, peak = cpu_seconds() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(f"{clip}, {resolution}, {inputs.num_frames} frames: {seconds:.1f} s of processors, peak {peak:.0f} MB")
+    seconds, peak = cpu_seconds() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{clip}, {resolution}, {inputs.num_frames} frames: {seconds:.1f} s of processors, peak {peak:.0f} MiB")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 MACHINE = Path("/")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-SMALL_BYTES, GLIBCS_LARGEST_BYTES = 2**20, 2**25
+SMALL_BYTES, GLIBCS_LARGEST_BYTES = 2**18, 2**25
 
 
 @contextmanager
