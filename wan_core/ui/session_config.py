@@ -8,12 +8,14 @@ from typing import Any
 
 from gradio.blocks import BlocksConfig
 
+NOTHING: dict[str, Any] = {}  # one for all: hundreds for each session would wake the garbage collector
+
 
 class SessionConfig(BlocksConfig):
     """Components and events as one session sees them; the settings of the components stay empty."""
 
     def config_for_block(self, *_: Any) -> dict[str, Any]:  # type: ignore[override]  # of the class in Gradio
-        return {}
+        return NOTHING
 
 
 class PageConfig(BlocksConfig):
