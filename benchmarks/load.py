@@ -434,7 +434,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20, help="of a round")
     parser.add_argument("--jobs", type=int, default=1000, help="of the soak")
-    parser.add_argument("--sessions", type=int, default=3000, help="of the page")
+    parser.add_argument("--sessions", type=int, default=3000, help="of the page, a multiple of 50")
     asked = parser.parse_args()
     for name, row in ROWS.items():
         if name.startswith(asked.only):

@@ -3,9 +3,7 @@
 import gc
 import os
 import re
-import shutil
 import socket
-import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -15,6 +13,7 @@ from unittest import mock
 import certifi
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from wan_core.files import FileStore
 
@@ -22,12 +21,15 @@ if TYPE_CHECKING:
     from tests.support.faulty_fal import FaultyFal
 
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-gc.disable()  # what is imported and collected stays; see pytest_collection_finish
 
-if IS_WORKER:  # torch's threads in each of several workers would wait for each other
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+if IS_WORKER:
+    gc.disable()  # what is imported and collected stays; see pytest_collection_finish
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several workers would wait for each other
     with mock.patch("inspect.getfile", side_effect=OSError):  # or gradio writes a .pyi for each component, for seconds
         import gradio  # noqa: F401
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
 
 HOST_VARIABLES = ("FAL_KEY", "HF_TOKEN", "SPACE_ID", "SPACE_HOST", "SPACES_ZERO_GPU", "GRADIO_SERVER_NAME")
 
@@ -35,27 +37,25 @@ MEET_OTHERS = ("online", "client", "security", "fault", "browser", "cluster")
 """Marks of tests whose programs may need the certificates of the machine."""
 MARK_OF_FOLDER = {"browser": "browser", "clients": "client", "security": "security", "faults": "fault"}
 MEMORY, ROOM = Path("/dev/shm"), 8_000_000_000
-"""Where the default tests write, if it has that room: a disk that syncs its database costs each service 40 ms."""
+"""Where parallel tests write, if so many bytes are free: a disk that syncs its database costs each service 40 ms."""
 MARK_OF_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", re.MULTILINE)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers tell a failure by its local variables: to rewrite each assert costs each of them seconds.
-
-    A test that runs alone, without `-n`, shows both sides of what it compares.
-    """
-    if IS_WORKER:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not config.pluginmanager.rewrite_hook]
-        config.option.showlocals = True
-        if to_controller := getattr(getattr(config, "failures_db", None), "sock", None):  # pytest-rerunfailures'
-            to_controller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each test waits 40 ms for an ACK
-    elif config.getoption("numprocesses", None) and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+    reruns = getattr(config, "failures_db", None)
+    if to_controller := getattr(reruns, "sock", None):  # in a worker
+        to_controller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each test waits 40 ms for an ACK
+    if not IS_WORKER and config.getoption("numprocesses", None) and memory_has_room():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
-    from hypothesis import settings
 
-    settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
-    settings.load_profile("untimed")
+
+def memory_has_room() -> bool:
+    """Free pages of the machine, and a folder in memory that takes as much and runs programs."""
+    if not MEMORY.is_dir() or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < ROOM:
+        return False
+    folder = os.statvfs(MEMORY)
+    return folder.f_bavail * folder.f_frsize > ROOM and not folder.f_flag & os.ST_NOEXEC
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -63,12 +63,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     mark = MARK_OF_FOLDER.get(collection_path.name)
     if collection_path.match("test_*.py") and (of_file := MARK_OF_FILE.search(collection_path.read_text("utf-8"))):
         mark = of_file[1]
-    asked = str(config.getoption("markexpr"))
-    return True if mark and asked.startswith("not (") and mark in re.findall(r"\w+", asked) else None
+    unwanted = re.fullmatch(r"not \(([\w ]*)\)", str(config.getoption("markexpr")))
+    return True if unwanted and mark in unwanted[1].split(" or ") else None
 
 
 def pytest_collection_finish() -> None:
     """Modules and tests are here to stay: the collector need not walk them again and again."""
+    gc.collect()
     gc.freeze()
     gc.enable()
 

@@ -17,7 +17,7 @@ ClipSplit = Literal["ulysses", "guidance"]
 
 CUDA_ALLOCATOR, GROWING_SEGMENTS = "PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"
 COMPUTING = {CUDA_ALLOCATOR: GROWING_SEGMENTS, "OMP_WAIT_POLICY": "PASSIVE"}
-"""Variables of a process that computes. Passive: threads that wait do not spin, which doubled their processor time."""
+"""Of a computing process. PASSIVE: waiting threads sleep; spinning doubled the processor time."""
 APP_FOLDER = Path(__file__).parents[1]
 SPACE_DISK = Path("/data")  # a Space with storage has it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -162,7 +162,7 @@ def load() -> Settings:
 
 
 def with_variables(changes: Mapping[str, str]) -> dict[str, str]:
-    """For a process that computes."""
+    """The environment of a computing process: our defaults, the host's variables, `changes`."""
     return COMPUTING | dict(os.environ) | dict(changes)
 
 

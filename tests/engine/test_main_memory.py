@@ -1,6 +1,7 @@
 """Main memory of machines and containers, from files as their kernels write them."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,18 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.skipif("glibc" not in (os.confstr("CS_GNU_LIBC_VERSION") or ""), reason="needs glibc")
+def kept_of_freed_tensors() -> int:
+    """Bytes that stay when every second of 32 tensors of 2 MiB is freed."""
+    tensors = [torch.ones(2**19) for _ in range(32)]
+    before = resident_bytes()
+    del tensors[::2]
+    return 16 * 2**21 - (before - resident_bytes())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_memory_between_tensors_goes_back() -> None:
-    """Of 64 MB in tensors of 2 MB, every second one is freed."""
     with freed_memory_given_back():
-        before = resident_bytes()
-        tensors = [torch.ones(2**19) for _ in range(32)]
-        del tensors[::2]
-    assert len(tensors) == 16 and resident_bytes() - before < 48 * 2**20
-    assert torch.ones(2**22).sum() == 2**22
+        pass  # glibc's largest thresholds hold from here on
+    assert kept_of_freed_tensors() > 24 * 2**20
+    with freed_memory_given_back():
+        assert kept_of_freed_tensors() < 16 * 2**20

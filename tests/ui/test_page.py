@@ -27,7 +27,9 @@ from wan_core.ui.prompt_expansion import changes
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
     """Every test reads it, none changes it."""
     data = FileStore(tmp_path_factory.mktemp("data"))
-    with a_house(data) as house, loops_of_gradio() as made:
+    with pytest.MonkeyPatch.context() as patch, a_house(data) as house, loops_of_gradio() as made:
+        patch.setenv("GRADIO_TEMP_DIR", str(data.root / "gradio"))
+        patch.setenv("WAN_DATA_DIR", str(data.root))
         yield ui.build(house.jobs, Settings(), Estimator(MACHINE), CHOICE)
     for loop in made:
         loop.close()

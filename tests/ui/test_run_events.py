@@ -87,7 +87,7 @@ def test_a_press_that_takes_a_while_says_what_it_waits_for(
     assert Visit.of(last[desk.screen.visit]).job and last[desk.left.faults] == ""
 
 
-def test_a_press_behind_another_says_so_at_once(
+def test_a_press_beside_another_soon_says_what_it_waits_for(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 60.0)

@@ -1,5 +1,5 @@
-"""Apply `acceleration`: `none` is plain diffusers to the last bit (the miniature's VAE within one grey level, see
-`miniature/fast_vae.py`), `regular` all that is near-lossless here.
+"""Apply `acceleration`: `none` is plain diffusers to the last bit (the miniature's frames within one grey level, see
+`miniature/fast_vae.py` and `fast_experts.py`), `regular` all that is near-lossless here.
 
 Each part is probed at loading and set for each request. Order matters: attention backend (process-wide in diffusers, so
 always set), compiled blocks, cache hooks around them, fresh cache state. fp8 is set at loading and cannot be undone.

@@ -1,7 +1,7 @@
 """Untrusted file → one upright RGB picture without metadata.
 
-At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in one thread, so that no
-more than one decoded picture is in memory: malloc would keep one for each thread.
+At most two child processes (`decoder.py`) decode at a time. Their checked answers are used in one thread, storing
+included, so that one decoded picture is in memory: each thread's malloc would keep what its last one took.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def _decoders() -> ThreadPoolExecutor:
 
 
 @cache
-def _user() -> ThreadPoolExecutor:
+def _picture_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoded-picture")
 
 
@@ -56,7 +56,7 @@ def decode_now(file: IO[bytes], use: Callable[[Image.Image], T], limits: Picture
         _run_child(file, answer, limits, format)
         answer.seek(0)
         size = _judged_size(answer.readline(64), limits, format)
-        return _user().submit(lambda: use(_picture(answer, size))).result()
+        return _picture_thread().submit(lambda: use(_picture(answer, size))).result()
 
 
 def _run_child(file: IO[bytes], answer: IO[bytes], limits: PictureLimits, format: Format) -> None:

@@ -39,6 +39,7 @@ from wan_core.ui.visit import Visit
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
 AT_ONCE_S = 0.4  # what feels like an answer to a press
+BESIDE_OTHERS_S = 0.05  # a busy server will hardly answer at once
 UPDATE_S = 0.25  # an update goes to every page that watches
 
 
@@ -68,8 +69,8 @@ class RunEvents:
         self._watchers = Watchers()
 
     async def press(self, request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        """`submit`; where that takes a while, as for a picture from the web or behind others', it says why."""
-        patience_s = 0 if self._submitting else AT_ONCE_S
+        """`submit`; says that the picture is being read if that takes a while, sooner while others press too."""
+        patience_s = BESIDE_OTHERS_S if self._submitting else AT_ONCE_S
         submitting = asyncio.ensure_future(self.submit(request, *values))
         self._submitting.add(submitting)
         submitting.add_done_callback(self._submitting.discard)

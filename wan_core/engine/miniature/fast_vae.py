@@ -1,12 +1,11 @@
 """The miniature's VAE made cheaper on a CPU, in place. Not for Wan's own VAE, not for a card.
 
-Two shortcuts, measured on one core at 208×128. Convolutions go to oneDNN: PyTorch sends fp32 ones with few channels to
-its slow kernel, 85 % of decoding (17 frames: 2.9 → 0.9 s; at most one grey level in 0.03 % of the values). Of the
+Three shortcuts, measured on one core at 208×128. Convolutions go to oneDNN: PyTorch sends fp32 ones with few channels
+to its slow kernel, 85 % of decoding (17 frames: 2.9 → 0.9 s; at most one grey level in 0.03 % of the values). Of the
 picture and the black frames that the pipeline encodes only the first five are: the later latents are those of the fifth
-to the last bit (81 frames: 4.6 → 0.1 s). Between the convolutions norms and paddings are made without copies, to the
-last bit.
+to the last bit (81 frames: 4.6 → 0.1 s). Norms and paddings are made without copies, to the last bit.
 
-So `acceleration=none` means for the miniature: plain diffusers, but for rounding in the VAE's convolutions.
+So `acceleration=none` means for the miniature: plain diffusers, but for rounding here and in `fast_experts.py`.
 """
 
 from types import MethodType
@@ -23,22 +22,22 @@ CHECKED_SIDE = 16
 
 
 def speed_up(vae: Any) -> None:
-    """Both shortcuts.
+    """All three.
 
     Raises:
         ValueError: this VAE's latents of black frames are not all alike.
     """
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # not on Apple's processors
-        send_convolutions_to_onednn(vae)
+        speed_up_layers(vae)
     repeat_latents_of_black_frames(vae)
 
 
-def send_convolutions_to_onednn(vae: Any) -> None:
+def speed_up_layers(vae: Any) -> None:
     for module in vae.modules():
         if isinstance(module, WanCausalConv3d):
             module.forward = MethodType(_onednn_convolution, module)
         elif isinstance(module, WanRMS_norm):
-            module.forward = MethodType(_normalize_in_place, module)
+            module.forward = MethodType(_normalize, module)
 
 
 def repeat_latents_of_black_frames(vae: Any) -> None:
@@ -76,7 +75,7 @@ def _onednn_convolution(self: Any, x: torch.Tensor, cache_x: torch.Tensor | None
     """`WanCausalConv3d.forward` with one copy of `x` instead of three: behind what came before, channels last (a tenth
     cheaper, and the layers between keep that order).
     """
-    right, _, below, _, before, _ = self._padding
+    width, _, height, _, before, _ = self._padding
     known = cache_x.shape[2] if cache_x is not None and before else 0
     shape = (*x.shape[:2], before + x.shape[2], *x.shape[3:])
     padded = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)
@@ -84,11 +83,11 @@ def _onednn_convolution(self: Any, x: torch.Tensor, cache_x: torch.Tensor | None
     if cache_x is not None and known:
         padded[:, :, before - known : before] = cache_x
     padded[:, :, before:] = x
-    padding = (0, below, right)
+    padding = (0, height, width)
     return torch.mkldnn_convolution(padded, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
 
 
-def _normalize_in_place(self: Any, x: torch.Tensor) -> torch.Tensor:
+def _normalize(self: Any, x: torch.Tensor) -> torch.Tensor:
     """`WanRMS_norm.forward` of fp32 without its copies."""
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
     normalized: torch.Tensor = (x / length).mul_(self.scale).mul_(self.gamma).add_(self.bias)
