@@ -215,7 +215,7 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
     inputs = [left.press, screen.visit, *screen.cut.inputs, *left.form.inputs]
     finishing = [screen.again.click, screen.cut.make.click]
     again = gr.on(finishing, run_events.finish_again, inputs, [screen.visit], **press)
-    sent.success(inputs=[left.faults], js="faults => { if (!faults) wan.leaveLink(); }", **BROWSER)
+    sent.success(inputs=[left.faults], js="faults => { faults ? wanPresses.refused() : wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
         accepted.then(js="() => { wanPresses.answered(); }", **BROWSER)
         accepted.success(run_events.watch, visit, screen.outputs, **watch)

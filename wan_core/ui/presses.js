@@ -1,5 +1,6 @@
 // One press of a button that starts or spends is one: a second click within a second, or before the first is answered,
-// is dropped, and each press has a name that the server honours once.
+// is dropped, and each press has a name that the server honours once. A press that was refused started nothing: the next
+// one counts at once.
 window.wanPresses = (() => {
   const NAMED = '#generate, #finish-again, #make-cut';  // the server answers these by the name of the press
   const BUTTONS = `${NAMED}, #expand, #explore-make, #explore-retry`;
@@ -39,6 +40,7 @@ window.wanPresses = (() => {
   }
 
   const answered = () => last.forEach(press => { press.pending = false; });
+  const refused = () => last.delete('generate');
 
-  return {name: () => name, answered, again};
+  return {name: () => name, answered, refused, again};
 })();
