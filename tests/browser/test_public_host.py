@@ -58,6 +58,7 @@ def test_the_line_is_told_before_the_click(guest: Watched, photo: Path) -> None:
     expect(page.locator("#queue-ahead")).to_contain_text("1 job is ahead: at most")
     page.click("#cancel")
     expect(page.locator("#status .running")).to_have_count(0)
+    expect(page.locator("#queue-ahead")).to_have_count(0)
 
 
 def test_going_to_fal_says_the_price_before_the_click(guest: Watched, photo: Path) -> None:

@@ -4,11 +4,15 @@ import asyncio
 import inspect
 import logging
 import re
+import threading
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 from gradio import queueing, routes
+from gradio.state_holder import SessionState
+from PIL import Image
 
 from wan_core.errors import UNEXPECTED, BackendError
 from wan_core.ui.errors import as_gradio_error
@@ -45,6 +49,40 @@ def test_values_that_do_not_fit_get_a_sentence(values: list[Any], caplog: pytest
         event(page(), values)
     assert told.value.message == UNREADABLE and not told.value.print_exception
     assert CANARY not in caplog.text and "Traceback" not in caplog.text
+
+
+class ThreadBox(gr.Textbox):
+    def preprocess(self, payload: str | None) -> str | None:
+        return f"{payload} in {threading.current_thread().name}"
+
+
+def test_a_function_gets_the_inputs_that_it_would_get_from_gradio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    file = {"path": str(tmp_path / "a.png"), "meta": {"_type": "gradio.FileData"}}
+    sent = ["a", 5, "b", ["a"], True, {"k": [1]}, file, [{"image": file, "caption": None}], None, None]
+
+    def got(kind: type[gr.Blocks]) -> str:
+        with kind(analytics_enabled=False) as built:
+            inputs = [gr.Textbox(), gr.Slider(0, 10), gr.Radio(["a", "b"], type="index"), gr.CheckboxGroup(["a", "b"])]
+            inputs += [gr.Checkbox(), gr.JSON(), gr.File(), gr.Gallery(type="filepath")]
+            inputs += [gr.Image(), gr.State(["kept"])]
+            gr.Button().click(lambda *values: repr(values), inputs, gr.Textbox())
+        return str(asyncio.run(built.process_api(0, sent))["data"][0])
+
+    assert got(Page) == got(gr.Blocks)
+
+
+def test_inputs_are_read_beside_the_loop_in_the_state_of_their_session() -> None:
+    with Page(analytics_enabled=False) as built:
+        box, choice = ThreadBox(), gr.Radio(["a"])
+        gr.Button().click(lambda *values: " ".join(values), [box, choice], gr.Textbox())
+    session = SessionState(built)
+    session[choice._id] = gr.Radio(["b"], render=False)
+    (said,) = asyncio.run(built.process_api(0, ["x", "b"], state=session))["data"]
+    assert said.startswith("x in ") and said.endswith(" b") and threading.current_thread().name not in said
 
 
 class CountedBox(gr.Textbox):

@@ -87,28 +87,45 @@ def test_a_press_that_takes_a_while_says_what_it_waits_for(
     assert Visit.of(last[desk.screen.visit]).job and last[desk.left.faults] == ""
 
 
-def test_a_press_beside_another_soon_says_what_it_waits_for(
+def test_a_press_beside_another_is_answered_at_once_and_begins_in_a_lull(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 60.0)
-    submit, free = desk.house.jobs.submit, asyncio.Event()
+    submit, free, begun = desk.house.jobs.submit, asyncio.Event(), []
 
     async def submit_once_free(*given: Any) -> Any:
+        begun.append(given)
         await free.wait()
         return await submit(*given)
 
-    async def two_presses() -> tuple[str, Any]:
-        events = [desk.run_events.press(caller, "", Visit().plain, "", *desk.values()) for _ in range(2)]
+    async def presses() -> tuple[list[str], int, list[Any]]:
+        events = [desk.run_events.press(caller, "", Visit().plain, "", *desk.values()) for _ in range(3)]
         first = asyncio.ensure_future(anext(events[0]))
         await asyncio.sleep(0)
-        said = str(await anext(events[1]))
+        said = [str(await anext(each)) for each in events[1:]]
+        begun_by_then = len(begun)
         free.set()
-        return said, [await first, await anext(events[1])]
+        return said, begun_by_then, [await first, *[await anext(each) for each in events[1:]]]
 
     monkeypatch.setattr(desk.house.jobs, "submit", submit_once_free)
-    said, shown = asyncio.run(two_presses())
-    assert "Looking at the picture" in said
+    said, begun_by_then, shown = asyncio.run(presses())
+    assert all("Looking at the picture" in each for each in said)
+    assert begun_by_then == 1
     assert all(Visit.of(each[desk.screen.visit]).job for each in shown)
+
+
+def test_a_press_beside_an_unending_stream_of_others_begins_too(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_core.ui.run_events.LULL_S", 60.0)
+    monkeypatch.setattr("wan_core.ui.run_events.LONGEST_WAIT_S", 0.1)
+
+    async def last_of_the_second() -> Any:
+        events = [desk.run_events.press(caller, "", Visit().plain, "", *desk.values()) for _ in range(2)]
+        await asyncio.gather(*map(anext, events))
+        return await anext(events[1])
+
+    assert Visit.of(asyncio.run(last_of_the_second())[desk.screen.visit]).job
 
 
 def test_what_a_press_waited_for_goes_with_its_fault(

@@ -21,6 +21,7 @@ BUDGET_LEFT = "${dollars} of this server's budget for fal are left today."
 DRAWN_SMALL = "The {engine}'s video is {drawn}."
 QUOTA = "{here} and about {seconds} s of your ZeroGPU quota"
 WHOLE_CARD = "{here} and about {seconds} s of your ZeroGPU quota (a whole card counts twice)"
+ASK_AGAIN_S = 10.0
 TOO_SMOOTH = "At {fps} fps many players and screens drop frames; {most} fps plays everywhere."
 SMOOTHEST_FPS = 60  # what screens and players commonly show
 
@@ -54,16 +55,21 @@ def outcome(
 
 
 def queue_line(ahead: int, seconds: float) -> str:
-    """The jobs before one that is sent now, and until when they keep all workers busy; empty if one is free."""
+    """The jobs before one that is sent now, and until when they keep all workers busy; empty if one is free.
+
+    The browser asks again after `data-again-s` seconds.
+    """
     if ahead == 0 or seconds == 0:
         return ""
     words = translate(ONE_AHEAD if ahead == 1 else SEVERAL_AHEAD, n=ahead, time=duration(seconds))
-    return f'<p class="small" id="queue-ahead">{words}</p>'
+    again_s = min(max(seconds, 1.0), ASK_AGAIN_S)
+    return f'<p class="small" id="queue-ahead" data-again-s="{again_s:.0f}">{words}</p>'
 
 
 def trouble_line(trouble: str) -> str:
-    """Why nothing can begin here now."""
-    return f'<p class="small" id="trouble">{escape(translate_made(trouble))}</p>' if trouble else ""
+    """Why nothing can begin here now; asked again as `queue_line`."""
+    words = escape(translate_made(trouble))
+    return f'<p class="small" id="trouble" data-again-s="{ASK_AGAIN_S:.0f}">{words}</p>' if trouble else ""
 
 
 def budget_line(dollars: float | None) -> str:

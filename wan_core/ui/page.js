@@ -102,6 +102,7 @@ window.wan = (() => {
     if (!video) return;
     wanRoot.fill();
     wanStatus.done(video.dataset.job);
+    wanOutlook.ask();
     if (!still()) video.play().catch(() => {});
     if (touched) video.addEventListener('loadedmetadata', () => intoSight(element), {once: true});
   }

@@ -6,6 +6,7 @@ it; closing the page does not stop the job.
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -39,7 +40,8 @@ from wan_core.ui.visit import Visit
 
 NO_PICTURE = "Add a picture first: drop one into the box, paste it, or give its web address."
 AT_ONCE_S = 0.4  # what feels like an answer to a press
-BESIDE_OTHERS_S = 0.05  # a busy server will hardly answer at once
+LULL_S = 0.25  # without a press
+LONGEST_WAIT_S = 1.0  # for a lull
 UPDATE_S = 0.25  # an update goes to every page that watches
 
 
@@ -65,17 +67,20 @@ class RunEvents:
         self._estimator = estimator
         self._fal_is_paid = fal_is_paid
         self._submitting: set[asyncio.Future[Any]] = set()
+        self._pressed_at = 0.0
         self._presses = Presses()
         self._watchers = Watchers()
 
     async def press(self, request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        """`submit`; says that the picture is being read if that takes a while, sooner while others press too."""
-        patience_s = BESIDE_OTHERS_S if self._submitting else AT_ONCE_S
-        submitting = asyncio.ensure_future(self.submit(request, *values))
+        """`submit`; says that the picture is being read if that takes a while, and at once while others press too."""
+        is_alone = not self._submitting
+        self._pressed_at = time.monotonic()
+        start = self.submit if is_alone else self._submit_in_a_lull
+        submitting = asyncio.ensure_future(start(request, *values))
         self._submitting.add(submitting)
         submitting.add_done_callback(self._submitting.discard)
         submitting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # who pressed may have left
-        await asyncio.wait([submitting], timeout=patience_s)
+        await asyncio.wait([submitting], timeout=AT_ONCE_S if is_alone else 0)
         is_late = not submitting.done()
         if is_late:
             yield {self._faults: reading()}
@@ -85,6 +90,13 @@ class RunEvents:
             if is_late:
                 yield {self._faults: ""}
             raise
+
+    async def _submit_in_a_lull(self, request: gr.Request, *values: Any) -> dict[Component, Any]:
+        """`submit`, once nobody has pressed for a moment: to read pictures earlier would delay the others' answers."""
+        latest = time.monotonic() + LONGEST_WAIT_S
+        while (wait_s := min(self._pressed_at + LULL_S, latest) - time.monotonic()) > 0:
+            await asyncio.sleep(wait_s)
+        return await self.submit(request, *values)
 
     async def submit(
         self, request: gr.Request, press: object, visit: object, fal_key: str, *values: object

@@ -25,7 +25,7 @@ from wan_core.ui.saved import settings_file
 from wan_core.ui.snippets import snippets
 from wan_core.ui.tuning import Tuned, changed_fields
 
-OUTCOME_JS = "watch('value', () => wan.crop());"
+OUTCOME_JS = "watch('value', () => { wan.crop(); wanOutlook.follow(element, () => trigger('submit', {})); });"
 
 
 def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:

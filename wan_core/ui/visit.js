@@ -1,5 +1,6 @@
-// What this browser knows of its visits: the jobs that are followed, for all tabs, and the clip on show, for each tab. The server says what was added and what is over; the store is read, merged and written at once, so that no
-// tab writes back what it read a while ago.
+// What this browser knows of its visits: the jobs that are followed, for all tabs, and the clip on show, for each tab.
+// The server says what was added and what is over; the store is read, merged and written at once, so that no tab
+// writes back what it read a while ago.
 window.wanVisit = (() => {
   const KEY = 'wan-2.2-jobs', REMEMBERED = 60;
   const list = value => Array.isArray(value) ? value : [];
