@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Watched, filled, ready, unfold, until
 from tests.support.scripted_page import FAILURE, ScriptedPage
@@ -27,6 +27,30 @@ def test_two_tabs_keep_each_others_clips(guest: Watched, photo: Path) -> None:
         expect(tab.locator("#player video")).to_be_visible()
     third = opened(guest)
     expect(third.locator("#strip .card")).to_have_count(2)
+
+
+def test_a_tab_that_opens_while_the_clip_comes_in_another_shows_it(guest: Watched, photo: Path) -> None:
+    first = opened(guest)
+    filled(first, photo, "It takes 6 s.")
+    first.click("#generate")
+    expect(first.locator("#status .running")).to_be_visible()
+    held: list[Route] = []
+
+    def hold_back(route: Route) -> None:
+        """The second tab's summary of its form: it has read of the job by then, and follows it next."""
+        is_summary = route.request.frame.page != first and len(route.request.post_data_json["data"]) > 20
+        held.append(route) if is_summary else route.continue_()
+
+    guest.context.route("**/gradio_api/run/predict*", hold_back)
+    second = guest.open()
+    expect(first.locator("#player video")).to_be_visible()
+    for _ in range(100):
+        if held:
+            break
+        second.wait_for_timeout(100)
+    held[0].continue_()
+    guest.context.unroute_all(behavior="ignoreErrors")
+    expect(second.locator("#player video")).to_be_visible()
 
 
 def test_a_reload_keeps_an_unsent_prompt_the_picture_and_a_random_seed(guest: Watched, photo: Path) -> None:

@@ -41,7 +41,7 @@ from wan_core.ui.run_events import RunEvents
 from wan_core.ui.screen import Screen, build_screen
 from wan_core.ui.summary import SettingsSummary, SummaryParts, build_outcome, build_snippets
 from wan_core.ui.tuning import Tuned
-from wan_core.ui.visit import FRESH, visit_state
+from wan_core.ui.visit import FRESH, OPENING, visit_state
 
 TITLE = "Wan 2.2 image to video"
 SWEEP_S = (3600, 24 * 3600)  # Gradio's copies of uploads: looked at each hour, kept a day
@@ -107,7 +107,7 @@ def build(
             connect_prompt_expansion(left.prompt_expansion, left.form, expand)
         stored = {"js": "() => [wanVisit.read(), wanForm.read()]", **UNQUEUED}
         opened = page.load(form_events.address, [visit, left.kept], form_events.outputs_with_screen, **stored)
-        opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, js=FRESH, **RUN)
+        opened.then(**refresh).then(run_events.watch, [visit], screen.outputs, js=OPENING, **RUN)
         page.unload(page.forget_session)
         left.kept.change(inputs=[left.kept], js="form => { wanForm.keep(form); }", **BROWSER)
         add_endpoint(jobs, settings, choice.profile.name)

@@ -26,14 +26,20 @@ window.wanVisit = (() => {
     return {jobs: list(known.jobs), over: [], clip: tab() || known.clip || null};
   }
 
+  // For a page that opens: a job that it has read of, and that ended in another tab since, is followed to its clip.
+  function opening(visit) {
+    const known = read();
+    return {...known, jobs: union(list(visit?.jobs), known.jobs)};
+  }
+
   function merge(news) {
     if (!news) return;
     const known = stored();
     const over = union(list(known.over), list(news.over)).slice(-REMEMBERED);
     const jobs = union(list(known.jobs), list(news.jobs)).filter(job => !over.includes(job));
-    try { localStorage.setItem(KEY, JSON.stringify({jobs, over, clip: news.clip})); } catch { /* full, or none */ }
-    tab(news.clip);
+    try { localStorage.setItem(KEY, JSON.stringify({jobs, over, clip: news.clip ?? known.clip})); } catch { /* full, or none */ }
+    if (news.clip) tab(news.clip);
   }
 
-  return {read, merge};
+  return {read, opening, merge};
 })();

@@ -18,6 +18,7 @@ STORAGE_SECRET = "ids of jobs"  # of the stores that Gradio keeps: a random one 
 FOLLOWED = 20
 FRESH = "(visit, ...rest) => [wanVisit.read(), ...rest]"
 """For events whose first input is the visit: what the store holds now, not what this tab read a while ago."""
+OPENING = "visit => [wanVisit.opening(visit)]"
 
 
 @dataclass(frozen=True)
