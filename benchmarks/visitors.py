@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,13 @@ class Usage:
 
     @classmethod
     def of(cls, process: int) -> "Usage":
+        for _ in range(10):
+            with suppress(FileNotFoundError, ProcessLookupError):  # a child has ended meanwhile
+                return cls._now(process)
+        raise ProcessLookupError(f"process {process} has ended")
+
+    @classmethod
+    def _now(cls, process: int) -> "Usage":
         tree = _tree(process)
         return cls(
             sum(map(_cpu_s, tree)),
