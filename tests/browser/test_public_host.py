@@ -56,9 +56,14 @@ def test_the_line_is_told_before_the_click(guest: Watched, photo: Path) -> None:
     unfold(page, "frames")
     set_number(page, "num_frames", 21)
     expect(page.locator("#queue-ahead")).to_contain_text("1 job is ahead: at most")
+    page.locator("#prompt textarea").fill("")
+    page.wait_for_timeout(1100)
+    page.click("#generate")
+    expect(page.locator("#faults")).to_contain_text("prompt is empty")
     page.click("#cancel")
     expect(page.locator("#status .running")).to_have_count(0)
     expect(page.locator("#queue-ahead")).to_have_count(0)
+    expect(page.locator("#faults")).to_contain_text("prompt is empty")
 
 
 def test_going_to_fal_says_the_price_before_the_click(guest: Watched, photo: Path) -> None:

@@ -237,7 +237,8 @@ def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, An
         "outputs": summary.parts.outputs,
         **UNQUEUED,
     }
-    gr.on([*left.form.changes, left.outcome.submit], trigger_mode="always_last", **refresh)
+    gr.on(left.form.changes, trigger_mode="always_last", **refresh)
+    left.outcome.submit(summary.ask_again, refresh["inputs"], [left.outcome], **UNQUEUED)
     return refresh
 
 

@@ -101,6 +101,10 @@ class SettingsSummary:
             given = self._form.read(values)
             return {self.parts.presets: self._presets(tuned, given)} | self._judged(seen, tuned, given)
 
+    def ask_again(self, seen: SeenPicture | None, tuned: Tuned, *values: object) -> Any:
+        """The outcome alone, as the line of jobs is now: what a press brought stays."""
+        return self.refresh(seen, tuned, *values).get(self.parts.outcome, gr.skip())
+
     def _presets(self, tuned: Tuned, given: dict[str, Any]) -> str:
         preset = presets().get(tuned.preset or "")
         changed = changed_fields(preset, given) if preset else []
