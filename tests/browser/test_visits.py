@@ -39,7 +39,10 @@ def test_a_tab_that_opens_while_the_clip_comes_in_another_shows_it(guest: Watche
     def hold_back(route: Route) -> None:
         """The second tab's summary of its form: it has read of the job by then, and follows it next."""
         is_summary = route.request.frame.page != first and len(route.request.post_data_json["data"]) > 20
-        held.append(route) if is_summary else route.continue_()
+        if is_summary:
+            held.append(route)
+        else:
+            route.continue_()
 
     guest.context.route("**/gradio_api/run/predict*", hold_back)
     second = guest.open()

@@ -134,9 +134,7 @@ def layout() -> Iterator[Layout]:
     with loops_of_gradio() as made, gr.Blocks():
         left = FormColumn(presets()["miniature"], CHOICE, MACHINE, "closed", expands=False)
         screen = build_screen(visit_state(), left.generate, left.cancel)
-        parts = SummaryParts(
-            left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
-        )
+        parts = SummaryParts(left.presets, left.kept, *left.outcome_parts, *build_snippets())
         header = gr.HTML()
     yield Layout(left, screen, parts, header)
     for loop in made:

@@ -18,6 +18,7 @@ from tests.ui.conftest import Desk
 from wan_core.cutting import Cut
 from wan_core.errors import UNEXPECTED, BackendError, InputError
 from wan_core.events import Event, Job, Note, Preview, Stage, Step
+from wan_core.jobs.service import Submission
 from wan_core.ui.run_events import NO_PICTURE
 from wan_core.ui.visit import Visit
 
@@ -87,45 +88,69 @@ def test_a_press_that_takes_a_while_says_what_it_waits_for(
     assert Visit.of(last[desk.screen.visit]).job and last[desk.left.faults] == ""
 
 
-def test_a_press_beside_another_is_answered_at_once_and_begins_in_a_lull(
+def test_presses_beside_another_are_answered_at_once_and_begin_in_their_order_in_a_lull(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 60.0)
+    monkeypatch.setattr("wan_core.ui.run_events.LULL_S", 0.9)
     submit, free, begun = desk.house.jobs.submit, asyncio.Event(), []
 
-    async def submit_once_free(*given: Any) -> Any:
-        begun.append(given)
+    async def submit_once_free(submission: Submission, *given: Any) -> Any:
+        begun.append(submission.inputs.prompt)
         await free.wait()
-        return await submit(*given)
+        return await submit(submission, *given)
 
-    async def presses() -> tuple[list[str], int, list[Any]]:
-        events = [desk.run_events.press(caller, "", Visit().plain, "", *desk.values()) for _ in range(3)]
+    async def presses() -> tuple[list[str], list[str], list[Any]]:
+        events = [
+            desk.run_events.press(caller, "", Visit().plain, "", *desk.values(prompt=f"walk {number}"))
+            for number in range(8)
+        ]
         first = asyncio.ensure_future(anext(events[0]))
         await asyncio.sleep(0)
         said = [str(await anext(each)) for each in events[1:]]
-        begun_by_then = len(begun)
+        begun_by_then = list(begun)
         free.set()
-        return said, begun_by_then, [await first, *[await anext(each) for each in events[1:]]]
+        return said, begun_by_then, await asyncio.gather(first, *map(anext, events[1:]))
 
     monkeypatch.setattr(desk.house.jobs, "submit", submit_once_free)
     said, begun_by_then, shown = asyncio.run(presses())
     assert all("Looking at the picture" in each for each in said)
-    assert begun_by_then == 1
+    assert begun_by_then == ["walk 0"]
+    assert begun == [f"walk {number}" for number in range(8)]
     assert all(Visit.of(each[desk.screen.visit]).job for each in shown)
 
 
-def test_a_press_beside_an_unending_stream_of_others_begins_too(
+def test_a_press_begins_also_where_there_is_no_lull(
     desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wan_core.ui.run_events.LULL_S", 60.0)
+    monkeypatch.setattr("wan_core.ui.run_events.LULL_S", 3600.0)
     monkeypatch.setattr("wan_core.ui.run_events.LONGEST_WAIT_S", 0.1)
 
     async def last_of_the_second() -> Any:
         events = [desk.run_events.press(caller, "", Visit().plain, "", *desk.values()) for _ in range(2)]
         await asyncio.gather(*map(anext, events))
-        return await anext(events[1])
+        return await asyncio.wait_for(anext(events[1]), 20)
 
     assert Visit.of(asyncio.run(last_of_the_second())[desk.screen.visit]).job
+
+
+def test_what_is_missing_is_said_at_once_beside_others_too(
+    desk: Desk, caller: gr.Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_core.ui.run_events.LULL_S", 3600.0)
+    monkeypatch.setattr("wan_core.ui.run_events.LONGEST_WAIT_S", 3600.0)
+    monkeypatch.setattr("wan_core.ui.run_events.AT_ONCE_S", 60.0)
+
+    async def fault_beside_another() -> dict[Any, Any]:
+        first = desk.run_events.press(caller, "", Visit().plain, "", *desk.values())
+        running = asyncio.ensure_future(anext(first))
+        await asyncio.sleep(0)
+        second = desk.run_events.press(caller, "", Visit().plain, "", *desk.values(prompt=""))
+        shown = await asyncio.wait_for(anext(second), 20)
+        await running
+        return shown
+
+    assert "prompt is empty" in str(asyncio.run(fault_beside_another())[desk.left.faults])
 
 
 def test_what_a_press_waited_for_goes_with_its_fault(

@@ -58,13 +58,15 @@ class Page(gr.Blocks):
         holder.session_data.pop(session, None)
         holder.time_last_used.pop(session, None)
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, *options: Any) -> list[Any]:
-        """Gradio would hand each input to a thread, one after the other: half of what it costs to answer a press."""
-        told, state = copy(block_fn), state or SessionState(self)
-        told.preprocess = False
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, *options: Any) -> Any:
+        """As Gradio's, with all inputs in one thread: one after the other they are half of what an answer costs."""
+        without_preprocess, state = copy(block_fn), state or SessionState(self)
+        without_preprocess.preprocess = False
         try:
-            values = await super().preprocess_data(told, inputs, state, *options)
-            return await to_thread.run_sync(preprocessed, block_fn, values, state, limiter=self.limiter)
+            if not block_fn.preprocess or block_fn.component_prop_inputs:
+                return await super().preprocess_data(block_fn, inputs, state, *options)
+            values = await super().preprocess_data(without_preprocess, inputs, state, *options)
+            return await to_thread.run_sync(preprocess_all, block_fn.inputs, values, state, limiter=self.limiter)
         except Exception as error:  # noqa: BLE001  (whatever a component makes of a visitor's value)
             log.debug("an event came with values that do not fit it: %s", type(error).__name__)
             raise unreadable() from None
@@ -111,17 +113,15 @@ class Page(gr.Blocks):
         return ENGLISH if is_public else preferred(str(headers.get("accept-language") or ""))
 
 
-def preprocessed(block_fn: Any, values: Sequence[Any], state: Any) -> list[Any]:
+def preprocess_all(blocks: Sequence[Any], values: Sequence[Any], state: Any) -> list[Any]:
     """What the function of an event gets for the values that a browser sent."""
-    if not block_fn.preprocess:
-        return list(values)
     return [
-        value if block.stateful else preprocess(state[block._id], value)  # as the session has changed it
-        for block, value in zip(block_fn.inputs, values, strict=True)
+        value if block.stateful else preprocess_one(state[block._id], value)  # as the session has changed it
+        for block, value in zip(blocks, values, strict=True)
     ]
 
 
-def preprocess(block: Any, value: Any) -> Any:
+def preprocess_one(block: Any, value: Any) -> Any:
     model = getattr(block, "data_model", None)
     if model and value is not None:
         value = model.model_validate(value, context={"validate_meta": True})

@@ -21,8 +21,8 @@ BUDGET_LEFT = "${dollars} of this server's budget for fal are left today."
 DRAWN_SMALL = "The {engine}'s video is {drawn}."
 QUOTA = "{here} and about {seconds} s of your ZeroGPU quota"
 WHOLE_CARD = "{here} and about {seconds} s of your ZeroGPU quota (a whole card counts twice)"
-ASK_AGAIN_S = 10.0
 TOO_SMOOTH = "At {fps} fps many players and screens drop frames; {most} fps plays everywhere."
+ASK_AGAIN_S = (5.0, 10.0)  # at least, at most
 SMOOTHEST_FPS = 60  # what screens and players commonly show
 
 
@@ -62,14 +62,16 @@ def queue_line(ahead: int, seconds: float) -> str:
     if ahead == 0 or seconds == 0:
         return ""
     words = translate(ONE_AHEAD if ahead == 1 else SEVERAL_AHEAD, n=ahead, time=duration(seconds))
-    again_s = min(max(seconds, 1.0), ASK_AGAIN_S)
+    soonest, latest = ASK_AGAIN_S
+    again_s = min(max(seconds, soonest), latest)
     return f'<p class="small" id="queue-ahead" data-again-s="{again_s:.0f}">{words}</p>'
 
 
 def trouble_line(trouble: str) -> str:
     """Why nothing can begin here now; asked again as `queue_line`."""
-    words = escape(translate_made(trouble))
-    return f'<p class="small" id="trouble" data-again-s="{ASK_AGAIN_S:.0f}">{words}</p>' if trouble else ""
+    if not trouble:
+        return ""
+    return f'<p class="small" id="trouble" data-again-s="{ASK_AGAIN_S[1]:.0f}">{escape(translate_made(trouble))}</p>'
 
 
 def budget_line(dollars: float | None) -> str:

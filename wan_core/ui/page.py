@@ -150,9 +150,7 @@ class PageLayout:
                     with gr.Tab(translate("Explore"), id=EXPLORE_TAB, render_children=True):
                         self.explore = build_tab(explored, press)
                 self.shelf = build_history()
-                self.summary = SummaryParts(
-                    left.presets, left.kept, left.outcome, left.faults, left.link, left.file, *build_snippets()
-                )
+                self.summary = SummaryParts(left.presets, left.kept, *left.outcome_parts, *build_snippets())
         if settings.force_safety:
             sections.lock_safety(left.form)
         draft = IMAGE_TO_VIDEO.parse(first.complete | {"image_url": "any", "prompt": "any"})
@@ -181,7 +179,8 @@ class FormColumn:
             self.cancel = gr.Button(
                 translate("Cancel"), variant="stop", size="lg", scale=1, elem_id="cancel", visible=False
             )
-        self.outcome, self.faults, self.link, self.file = build_outcome()
+        self.outcome_parts = build_outcome()
+        self.outcome, self.outlook, self.faults, self.link, self.file = self.outcome_parts
         self.examples = gr.HTML(
             examples.gallery(), elem_id="examples", elem_classes="not-in-embed", js_on_load=click_js("example")
         )
@@ -215,6 +214,7 @@ def _connect_run(left: FormColumn, screen: Screen, run_events: RunEvents) -> Non
     inputs = [left.press, screen.visit, *screen.cut.inputs, *left.form.inputs]
     finishing = [screen.again.click, screen.cut.make.click]
     again = gr.on(finishing, run_events.finish_again, inputs, [screen.visit], **press)
+    sent.failure(js="() => { wanPresses.refused(); }", **BROWSER)
     sent.success(inputs=[left.faults], js="faults => { faults ? wanPresses.refused() : wan.leaveLink(); }", **BROWSER)
     for accepted in (sent, again):
         accepted.then(js="() => { wanPresses.answered(); }", **BROWSER)
@@ -238,7 +238,7 @@ def _connect_summary(left: FormColumn, summary: SettingsSummary) -> dict[str, An
         **UNQUEUED,
     }
     gr.on(left.form.changes, trigger_mode="always_last", **refresh)
-    left.outcome.submit(summary.ask_again, refresh["inputs"], [left.outcome], **UNQUEUED)
+    left.outlook.submit(summary.outlook, [left.form["engine"], left.form["where"]], [left.outlook], **UNQUEUED)
     return refresh
 
 

@@ -68,12 +68,13 @@ class RunEvents:
         self._fal_is_paid = fal_is_paid
         self._submitting: set[asyncio.Future[Any]] = set()
         self._pressed_at = 0.0
+        self._turn = asyncio.Lock()
         self._presses = Presses()
         self._watchers = Watchers()
 
     async def press(self, request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
         """`submit`; says that the picture is being read if that takes a while, and at once while others press too."""
-        is_alone = not self._submitting
+        is_alone = not self._submitting or not self._is_complete(values)
         self._pressed_at = time.monotonic()
         start = self.submit if is_alone else self._submit_in_a_lull
         submitting = asyncio.ensure_future(start(request, *values))
@@ -92,10 +93,14 @@ class RunEvents:
             raise
 
     async def _submit_in_a_lull(self, request: gr.Request, *values: Any) -> dict[Component, Any]:
-        """`submit`, once nobody has pressed for a moment: to read pictures earlier would delay the others' answers."""
+        """`submit`, once nobody has pressed for a moment: to read pictures earlier would delay the others' answers.
+
+        In the order of the presses.
+        """
         latest = time.monotonic() + LONGEST_WAIT_S
-        while (wait_s := min(self._pressed_at + LULL_S, latest) - time.monotonic()) > 0:
-            await asyncio.sleep(wait_s)
+        async with self._turn:
+            while (wait_s := min(self._pressed_at + LULL_S, latest) - time.monotonic()) > 0:
+                await asyncio.sleep(wait_s)
         return await self.submit(request, *values)
 
     async def submit(
@@ -122,6 +127,14 @@ class RunEvents:
         options = JobOptions(str(given["engine"]), given["where"], prompt_in_file=in_file, picture_detail=detail)
         submission = Submission(request, options, uploads_of(given))
         return await self._jobs.submit(submission, client, own_key)
+
+    def _is_complete(self, values: Sequence[Any]) -> bool:
+        """Whether these inputs of `submit` have a form that asks for a clip."""
+        try:
+            _complete_request(self._form.read(values[3:]))
+        except InputError:
+            return False
+        return True
 
     async def finish_again(self, request: gr.Request, press: object, visit: object, *values: object) -> dict[str, Any]:
         """Cut, interpolate and encode the clip on show again, once for each `press`.

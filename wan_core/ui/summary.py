@@ -25,12 +25,14 @@ from wan_core.ui.saved import settings_file
 from wan_core.ui.snippets import snippets
 from wan_core.ui.tuning import Tuned, changed_fields
 
-OUTCOME_JS = "watch('value', () => { wan.crop(); wanOutlook.follow(element, () => trigger('submit', {})); });"
+OUTCOME_JS = "watch('value', () => wan.crop());"
+OUTLOOK_JS = "watch('value', () => wanOutlook.follow(element, () => trigger('submit', {})));"
 
 
-def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:
+def build_outcome() -> tuple[gr.HTML, gr.HTML, gr.HTML, gr.Textbox, gr.Textbox]:
     return (
         gr.HTML(elem_id="outcome", js_on_load=OUTCOME_JS),
+        gr.HTML(elem_id="outlook", js_on_load=OUTLOOK_JS),
         gr.HTML(elem_id="faults", js_on_load=faults.FAULTS_JS),
         gr.Textbox(label="Link to these settings", elem_id="link", visible="hidden"),
         gr.Textbox(label="These settings as a file", elem_id="settings-file", visible="hidden"),
@@ -66,6 +68,7 @@ class SummaryParts:
     presets: gr.HTML
     kept: gr.Textbox
     outcome: gr.HTML
+    outlook: gr.HTML
     faults: gr.HTML
     link: gr.Textbox
     file: gr.Textbox
@@ -101,9 +104,15 @@ class SettingsSummary:
             given = self._form.read(values)
             return {self.parts.presets: self._presets(tuned, given)} | self._judged(seen, tuned, given)
 
-    def ask_again(self, seen: SeenPicture | None, tuned: Tuned, *values: object) -> Any:
-        """The outcome alone, as the line of jobs is now: what a press brought stays."""
-        return self.refresh(seen, tuned, *values).get(self.parts.outcome, gr.skip())
+    def outlook(self, engine: str, where: Where) -> str:
+        """What stands before a press now: other jobs, trouble, or what is left of the budget for fal."""
+        if self._jobs is None:
+            return ""
+        profile = profiles().get(engine, self._machine_default)
+        if pool_of(where, profile.name) == "fal":
+            return outcome.budget_line(self._jobs.dollars_left)
+        outlook = self._jobs.outlook(where, profile.name)
+        return outcome.queue_line(outlook.ahead, outlook.wait_s) + outcome.trouble_line(outlook.trouble)
 
     def _presets(self, tuned: Tuned, given: dict[str, Any]) -> str:
         preset = presets().get(tuned.preset or "")
@@ -119,17 +128,13 @@ class SettingsSummary:
         size = size_of(seen, picture_source(given["picture"], given["image_url"]))
         where, detail = given["where"], bool(given["picture_detail"])
         line = outcome.outcome(request, size, profile, self._estimator, where, picture_detail=detail)
-        line += self._before_the_click(profile, where)
-        kept: dict[Component, Any] = {self.parts.kept: kept_form.to_text(request, given, tuned)}
-        return {self.parts.outcome: line, self.parts.faults: "", **kept, **self._copies(request, given)}
-
-    def _before_the_click(self, profile: EngineProfile, where: Where) -> str:
-        if self._jobs is None:
-            return ""
-        if pool_of(where, profile.name) == "fal":
-            return outcome.budget_line(self._jobs.dollars_left)
-        outlook = self._jobs.outlook(where, profile.name)
-        return outcome.queue_line(outlook.ahead, outlook.wait_s) + outcome.trouble_line(outlook.trouble)
+        shown: dict[Component, Any] = {
+            self.parts.outcome: line,
+            self.parts.outlook: self.outlook(profile.name, where),
+            self.parts.faults: "",
+            self.parts.kept: kept_form.to_text(request, given, tuned),
+        }
+        return shown | self._copies(request, given)
 
     def _copies(self, request: ImageToVideoInput, given: dict[str, Any]) -> dict[Component, Any]:
         code = snippets(request)

@@ -13,7 +13,7 @@ window.wanVisit = (() => {
 
   function tab(value) {
     try {
-      if (value !== undefined) sessionStorage.setItem(KEY, value ?? '');
+      if (value !== undefined) sessionStorage.setItem(KEY, value);
       return sessionStorage.getItem(KEY);
     } catch {
       if (value !== undefined) own.clip = value;
